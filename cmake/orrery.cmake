@@ -1,0 +1,28 @@
+# Compile settings and the one function that declares a library per folder.
+
+add_library(orrery_settings INTERFACE)
+target_include_directories(orrery_settings INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(orrery_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+if(ORRERY_WERROR)
+  target_compile_options(orrery_settings INTERFACE -Werror)
+endif()
+if(ORRERY_SANITIZE)
+  target_compile_options(orrery_settings INTERFACE -fsanitize=${ORRERY_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(orrery_settings INTERFACE -fsanitize=${ORRERY_SANITIZE})
+endif()
+
+# orrery_library(folder DEPENDS public... PRIVATE private...): every .cpp of the folder, benchmarks apart.
+function(orrery_library folder)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;PRIVATE" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "_bench\\.cpp$")
+  add_library(orrery_${folder} STATIC ${sources})
+  target_link_libraries(orrery_${folder} PUBLIC orrery_settings ${ARG_DEPENDS} PRIVATE ${ARG_PRIVATE})
+endfunction()
+
+# orrery_benchmark(folder/name_bench.cpp libraries...): a Google Benchmark program named after the file.
+function(orrery_benchmark source)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${CMAKE_SOURCE_DIR}/${source})
+  target_link_libraries(${name} PRIVATE ${ARGN} benchmark::benchmark_main)
+endfunction()

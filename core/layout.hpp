@@ -1,0 +1,58 @@
+#pragma once
+// How a model is spread over GPUs. dp = GPUs / (pp * tp * cp); expert parallelism lies inside dp x cp.
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace orrery {
+
+// One entry of a stage map. Letters as in the map's text form.
+enum class LayerKind {
+  kEmbedding,  // E
+  kDense,      // d: a layer with a dense MLP
+  kMoe,        // t: a layer with experts
+  kMtp,        // m: one multi-token-prediction module (projection, MoE layer, its output head and loss)
+  kHead,       // L: final norm, output head and loss
+};
+
+// Which layers each stage holds, in model order: stage_map[stage] lists its entries.
+// Text form: "E,3d,1t | 4t x 14 | 1t,m,L" (core/stage_map.hpp).
+using StageMap = std::vector<std::vector<LayerKind>>;
+
+enum class Precision {
+  kFp8,   // E4M3 GEMMs with 1x128 / 128x128 scales (DeepSeek-V3 report, section 3.3); head, router, norms in BF16
+  kBf16,
+};
+
+enum class Recompute {
+  kNone,
+  kSelective,  // DeepSeek-V3 report, section 3.2.3: RMSNorm, MLA up-projections, SwiGLU output
+  kFull,       // every layer recomputed from its input
+};
+
+struct Layout {
+  int pp = 1;
+  int tp = 1;  // with sequence parallelism: norms, router and casts run on tokens / tp
+  int cp = 1;
+  int ep = 1;
+  int etp = 1;  // tensor parallelism inside an expert; divides tp
+  int dp = 1;
+  int vpp = 1;  // chunks a rank in an interleaved schedule
+  int zero_stage = 1;
+  int micro_batch = 1;  // sequences
+  int comm_sms = 20;    // SMs lent to communication kernels while they run beside compute
+  Precision precision = Precision::kFp8;
+  Recompute recompute = Recompute::kSelective;
+  StageMap stage_map;  // pp stages (pp * vpp when interleaved)
+
+  int gpus() const { return pp * tp * cp * dp; }
+  bool operator==(const Layout&) const = default;
+};
+
+std::string_view to_string(Precision precision);
+std::string_view to_string(Recompute recompute);
+char letter(LayerKind kind);
+// "pp=16 ep=64 dp=128", dimensions that are 1 left out (pp, ep and dp always shown).
+std::string describe(const Layout& layout);
+
+}  // namespace orrery

@@ -1,0 +1,33 @@
+#pragma once
+// The pipeline schedules that can be generated, by name. A new family is one generator file and one
+// entry here.
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/schedule.hpp"
+
+namespace orrery {
+
+struct ScheduleFamily {
+  std::string_view name;         // as on the command line: "dualpipe"
+  std::string_view description;  // one line, no full stop
+  std::string_view
+      requirement;  // of pp and the micro-batches m, in words: "pp even; m even and at least 2 pp"
+  Schedule (*generate)(int pp,
+                       int microbatches) = nullptr;  // InputError where why_not has an answer
+  // Why the family has no schedule of this size, as one sentence; nothing if it has one.
+  std::optional<std::string> (*why_not)(int pp, int microbatches) = nullptr;
+};
+
+// All families, in a fixed order.
+std::span<const ScheduleFamily> schedule_families();
+
+// Throws InputError (with the nearest name) if there is no such family.
+const ScheduleFamily& schedule_family(std::string_view name);
+
+// Throws InputError if there is no such family or it has no schedule of this size.
+Schedule make_schedule(std::string_view name, int pp, int microbatches);
+
+}  // namespace orrery

@@ -1,0 +1,27 @@
+#pragma once
+// The default stage map: which consecutive layers each pipeline stage holds, chosen by exact
+// dynamic programming so that the slowest stage is as fast as possible (the linear partition
+// problem; in the steady state of every pipeline schedule the slowest stage sets the pace).
+//
+// Every stage holds at least one layer (`d` or `t`). The embedding therefore shares a stage with
+// the first layer, and MTP modules and the head with the last one: none of them is ever alone. Of
+// several best maps the one with the fewest layers on the earliest stages is taken (the
+// lexicographically smallest vector of layer counts), because early stages hold the most
+// activations in most schedules.
+//
+//   entries E d d d t t t t m L at costs 0 1 1 1 2 2 2 2 2 1, pp = 3  ->  E,3d,1t | 2t | 1t,m,L at
+//   5, 4, 5
+//
+// Cost: O(pp n^2) time for n layers at worst, O(pp n) memory.
+#include <span>
+
+#include "core/layout.hpp"
+#include "core/quantity.hpp"
+
+namespace orrery {
+
+// `entries` are the model's, in order: [E] then d and t, then m..., then [L]; costs[entry] is its F
+// + I + W, not negative. Throws InputError if pp < 1 or there are fewer layers than stages.
+StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seconds> costs, int pp);
+
+}  // namespace orrery

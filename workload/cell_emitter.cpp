@@ -1,0 +1,342 @@
+#include "workload/cell_emitter.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr std::size_t kNoStream = static_cast<std::size_t>(kStreams);
+
+std::size_t index(Stream stream) { return static_cast<std::size_t>(stream); }
+
+// The stream on the other side of the cell barrier.
+std::size_t barrier_partner(Stream stream) {
+  if (stream == Stream::kCompute) return index(Stream::kComm);
+  if (stream == Stream::kComm) return index(Stream::kCompute);
+  return kNoStream;
+}
+
+// Neighbours by number; the ends of the pipeline are neighbours in schedules that wrap round.
+Stream send_stream(Rank from, Rank to) {
+  if (to.value == from.value + 1) return Stream::kSendNext;
+  if (to.value == from.value - 1) return Stream::kSendPrev;
+  return to < from ? Stream::kSendNext : Stream::kSendPrev;
+}
+
+Stream recv_stream(Rank from, Rank to) {
+  return send_stream(from, to) == Stream::kSendNext ? Stream::kRecvPrev : Stream::kRecvNext;
+}
+
+}  // namespace
+
+RankEmitter::RankEmitter(Program& program, LoweringContext& context, Rank rank)
+    : program_(program), context_(context), rank_(rank) {}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Single instructions
+
+InstructionId RankEmitter::add(WorkId work, Stream stream, std::span<const InstructionId> deps, const Flow* flow,
+                               std::int16_t layer) {
+  Instruction instruction;
+  instruction.id = next_id();
+  instruction.work = work;
+  instruction.rank = rank_;
+  instruction.stream = stream;
+  instruction.lent_sms = lent_sms_;
+  instruction.cell = cell_index_;
+  instruction.layer = layer;
+  if (flow != nullptr) {
+    instruction.stage = flow->place.stage;
+    instruction.direction = static_cast<std::int16_t>(flow->place.direction);
+    instruction.microbatch = flow->half.microbatch;
+  }
+  instruction.first_dep = static_cast<std::uint32_t>(program_.deps.size());
+  const auto depend = [&](InstructionId on) {
+    // The order of the stream already holds for what is on it.
+    const bool same_stream = on.valid() && program_.instructions[on.index()].rank == rank_ &&
+                             program_.instructions[on.index()].stream == stream;
+    if (on.valid() && !same_stream) program_.deps.push_back(on);
+  };
+  for (InstructionId on : deps) depend(on);
+  if (const std::size_t partner = barrier_partner(stream); partner != kNoStream && !entered_[index(stream)]) {
+    depend(cell_entry_[partner]);
+    entered_[index(stream)] = true;
+  }
+  instruction.last_dep = static_cast<std::uint32_t>(program_.deps.size());
+  program_.streams[rank_.index()][index(stream)].push_back(instruction.id);
+  tail_[index(stream)] = instruction.id;
+  program_.instructions.push_back(instruction);
+  return instruction.id;
+}
+
+InstructionId RankEmitter::emit_closing(WorkId work, Stream stream) {
+  cell_index_ = -1;
+  lent_sms_ = 0;
+  const InstructionId deps[] = {tail_[index(Stream::kCompute)], tail_[index(Stream::kComm)]};
+  entered_.fill(true);
+  return add(work, stream, deps, nullptr, -1);
+}
+
+void RankEmitter::run(Flow& flow, const Unit& unit, const Chain& chain) {
+  for (WorkId work : chain) {
+    const Stream stream = program_.works[work.index()].is_compute() ? Stream::kCompute : Stream::kComm;
+    const InstructionId deps[] = {flow.tail};
+    flow.tail = add(work, stream, deps, &flow, unit.layer);
+    attach(flow.tail, flow.inbox, false);
+    flow.inbox = -1;
+  }
+}
+
+void RankEmitter::run_beside(Flow& flow, const Unit& unit, const Chain& chain) {
+  for (WorkId work : chain) add(work, Stream::kCompute, {}, &flow, unit.layer);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Transfers between stages
+
+void RankEmitter::receive(Flow& flow, int step) {
+  const Stage from(flow.place.stage.value - step);
+  if (from.value < 0 || from.value >= context_.plan.schedule.stages()) return;
+  const Rank sender = context_.plan.schedule.host(from, flow.place.direction).rank;
+  const Message message{flow.place.direction, from, flow.place.stage, flow.half.microbatch};
+  if (sender == rank_) {
+    flow.tail = context_.sends.at(message);
+    return;
+  }
+  const WorkId work = context_.placement.same_node(sender, rank_) ? context_.send_inside_node
+                                                                  : context_.send_between_nodes;
+  flow.tail = add(work, recv_stream(sender, rank_), {}, &flow, -1);
+  context_.recvs.emplace(message, flow.tail);
+  flow.inbox = new_buffer(BufferKind::kCommunication, context_.boundary_bytes);
+  attach(flow.tail, flow.inbox, true);
+}
+
+void RankEmitter::finish(const Flow& flow, int step) {
+  const Stage to(flow.place.stage.value + step);
+  if (to.value < 0 || to.value >= context_.plan.schedule.stages()) return;
+  const Rank receiver = context_.plan.schedule.host(to, flow.place.direction).rank;
+  const Message message{flow.place.direction, flow.place.stage, to, flow.half.microbatch};
+  if (receiver == rank_) {
+    context_.sends.emplace(message, flow.tail);
+    return;
+  }
+  const WorkId work = context_.placement.same_node(receiver, rank_) ? context_.send_inside_node
+                                                                    : context_.send_between_nodes;
+  const InstructionId deps[] = {flow.tail};
+  context_.sends.emplace(message, add(work, send_stream(rank_, receiver), deps, &flow, -1));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Buffers
+
+std::int32_t RankEmitter::new_buffer(BufferKind kind, Bytes bytes) {
+  if (bytes.value() <= 0) return -1;
+  program_.buffers.push_back({kind, bytes});
+  return static_cast<std::int32_t>(program_.buffers.size()) - 1;
+}
+
+void RankEmitter::attach(InstructionId id, std::int32_t buffer, bool alloc) {
+  if (buffer >= 0) events_.push_back({id, {buffer, alloc}});
+}
+
+RankEmitter::LayerBuffers& RankEmitter::layer_buffers(const Flow& flow, const Unit& unit) {
+  return buffers_[{flow.half.microbatch.value, flow.half.chunk.value, unit.layer}];
+}
+
+void RankEmitter::begin_forward(const Flow& flow, const Unit& unit) {
+  const Lifetimes& memory = unit.works->memory;
+  LayerBuffers& buffers = layer_buffers(flow, unit);
+  buffers.until_input_gradient = new_buffer(BufferKind::kActivation, memory.until_input_gradient);
+  buffers.until_weight_gradient = new_buffer(BufferKind::kActivation, memory.until_weight_gradient);
+  attach(next_id(), buffers.until_input_gradient, true);
+  attach(next_id(), buffers.until_weight_gradient, true);
+}
+
+void RankEmitter::begin_input_gradient(const Flow& flow, const Unit& unit) {
+  LayerBuffers& buffers = layer_buffers(flow, unit);
+  buffers.weight_operands = new_buffer(BufferKind::kWeightGradientInput, unit.works->memory.weight_operands);
+  attach(next_id(), buffers.weight_operands, true);
+}
+
+void RankEmitter::end_input_gradient(const Flow& flow, const Unit& unit) {
+  attach(tail_[index(Stream::kCompute)], layer_buffers(flow, unit).until_input_gradient, false);
+}
+
+void RankEmitter::end_weight_gradient(const Flow& flow, const Unit& unit) {
+  const LayerBuffers& buffers = layer_buffers(flow, unit);
+  attach(tail_[index(Stream::kCompute)], buffers.until_weight_gradient, false);
+  attach(tail_[index(Stream::kCompute)], buffers.weight_operands, false);
+  buffers_.erase({flow.half.microbatch.value, flow.half.chunk.value, unit.layer});
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Layers
+
+RankEmitter::Flow RankEmitter::start(const Half& half, bool forward) {
+  Flow flow;
+  flow.half = half;
+  flow.place = context_.plan.schedule.chunks[rank_.index()][half.chunk.index()];
+  const std::vector<LayerKind>& entries = context_.plan.layout.stage_map[flow.place.stage.index()];
+  for (std::size_t layer = 0; layer < entries.size(); ++layer) {
+    flow.units.push_back({&context_.units.at(entries[layer]), static_cast<std::int16_t>(layer)});
+  }
+  if (!forward) std::reverse(flow.units.begin(), flow.units.end());
+  return flow;
+}
+
+bool RankEmitter::chunk_exchanges(const Flow& flow) const {
+  return std::any_of(flow.units.begin(), flow.units.end(), [](const Unit& unit) { return unit.works->exchanges(); });
+}
+
+void RankEmitter::forward_unit(Flow& flow, const Unit& unit) {
+  begin_forward(flow, unit);
+  const UnitWorks& works = *unit.works;
+  for (const Chain* chain :
+       {&works.f_pre, &works.f_attention, &works.f_dispatch, &works.f_mlp, &works.f_combine, &works.f_post}) {
+    run(flow, unit, *chain);
+  }
+}
+
+void RankEmitter::recompute_unit(Flow& flow, const Unit& unit) {
+  if (context_.plan.layout.recompute != Recompute::kFull) return;
+  // From the stored input to the operands of the MLP's backward; independent of the gradient that comes in.
+  Flow again = flow;
+  const UnitWorks& works = *unit.works;
+  for (const Chain* chain : {&works.f_attention, &works.f_dispatch, &works.f_mlp}) run(again, unit, *chain);
+}
+
+void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_weights) {
+  const UnitWorks& works = *unit.works;
+  const std::int16_t lent = with_weights && works.exchanges()
+                                ? static_cast<std::int16_t>(context_.plan.layout.comm_sms)
+                                : std::int16_t{0};
+  const auto communicate = [&](const Chain& chain) {
+    lent_sms_ = lent;
+    run(flow, unit, chain);
+    lent_sms_ = 0;
+  };
+  const auto weights = [&](const Chain& chain) {
+    if (!with_weights) return;
+    lent_sms_ = lent;
+    run_beside(flow, unit, chain);
+    lent_sms_ = 0;
+  };
+  begin_input_gradient(flow, unit);
+  run(flow, unit, works.i_post);
+  weights(works.w_post);
+  recompute_unit(flow, unit);
+  communicate(works.i_combine);
+  run(flow, unit, works.i_mlp);
+  communicate(works.i_dispatch);
+  weights(works.w_mlp);
+  run(flow, unit, works.i_attention);
+  if (with_weights) run(flow, unit, works.i_pre);
+  weights(works.w_attention);
+  if (!with_weights) run(flow, unit, works.i_pre);
+  end_input_gradient(flow, unit);
+  weights(works.w_pre);
+  if (with_weights) end_weight_gradient(flow, unit);
+}
+
+void RankEmitter::weight_gradient_unit(Flow& flow, const Unit& unit) {
+  const UnitWorks& works = *unit.works;
+  for (const Chain* chain : {&works.w_post, &works.w_mlp, &works.w_attention, &works.w_pre}) {
+    run_beside(flow, unit, *chain);
+  }
+  end_weight_gradient(flow, unit);
+}
+
+void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward, const Unit* backward_unit) {
+  const auto f = [&](const Chain UnitWorks::*chain) {
+    if (forward_unit != nullptr) run(*forward, *forward_unit, forward_unit->works->*chain);
+  };
+  const auto b = [&](const Chain UnitWorks::*chain) {
+    if (backward_unit != nullptr) run(*backward, *backward_unit, backward_unit->works->*chain);
+  };
+  const bool weights = backward_unit != nullptr;
+  const auto w = [&](const Chain UnitWorks::*chain) {
+    if (weights) run_beside(*backward, *backward_unit, backward_unit->works->*chain);
+  };
+  if (backward_unit != nullptr) begin_input_gradient(*backward, *backward_unit);
+  b(&UnitWorks::i_post);
+  w(&UnitWorks::w_post);
+  if (backward_unit != nullptr) recompute_unit(*backward, *backward_unit);
+  b(&UnitWorks::i_combine);
+  if (forward_unit != nullptr) begin_forward(*forward, *forward_unit);
+  f(&UnitWorks::f_pre);
+  f(&UnitWorks::f_attention);
+  f(&UnitWorks::f_dispatch);
+  b(&UnitWorks::i_mlp);
+  b(&UnitWorks::i_dispatch);
+  w(&UnitWorks::w_mlp);
+  f(&UnitWorks::f_mlp);
+  f(&UnitWorks::f_combine);
+  b(&UnitWorks::i_attention);
+  b(&UnitWorks::i_pre);
+  if (backward_unit != nullptr) end_input_gradient(*backward, *backward_unit);
+  w(&UnitWorks::w_attention);
+  w(&UnitWorks::w_pre);
+  if (backward_unit != nullptr) end_weight_gradient(*backward, *backward_unit);
+  f(&UnitWorks::f_post);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Cells
+
+void RankEmitter::emit(const Cell& cell, int cell_index) {
+  cell_index_ = cell_index;
+  cell_entry_ = tail_;
+  entered_.fill(false);
+  lent_sms_ = 0;
+  switch (cell.kind) {
+    case CellKind::kF: {
+      Flow flow = start(cell.forward, true);
+      receive(flow, 1);
+      for (const Unit& unit : flow.units) forward_unit(flow, unit);
+      finish(flow, 1);
+      break;
+    }
+    case CellKind::kB:
+    case CellKind::kI: {
+      Flow flow = start(cell.backward, false);
+      receive(flow, -1);
+      for (const Unit& unit : flow.units) input_gradient_unit(flow, unit, cell.kind == CellKind::kB);
+      finish(flow, -1);
+      break;
+    }
+    case CellKind::kW: {
+      Flow flow = start(cell.backward, false);
+      for (const Unit& unit : flow.units) weight_gradient_unit(flow, unit);
+      break;
+    }
+    case CellKind::kFB: {
+      Flow forward = start(cell.forward, true);
+      Flow backward = start(cell.backward, false);
+      receive(forward, 1);
+      receive(backward, -1);
+      if (chunk_exchanges(forward) || chunk_exchanges(backward)) {
+        lent_sms_ = static_cast<std::int16_t>(context_.plan.layout.comm_sms);
+      }
+      const std::size_t forward_count = forward.units.size();
+      const std::size_t backward_count = backward.units.size();
+      const std::size_t slots = std::max(forward_count, backward_count);
+      // Slot s runs unit u of a half with `count` units when u * slots / count == s: the shorter half is spread.
+      const auto unit_at = [&](const std::vector<Unit>& units, std::size_t slot) -> const Unit* {
+        const std::size_t count = units.size();
+        const std::size_t unit = (slot * count + slots - 1) / slots;
+        return unit < count && unit * slots / count == slot ? &units[unit] : nullptr;
+      };
+      for (std::size_t slot = 0; slot < slots; ++slot) {
+        pair_slot(&forward, unit_at(forward.units, slot), &backward, unit_at(backward.units, slot));
+      }
+      finish(forward, 1);
+      finish(backward, -1);
+      break;
+    }
+    case CellKind::kFI: throw InputError("F&I cells cannot be lowered yet: split them into F and I");
+  }
+}
+
+}  // namespace orrery

@@ -1,0 +1,105 @@
+#pragma once
+// Private to the lowering: writes the instructions of one rank's cells into the Program.
+#include <array>
+#include <map>
+#include <span>
+#include <tuple>
+#include <vector>
+
+#include "core/plan.hpp"
+#include "core/program.hpp"
+#include "workload/placement.hpp"
+#include "workload/unit_works.hpp"
+
+namespace orrery {
+
+// A transfer between two stages: an activation to the next stage or a gradient to the one before.
+struct Message {
+  int direction = 0;
+  Stage from;
+  Stage to;
+  Microbatch microbatch;
+  auto operator<=>(const Message&) const = default;
+};
+
+// What all ranks share while a plan is lowered.
+struct LoweringContext {
+  const Plan& plan;
+  Placement placement;
+  std::map<LayerKind, UnitWorks> units;
+  WorkId send_between_nodes;
+  WorkId send_inside_node;
+  Bytes boundary_bytes;
+  std::map<Message, InstructionId> sends;  // filled as ranks are emitted
+  std::map<Message, InstructionId> recvs;
+};
+
+class RankEmitter {
+ public:
+  RankEmitter(Program& program, LoweringContext& context, Rank rank);
+
+  void emit(const Cell& cell, int cell_index);
+  // One instruction outside of all cells, behind everything emitted so far on both streams.
+  InstructionId emit_closing(WorkId work, Stream stream);
+
+ private:
+  struct Unit {
+    const UnitWorks* works = nullptr;
+    std::int16_t layer = 0;
+  };
+  // One micro-batch going through one chunk in one direction, as far as it has come.
+  struct Flow {
+    Half half;
+    ChunkPlace place;
+    std::vector<Unit> units;   // in order of execution
+    InstructionId tail;        // last instruction of the data flow
+    std::int32_t inbox = -1;   // buffer of what was received, until the first instruction has read it
+  };
+  struct LayerBuffers {
+    std::int32_t until_input_gradient = -1, until_weight_gradient = -1, weight_operands = -1;
+  };
+  using LayerKey = std::tuple<std::int32_t, std::int32_t, std::int16_t>;  // micro-batch, chunk, layer
+
+  Flow start(const Half& half, bool forward);
+  // Sends the flow's output to the stage `step` further on (1: activation, -1: gradient), if there is one.
+  void finish(const Flow& flow, int step);
+  void forward_unit(Flow& flow, const Unit& unit);
+  void input_gradient_unit(Flow& flow, const Unit& unit, bool with_weights);
+  void weight_gradient_unit(Flow& flow, const Unit& unit);
+  void recompute_unit(Flow& flow, const Unit& unit);
+  void pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward, const Unit* backward_unit);
+  // A chain of works after the flow's tail; the tail moves to its end.
+  void run(Flow& flow, const Unit& unit, const Chain& chain);
+  // Weight gradients: after the tail, which stays.
+  void run_beside(Flow& flow, const Unit& unit, const Chain& chain);
+  InstructionId add(WorkId work, Stream stream, std::span<const InstructionId> deps, const Flow* flow,
+                    std::int16_t layer);
+  void receive(Flow& flow, int step);
+  std::int32_t new_buffer(BufferKind kind, Bytes bytes);
+  void attach(InstructionId id, std::int32_t buffer, bool alloc);
+  // The id the next instruction will get.
+  InstructionId next_id() const { return InstructionId(static_cast<std::int64_t>(program_.instructions.size())); }
+  LayerBuffers& layer_buffers(const Flow& flow, const Unit& unit);
+  void begin_forward(const Flow& flow, const Unit& unit);
+  void begin_input_gradient(const Flow& flow, const Unit& unit);
+  void end_input_gradient(const Flow& flow, const Unit& unit);
+  void end_weight_gradient(const Flow& flow, const Unit& unit);
+  bool chunk_exchanges(const Flow& flow) const;
+
+  Program& program_;
+  LoweringContext& context_;
+  Rank rank_;
+  int cell_index_ = -1;
+  std::int16_t lent_sms_ = 0;
+  std::array<InstructionId, kStreams> tail_{};       // last instruction of each stream
+  std::array<InstructionId, kStreams> cell_entry_{};  // the tails when the cell began
+  std::array<bool, kStreams> entered_{};             // whether the cell has used the stream yet
+  std::map<LayerKey, LayerBuffers> buffers_;
+  std::vector<std::pair<InstructionId, BufferEvent>> events_;
+
+ public:
+  // Buffer events in order of emission, to be laid out in the Program when all ranks are emitted.
+  const std::vector<std::pair<InstructionId, BufferEvent>>& events() const { return events_; }
+};
+
+}  // namespace orrery

@@ -1,0 +1,180 @@
+#include "workload/edge_ops.hpp"
+
+#include "workload/op_factory.hpp"
+
+namespace orrery {
+namespace {
+
+Bytes gathered(const Shard& shard, double width) {
+  return Bytes{shard.local_tokens() * (shard.tp - 1) * width * bytes_per_element(DataType::kBf16)};
+}
+
+Op elementwise(std::string name, double rows, double columns, double bytes_per_item) {
+  return streaming(std::move(name), KernelClass::kElementwise, DataType::kBf16, DataType::kBf16, rows, columns,
+                   Bytes{rows * columns * bytes_per_item});
+}
+
+Op swiglu_forward(const Shard& shard, double rows, double inter, KernelClass kernel) {
+  const bool fp8 = shard.fp8();
+  return streaming("dense SwiGLU", kernel, DataType::kBf16, fp8 ? DataType::kFp8 : DataType::kBf16, rows, inter,
+                   Bytes{fp8 ? rows * inter * 5 + rows * inter / 128 * 4 : rows * inter * 6});
+}
+
+// BF16 whatever the layout's precision: embedding, head and the MTP projection's surroundings are not quantised
+// (DeepSeek-V3 report, section 3.3.1).
+constexpr Precision kUnquantised = Precision::kBf16;
+
+}  // namespace
+
+Steps dense_mlp_forward(const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  const double inter = shard.dense_inter();
+  const double tokens = shard.tokens;
+  StepBuilder ops(shard, Component::kMlp);
+  ops.add(norm("pre-MLP norm", shard.local_tokens(), hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden));
+  ops.cast_operand("cast for fc1", tokens, hidden);
+  ops.add(gemm("dense fc1 fprop", shard.precision, tokens, 2 * inter, hidden));
+  ops.add(swiglu_forward(shard, tokens, inter, KernelClass::kSwiglu));
+  ops.add_if(shard.fp8(), scale_transpose(tokens, inter));
+  ops.add(gemm("dense fc2 fprop", shard.precision, tokens, hidden, inter));
+  ops.add_if(shard.fp8(), cast("cast fc1 output for caching", tokens, 2 * inter));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden));
+  ops.add(elementwise("add residual", shard.local_tokens(), hidden, 6));
+  return ops.take();
+}
+
+Steps dense_mlp_input_gradient(const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  const double inter = shard.dense_inter();
+  const double tokens = shard.tokens;
+  const bool fp8 = shard.fp8();
+  const bool recompute = shard.recompute != Recompute::kNone;
+  StepBuilder ops(shard, Component::kMlp);
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden));
+  ops.add_if(fp8, cast_back("cast fc1 output back", tokens, 2 * inter));
+  ops.add_if(fp8, weight_transpose("transpose fc2 weight", hidden, inter));
+  ops.cast_operand("cast dY", tokens, hidden);
+  ops.add(gemm("dense fc2 dgrad", shard.precision, tokens, inter, hidden));
+  ops.add_if(fp8, cast_transpose("cast and transpose dY", tokens, hidden));
+  if (recompute) ops.add(recomputed(swiglu_forward(shard, tokens, inter, KernelClass::kSwigluTranspose)));
+  ops.add(streaming("dense SwiGLU backward", KernelClass::kSwigluBackward, DataType::kBf16, DataType::kBf16, tokens,
+                    2 * inter, Bytes{tokens * inter * 10}));
+  ops.cast_operand("cast dH", tokens, 2 * inter);
+  ops.add_if(fp8, weight_transpose("transpose fc1 weight", 2 * inter, hidden));
+  ops.add(gemm("dense fc1 dgrad", shard.precision, tokens, hidden, 2 * inter));
+  ops.add_if(fp8, cast_transpose("cast and transpose dH", tokens, 2 * inter));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden));
+  ops.add_if(recompute, recomputed(norm("pre-MLP norm recompute", shard.local_tokens(), hidden)));
+  ops.add_if(fp8, cast_transpose("cast and transpose X", tokens, hidden));
+  ops.add(norm_backward("pre-MLP norm backward", shard.local_tokens(), hidden));
+  ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
+  ops.add(small("accumulate norm gradient", 1));
+  ops.add(elementwise("add gradients", shard.local_tokens(), hidden, 6));
+  return ops.take();
+}
+
+Steps dense_mlp_weight_gradient(const Shard& shard) {
+  StepBuilder ops(shard, Component::kMlp);
+  ops.add(wgrad("dense fc2 wgrad", shard.precision, shard.model.hidden, shard.dense_inter(), shard.tokens));
+  ops.add(wgrad("dense fc1 wgrad", shard.precision, 2 * shard.dense_inter(), shard.model.hidden, shard.tokens));
+  return ops.take();
+}
+
+Steps embedding_forward(const Shard& shard) {
+  const double rows = shard.local_tokens();
+  StepBuilder ops(shard, Component::kEmbedding);
+  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kBf16, rows,
+                    shard.model.hidden, Bytes{rows * shard.model.hidden * 4}));
+  return ops.take();
+}
+
+Steps embedding_weight_gradient(const Shard& shard) {
+  const double rows = shard.local_tokens();
+  StepBuilder ops(shard, Component::kEmbedding);
+  // Gradient in BF16, accumulated into FP32 rows that are read and written.
+  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kFp32, rows,
+                    shard.model.hidden, Bytes{rows * shard.model.hidden * 10}));
+  return ops.take();
+}
+
+Steps mtp_projection_forward(const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  const double rows = shard.local_tokens();
+  StepBuilder ops(shard, Component::kMtpProjection);
+  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kBf16, rows, hidden,
+                    Bytes{rows * hidden * 4}));
+  ops.add(norm("MTP hidden norm", rows, hidden));
+  ops.add(norm("MTP embedding norm", rows, hidden));
+  ops.add(copy("concatenate", rows, 2 * hidden));
+  ops.cast_operand("cast for MTP projection", rows, 2 * hidden);
+  ops.add(gemm("MTP projection fprop", shard.precision, rows, hidden, 2 * hidden));
+  return ops.take();
+}
+
+Steps mtp_projection_input_gradient(const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  const double rows = shard.local_tokens();
+  const bool fp8 = shard.fp8();
+  StepBuilder ops(shard, Component::kMtpProjection);
+  ops.cast_operand("cast dY", rows, hidden);
+  ops.add_if(fp8, weight_transpose("transpose MTP projection weight", hidden, 2 * hidden));
+  ops.add(gemm("MTP projection dgrad", shard.precision, rows, 2 * hidden, hidden));
+  ops.add_if(fp8, cast_transpose("cast and transpose X", rows, 2 * hidden));
+  ops.add_if(fp8, cast_transpose("cast and transpose dY", rows, hidden));
+  ops.add(norm_backward("MTP hidden norm backward", rows, hidden));
+  ops.add(norm_backward("MTP embedding norm backward", rows, hidden));
+  ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
+  ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
+  return ops.take();
+}
+
+Steps mtp_projection_weight_gradient(const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  StepBuilder ops(shard, Component::kMtpProjection);
+  ops.add(wgrad("MTP projection wgrad", shard.precision, hidden, 2 * hidden, shard.local_tokens()));
+  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kFp32,
+                    shard.local_tokens(), hidden, Bytes{shard.local_tokens() * hidden * 10}));
+  return ops.take();
+}
+
+Steps head_forward(const Shard& shard) {
+  StepBuilder ops(shard, Component::kHead);
+  ops.add(norm("final norm", shard.local_tokens(), shard.model.hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, shard.model.hidden));
+  ops.add(gemm("output head fprop", kUnquantised, shard.tokens, shard.vocab(), shard.model.hidden));
+  // One pass for the log-sum-exp, one that overwrites the logits with their gradient.
+  ops.add(streaming("cross-entropy", KernelClass::kCrossEntropy, DataType::kBf16, DataType::kBf16, shard.tokens,
+                    shard.vocab(), Bytes{shard.tokens * shard.vocab() * 6}));
+  return ops.take();
+}
+
+Steps head_input_gradient(const Shard& shard) {
+  StepBuilder ops(shard, Component::kHead);
+  ops.add(gemm("output head dgrad", kUnquantised, shard.tokens, shard.model.hidden, shard.vocab()));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, shard.model.hidden));
+  ops.add(norm_backward("final norm backward", shard.local_tokens(), shard.model.hidden));
+  ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
+  return ops.take();
+}
+
+Steps head_weight_gradient(const Shard& shard) {
+  StepBuilder ops(shard, Component::kHead);
+  ops.add(wgrad("output head wgrad", kUnquantised, shard.vocab(), shard.model.hidden, shard.tokens));
+  return ops.take();
+}
+
+namespace {
+
+double scalar_bytes(ScalarType type) { return type == ScalarType::kFp32 ? 4 : type == ScalarType::kBf16 ? 2 : 1; }
+
+}  // namespace
+
+Op optimizer_update(const Training& training, double parameters) {
+  const double moved = scalar_bytes(training.gradient) + 2 * scalar_bytes(training.master) +
+                       4 * scalar_bytes(training.moments) + bytes_per_element(DataType::kBf16);
+  return streaming("AdamW update", KernelClass::kOptimizer, DataType::kFp32, DataType::kBf16, parameters, 1,
+                   Bytes{parameters * moved});
+}
+
+}  // namespace orrery

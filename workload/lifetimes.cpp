@@ -1,0 +1,125 @@
+#include "workload/lifetimes.hpp"
+
+#include "workload/attention_ops.hpp"
+#include "workload/edge_ops.hpp"
+#include "workload/moe_ops.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr double kBf16 = 2;
+constexpr double kFp32 = 4;
+
+// One stored element of an FP8 activation with its 1x128 scale, or BF16.
+double stored(const Shard& shard) { return shard.fp8() ? 1 + kFp32 / 128 : kBf16; }
+
+// Both operands of every weight gradient in `steps`.
+Bytes wgrad_operands(const Shard& shard, const Steps& steps) {
+  double bytes = 0;
+  for (const Step& step : steps) {
+    for (const Op& op : step.ops) {
+      if (op.kernel == KernelClass::kWgrad || op.kernel == KernelClass::kGroupedWgrad) {
+        bytes += (op.m + op.n) * op.k * op.groups * stored(shard);
+      }
+    }
+  }
+  return Bytes{bytes};
+}
+
+Lifetimes attention(const Shard& shard) {
+  const Attention& a = shard.model.attention;
+  const double local = shard.local_tokens();
+  const double tokens = shard.tokens;
+  const double heads = shard.heads();
+  const double out_width = heads * a.v_dim;
+  const bool recompute = shard.recompute == Recompute::kSelective;
+  double bytes = local * shard.model.hidden * kBf16;  // residual input
+  bytes += tokens * out_width * (recompute && shard.fp8() ? 1.5 : kBf16) + tokens * heads * kFp32;
+  if (a.kind == AttentionKind::kMla) {
+    bytes += local * (a.q_lora_rank + a.kv_lora_rank + a.qk_rope_dim) * kBf16;
+    if (!recompute || a.q_lora_rank == 0) bytes += tokens * heads * a.qk_dim() * kBf16;
+    if (!recompute) bytes += tokens * heads * (a.qk_dim() + a.v_dim) * kBf16;
+  } else {
+    bytes += tokens * (heads * a.qk_dim() + shard.kv_heads() * (a.qk_dim() + a.v_dim)) * kBf16;
+  }
+  if (!recompute) bytes += local * shard.model.hidden * stored(shard);  // normed input
+  return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, attention_weight_gradient(shard))};
+}
+
+Lifetimes experts(const Shard& shard) {
+  const Model& model = shard.model;
+  const double local = shard.local_tokens();
+  const double rows = shard.forward_rows.rows;
+  const double received = shard.forward_rows.unique * model.hidden * stored(shard);
+  double bytes = local * model.hidden * kBf16;                      // residual input
+  bytes += local * (model.moe.experts + 2 * model.moe.top_k) * kFp32;  // affinities, choices, weights
+  bytes += rows * 2 * shard.expert_inter() * stored(shard);         // routed fc1 output
+  bytes += shard.tokens * 2 * shard.shared_inter() * stored(shard);  // shared fc1 output
+  if (shard.recompute == Recompute::kNone) {
+    bytes += rows * shard.expert_inter() * stored(shard) + shard.tokens * shard.shared_inter() * stored(shard);
+  }
+  // The routed operands of fc1 and fc2 that come over the wire are kept as received, one row a token, and
+  // transposed only in W; the others are kept transposed.
+  const double gradient_received = shard.backward_rows.unique * model.hidden * stored(shard);
+  const double routed = shard.backward_rows.rows * 3 * shard.expert_inter() * stored(shard);
+  const double shared = shard.shared_inter() > 0
+                            ? shard.tokens * (2 * model.hidden + 3 * shard.shared_inter()) * stored(shard)
+                            : 0;
+  return {Bytes{bytes}, Bytes{received}, Bytes{gradient_received + routed + shared}};
+}
+
+Lifetimes dense_mlp(const Shard& shard) {
+  double bytes = shard.local_tokens() * shard.model.hidden * kBf16;
+  bytes += shard.tokens * 2 * shard.dense_inter() * stored(shard);
+  if (shard.recompute == Recompute::kNone) bytes += shard.tokens * shard.dense_inter() * stored(shard);
+  return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, dense_mlp_weight_gradient(shard))};
+}
+
+Lifetimes head(const Shard& shard) {
+  // Gradient of the logits (written over them) and the normed input, both needed by I and W.
+  const double bytes = shard.tokens * (shard.vocab() + shard.model.hidden) * kBf16;
+  return {shard.local_tokens() * Bytes{shard.model.hidden * kBf16}, Bytes{bytes}, Bytes{}};
+}
+
+Lifetimes operator+(const Lifetimes& a, const Lifetimes& b) {
+  return {a.until_input_gradient + b.until_input_gradient, a.until_weight_gradient + b.until_weight_gradient,
+          a.weight_operands + b.weight_operands};
+}
+
+// A fully recomputed layer keeps its input alone; what its backward makes is gone when it ends.
+Lifetimes layer(const Shard& shard, const Lifetimes& parts) {
+  if (shard.recompute != Recompute::kFull) return parts;
+  return {shard.local_tokens() * Bytes{shard.model.hidden * kBf16}, Bytes{},
+          parts.weight_operands + parts.until_weight_gradient};
+}
+
+}  // namespace
+
+Lifetimes lifetimes(const Shard& shard, LayerKind kind) {
+  switch (kind) {
+    case LayerKind::kEmbedding: return {};
+    case LayerKind::kDense: return layer(shard, attention(shard) + dense_mlp(shard));
+    case LayerKind::kMoe: return layer(shard, attention(shard) + experts(shard));
+    case LayerKind::kMtp: {
+      const Lifetimes projection = {shard.local_tokens() * Bytes{2 * shard.model.hidden * kBf16}, Bytes{},
+                                    wgrad_operands(shard, mtp_projection_weight_gradient(shard))};
+      return projection + layer(shard, attention(shard) + experts(shard)) + head(shard);
+    }
+    case LayerKind::kHead: return head(shard);
+  }
+  return {};
+}
+
+Bytes workspace(const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  const auto one_pass = [&](const RoutedRows& routed) {
+    // Expanded input, fc1 output, fc2 output of the routed experts; rows on the wire in BF16.
+    return routed.rows * (hidden * stored(shard) + 2 * shard.expert_inter() * kBf16 + hidden * kBf16) +
+           routed.unique * hidden * kBf16;
+  };
+  const double attention = shard.tokens * shard.heads() *
+                           (2 * shard.model.attention.qk_dim() + 2 * shard.model.attention.v_dim) * kBf16;
+  return Bytes{one_pass(shard.forward_rows) + one_pass(shard.backward_rows) + 2 * attention};
+}
+
+}  // namespace orrery

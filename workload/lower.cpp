@@ -1,0 +1,185 @@
+#include "workload/lower.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "core/error.hpp"
+#include "workload/cell_emitter.hpp"
+#include "workload/edge_ops.hpp"
+#include "workload/placement.hpp"
+#include "workload/stage_parameters.hpp"
+
+namespace orrery {
+namespace {
+
+WorkId add_work(Program& program, Work work) {
+  program.works.push_back(std::move(work));
+  return WorkId(static_cast<std::int64_t>(program.works.size()) - 1);
+}
+
+LoweringContext make_context(const Plan& plan, Program& program) {
+  LoweringContext context{plan, place(plan.cluster, plan.layout), {}, {}, {}, {}, {}, {}};
+  const int in_node = context.placement.expert_group_gpus_per_node(plan.layout.ep);
+  const RoutingSpread spread =
+      RoutingSample(plan.model.moe, plan.training.seed + 1).spread(std::max(1, plan.layout.ep), in_node);
+  const Shard shard = make_shard(plan.model, plan.layout, plan.training.sequence, spread);
+  std::set<LayerKind> kinds;
+  for (const auto& stage : plan.layout.stage_map) kinds.insert(stage.begin(), stage.end());
+  for (LayerKind kind : kinds) context.units.emplace(kind, make_unit(program.works, shard, kind, in_node));
+  // Activations and their gradients travel in BF16.
+  context.boundary_bytes = Bytes{shard.local_tokens() * plan.model.hidden * 2};
+  const auto transfer = [&](Bytes nic, Bytes nvlink) {
+    return add_work(program, {Component::kPipeline, Pass::kF, "pipeline transfer", {},
+                              {Pattern::kSend, 2, context.boundary_bytes, nic, nvlink}});
+  };
+  context.send_between_nodes = transfer(context.boundary_bytes, Bytes{});
+  context.send_inside_node = transfer(Bytes{}, context.boundary_bytes);
+  return context;
+}
+
+// Sends and receives find each other, and each receive stream takes the order of its sender.
+void match_transfers(Program& program, const LoweringContext& context) {
+  for (const auto& [message, recv] : context.recvs) {
+    const auto send = context.sends.find(message);
+    ORRERY_CHECK(send != context.sends.end(), "no send from stage {} to {}", message.from.value, message.to.value);
+    program.instructions[recv.index()].partner = send->second;
+    program.instructions[send->second.index()].partner = recv;
+  }
+  for (auto& streams : program.streams) {
+    for (Stream stream : {Stream::kRecvNext, Stream::kRecvPrev}) {
+      auto& list = streams[static_cast<std::size_t>(stream)];
+      std::sort(list.begin(), list.end(), [&](InstructionId a, InstructionId b) {
+        return program.instructions[a.index()].partner < program.instructions[b.index()].partner;
+      });
+    }
+  }
+}
+
+void lay_out_events(Program& program, std::vector<std::pair<InstructionId, BufferEvent>> events) {
+  std::stable_sort(events.begin(), events.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::size_t next = 0;
+  for (Instruction& instruction : program.instructions) {
+    instruction.first_event = static_cast<std::uint32_t>(program.buffer_events.size());
+    for (; next < events.size() && events[next].first == instruction.id; ++next) {
+      program.buffer_events.push_back(events[next].second);
+    }
+    instruction.last_event = static_cast<std::uint32_t>(program.buffer_events.size());
+  }
+  ORRERY_CHECK(next == events.size(), "{} of {} buffer events placed", next, events.size());
+}
+
+// Gradient reduction, optimizer and parameter gathering of all ranks.
+class OptimizerStep {
+ public:
+  OptimizerStep(const Plan& plan, Program& program, std::vector<RankEmitter>& ranks)
+      : plan_(plan), program_(program), ranks_(ranks) {}
+
+  void emit(const Placement& placement) {
+    std::vector<RankParameters> parameters;
+    for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
+      parameters.push_back(rank_parameters(plan_.model, plan_.layout, plan_.schedule, Rank(static_cast<int>(rank))));
+    }
+    const bool sharded = plan_.layout.zero_stage >= 1;
+    const Pattern reduce = sharded ? Pattern::kReduceScatter : Pattern::kAllReduce;
+    for_both_groups(parameters, placement, Component::kGradientReduce, "gradient reduction", reduce, 4);
+    // Global gradient norm: a few bytes, but every rank waits for every other.
+    collective(everyone(), [&](std::size_t) {
+      return Work{Component::kGradientReduce, Pass::kW, "gradient norm all-reduce", {},
+                  {Pattern::kAllReduce, plan_.cluster.gpus(), Bytes{8}, Bytes{8}, Bytes{8}}};
+    });
+    for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
+      const RankParameters& own = parameters[rank];
+      const double shard = sharded ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
+                                   : own.expert + own.dense;
+      const WorkId work = add_work(program_, {Component::kOptimizer, Pass::kW, "optimizer",
+                                              {optimizer_update(plan_.training, shard)}, {}});
+      ranks_[rank].emit_closing(work, Stream::kCompute);
+    }
+    if (sharded) {
+      for_both_groups(parameters, placement, Component::kParameterGather, "parameter gather", Pattern::kAllGather, 2);
+    }
+  }
+
+ private:
+  // Ranks that act together: mirrored pairs in a bidirectional schedule, each rank alone otherwise.
+  std::vector<std::vector<std::size_t>> mirrored() const {
+    std::vector<std::vector<std::size_t>> groups;
+    const std::size_t count = ranks_.size();
+    if (plan_.schedule.directions == 1) {
+      for (std::size_t rank = 0; rank < count; ++rank) groups.push_back({rank});
+    } else {
+      for (std::size_t rank = 0; rank < count / 2; ++rank) groups.push_back({rank, count - 1 - rank});
+    }
+    return groups;
+  }
+  std::vector<std::size_t> everyone() const {
+    std::vector<std::size_t> all;
+    for (std::size_t rank = 0; rank < ranks_.size(); ++rank) all.push_back(rank);
+    return all;
+  }
+
+  void for_both_groups(const std::vector<RankParameters>& parameters, const Placement& placement,
+                       Component component, const std::string& name, Pattern pattern, double bytes_per_parameter) {
+    const int node = std::min(placement.gpus_per_node, placement.gpus_per_rank);
+    for (const std::vector<std::size_t>& group : mirrored()) {
+      const RankParameters& own = parameters[group.front()];
+      // Replicas of an expert are `ep` GPUs apart, those of dense parameters `tp` apart.
+      const int expert_in_node = std::max(1, node / std::max(plan_.layout.ep, plan_.layout.tp));
+      const int dense_in_node = std::max(1, node / plan_.layout.tp);
+      const Wire expert = collective_wire(pattern, Bytes{own.expert * bytes_per_parameter}, own.expert_replicas,
+                                          std::min(expert_in_node, own.expert_replicas));
+      const Wire dense = collective_wire(pattern, Bytes{own.dense * bytes_per_parameter}, own.dense_replicas,
+                                         std::min(dense_in_node, own.dense_replicas));
+      if (own.expert > 0 && own.expert_replicas > 1) {
+        collective(group, [&](std::size_t) { return Work{component, Pass::kW, name + ", experts", {}, expert}; });
+      }
+      if (own.dense_replicas > 1) {
+        collective(group, [&](std::size_t) { return Work{component, Pass::kW, name + ", the rest", {}, dense}; });
+      }
+    }
+  }
+
+  template <class MakeWork>
+  void collective(const std::vector<std::size_t>& members, MakeWork make) {
+    std::vector<InstructionId> ids;
+    const auto number = static_cast<std::int32_t>(program_.collectives.size());
+    for (std::size_t rank : members) {
+      const InstructionId id = ranks_[rank].emit_closing(add_work(program_, make(rank)), Stream::kComm);
+      program_.instructions[id.index()].collective = number;
+      ids.push_back(id);
+    }
+    program_.collectives.push_back(std::move(ids));
+  }
+
+  const Plan& plan_;
+  Program& program_;
+  std::vector<RankEmitter>& ranks_;
+};
+
+}  // namespace
+
+Program lower(const Plan& plan) {
+  if (plan.layout.zero_stage > 1) {
+    throw InputError("ZeRO stages 2 and 3 are not modelled: use zero=0 or zero=1");
+  }
+  ORRERY_CHECK(plan.schedule.pp() == plan.layout.pp, "schedule has {} ranks, layout pp={}", plan.schedule.pp(),
+               plan.layout.pp);
+  Program program;
+  program.pp = plan.layout.pp;
+  program.streams.resize(static_cast<std::size_t>(plan.layout.pp));
+  LoweringContext context = make_context(plan, program);
+  std::vector<RankEmitter> ranks;
+  for (int rank = 0; rank < plan.layout.pp; ++rank) {
+    ranks.emplace_back(program, context, Rank(rank));
+    const std::vector<Cell>& cells = plan.schedule.ranks[static_cast<std::size_t>(rank)];
+    for (std::size_t cell = 0; cell < cells.size(); ++cell) ranks.back().emit(cells[cell], static_cast<int>(cell));
+  }
+  match_transfers(program, context);
+  OptimizerStep(plan, program, ranks).emit(context.placement);
+  std::vector<std::pair<InstructionId, BufferEvent>> events;
+  for (const RankEmitter& rank : ranks) events.insert(events.end(), rank.events().begin(), rank.events().end());
+  lay_out_events(program, std::move(events));
+  return program;
+}
+
+}  // namespace orrery

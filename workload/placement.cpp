@@ -1,0 +1,32 @@
+#include "workload/placement.hpp"
+
+#include <algorithm>
+
+namespace orrery {
+
+int Placement::expert_group_gpus_per_node(int ep) const {
+  return std::clamp(std::min(gpus_per_node, gpus_per_rank) / tp, 1, std::max(ep, 1));
+}
+
+bool Placement::same_node(Rank a, Rank b) const {
+  return a.value * gpus_per_rank / gpus_per_node == b.value * gpus_per_rank / gpus_per_node;
+}
+
+Placement place(const Cluster& cluster, const Layout& layout) {
+  return {cluster.gpus_per_node, cluster.gpus() / layout.pp, layout.tp};
+}
+
+Wire collective_wire(Pattern pattern, Bytes payload, int group, int in_node) {
+  const int inside = std::clamp(in_node, 1, group);
+  const int nodes = (group + inside - 1) / inside;
+  const double passes = pattern == Pattern::kAllReduce ? 2 : 1;
+  Wire wire;
+  wire.pattern = pattern;
+  wire.group = group;
+  wire.logical = payload * (passes * (group - 1) / group);
+  wire.nvlink = payload * (passes * (inside - 1) / inside);
+  wire.nic = payload * (passes / inside * (nodes - 1) / nodes);
+  return wire;
+}
+
+}  // namespace orrery

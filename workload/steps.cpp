@@ -1,0 +1,34 @@
+#include "workload/steps.hpp"
+
+#include <utility>
+
+#include "workload/op_factory.hpp"
+
+namespace orrery {
+
+void StepBuilder::add(Op op) {
+  if (steps_.empty() || steps_.back().wire.pattern != Pattern::kNone) steps_.push_back({{}, {}, component_});
+  steps_.back().ops.push_back(std::move(op));
+}
+
+void StepBuilder::cast_operand(std::string name, double rows, double columns, bool recompute) {
+  if (!shard_.fp8()) return;
+  Op operand = cast(std::move(name), rows, columns);
+  Op scales = scale_transpose(rows, columns);
+  operand.recompute = scales.recompute = recompute;
+  add(std::move(operand));
+  add(std::move(scales));
+}
+
+void StepBuilder::tensor_parallel(Pattern pattern, Bytes sent) {
+  if (shard_.tp == 1) return;
+  steps_.push_back({{}, {pattern, shard_.tp, sent, Bytes{}, sent}, Component::kTensorParallel});
+}
+
+void StepBuilder::context_parallel(Pattern pattern, Bytes sent) {
+  if (shard_.cp == 1) return;
+  // Neighbouring context-parallel ranks share nodes where they can; lower() moves what crosses nodes to the NIC.
+  steps_.push_back({{}, {pattern, shard_.cp, sent, Bytes{}, sent}, Component::kContextParallel});
+}
+
+}  // namespace orrery

@@ -1,0 +1,42 @@
+#pragma once
+// A component of a layer as a chain of steps: kernels on the compute stream, with the collectives of tensor and
+// context parallelism between them. Without those a component is one compute step.
+#include <vector>
+
+#include "core/op.hpp"
+#include "core/program.hpp"
+#include "workload/shard.hpp"
+
+namespace orrery {
+
+struct Step {
+  std::vector<Op> ops;  // empty for communication
+  Wire wire;            // pattern kNone for compute
+  Component component = Component::kAttention;  // kTensorParallel or kContextParallel for their collectives
+};
+
+using Steps = std::vector<Step>;
+
+// Collects the ops of one component; consecutive ops make one compute step.
+class StepBuilder {
+ public:
+  StepBuilder(const Shard& shard, Component component) : shard_(shard), component_(component) {}
+
+  void add(Op op);
+  void add_if(bool wanted, Op op) {
+    if (wanted) add(std::move(op));
+  }
+  // The FP8 operand of a linear layer: cast, then its scales transposed for the GEMM. Nothing in BF16.
+  void cast_operand(std::string name, double rows, double columns, bool recompute = false);
+  // A collective among the tp (or cp) GPUs in which each GPU sends `sent` bytes in all.
+  void tensor_parallel(Pattern pattern, Bytes sent);
+  void context_parallel(Pattern pattern, Bytes sent);
+  Steps take() { return std::move(steps_); }
+
+ private:
+  const Shard& shard_;
+  Component component_;
+  Steps steps_;
+};
+
+}  // namespace orrery
