@@ -53,9 +53,11 @@ std::string data_root() {
 std::vector<std::string> list(CatalogKind kind) {
   std::vector<std::string> names;
   std::error_code error;
-  for (fs::directory_iterator entry(folder_path(kind), error), end; !error && entry != end; entry.increment(error)) {
+  for (fs::directory_iterator entry(folder_path(kind), error), end; !error && entry != end;
+       entry.increment(error)) {
     const std::string extension = entry->path().extension().string();
-    if (std::find(std::begin(kExtensions), std::end(kExtensions), extension) != std::end(kExtensions)) {
+    if (std::find(std::begin(kExtensions), std::end(kExtensions), extension) !=
+        std::end(kExtensions)) {
       names.push_back(entry->path().stem().string());
     }
   }
@@ -65,7 +67,8 @@ std::vector<std::string> list(CatalogKind kind) {
 }
 
 std::string resolve(const std::string& word, CatalogKind kind) {
-  const bool is_path = word.find('/') != std::string::npos || word.ends_with(".toml") || word.ends_with(".json");
+  const bool is_path =
+      word.find('/') != std::string::npos || word.ends_with(".toml") || word.ends_with(".json");
   if (is_path) return word;
   const std::vector<std::string> names = list(kind);
   if (std::binary_search(names.begin(), names.end(), word)) {
@@ -75,10 +78,12 @@ std::string resolve(const std::string& word, CatalogKind kind) {
     }
   }
   std::string message = fmt::format("error: unknown {} '{}'", to_string(kind), word);
-  if (const std::string hint = did_you_mean(word, names); !hint.empty()) message += fmt::format("\n  = {}", hint);
-  message += names.empty() ? fmt::format("\n  = no files in {}: set ORRERY_DATA to the folder that holds {}/",
-                                         folder_path(kind), folder(kind))
-                           : fmt::format("\n  = known: {}", fmt::join(names, ", "));
+  if (const std::string hint = did_you_mean(word, names); !hint.empty())
+    message += fmt::format("\n  = {}", hint);
+  message += names.empty()
+                 ? fmt::format("\n  = no files in {}: set ORRERY_DATA to the folder that holds {}/",
+                               folder_path(kind), folder(kind))
+                 : fmt::format("\n  = known: {}", fmt::join(names, ", "));
   throw InputError(message + "\n  = a path has a '/' or ends in .toml or .json");
 }
 

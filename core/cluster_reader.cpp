@@ -27,8 +27,8 @@ NvlinkDomain decode_nvlink(Reader& reader) {
 Nic decode_nic(Reader& reader) {
   Nic nic;
   nic.per_node = reader.required_int("per_node", {0, 1024});
-  nic.bandwidth = reader.required_quantity<BytesPerSecond>("bandwidth",
-                                                           nic.per_node > 0 ? Zero::kForbidden : Zero::kAllowed);
+  nic.bandwidth = reader.required_quantity<BytesPerSecond>(
+      "bandwidth", nic.per_node > 0 ? Zero::kForbidden : Zero::kAllowed);
   reader.finish();
   return nic;
 }
@@ -41,8 +41,8 @@ Fabric decode_fabric(Reader& reader) {
   fabric.switch_radix = reader.required_int("switch_radix", {0, 65536});
   fabric.oversubscription = reader.optional_double("oversubscription", 1, 1, 1000);
   fabric.same_leaf_latency = reader.required_quantity<Seconds>("same_leaf_latency", Zero::kAllowed);
-  fabric.cross_leaf_latency =
-      reader.optional_quantity<Seconds>("cross_leaf_latency", fabric.same_leaf_latency, Zero::kAllowed);
+  fabric.cross_leaf_latency = reader.optional_quantity<Seconds>(
+      "cross_leaf_latency", fabric.same_leaf_latency, Zero::kAllowed);
   reader.finish();
   return fabric;
 }
@@ -51,8 +51,9 @@ void check_fabric(const Cluster& cluster, Reader& reader) {
   const Fabric& fabric = cluster.fabric;
   const int nics = cluster.nic.per_node;
   if (nics > 0 && cluster.gpus_per_node % nics != 0 && nics % cluster.gpus_per_node != 0) {
-    reader.error("nic", fmt::format("{} NICs cannot be shared out evenly among the {} GPUs of a node", nics,
-                                    cluster.gpus_per_node));
+    reader.error(
+        "nic", fmt::format("{} NICs cannot be shared out evenly among the {} GPUs of a node", nics,
+                           cluster.gpus_per_node));
   }
   if (cluster.nodes == 1) return;
   if (nics == 0) {
@@ -60,22 +61,29 @@ void check_fabric(const Cluster& cluster, Reader& reader) {
                         "set per_node in [nic]");
   }
   if (fabric.kind != FabricKind::kMultiPlaneFatTree && fabric.planes != 1) {
-    return reader.error("fabric", fmt::format("a {} has one plane, found {}", to_string(fabric.kind), fabric.planes),
-                        "did you mean kind = \"multi-plane-fat-tree\"?");
+    return reader.error(
+        "fabric",
+        fmt::format("a {} has one plane, found {}", to_string(fabric.kind), fabric.planes),
+        "did you mean kind = \"multi-plane-fat-tree\"?");
   }
   if (fabric.kind == FabricKind::kSingleSwitch && fabric.switch_layers != 1) {
-    return reader.error("fabric", fmt::format("a single-switch has one layer, found {}", fabric.switch_layers));
+    return reader.error(
+        "fabric", fmt::format("a single-switch has one layer, found {}", fabric.switch_layers));
   }
   if (nics % fabric.planes != 0) {
-    return reader.error("fabric", fmt::format("{} planes do not divide the {} NICs of a node", fabric.planes, nics));
+    return reader.error("fabric", fmt::format("{} planes do not divide the {} NICs of a node",
+                                              fabric.planes, nics));
   }
   // A radix of 0 leaves the size of the switches open.
   const std::int64_t endpoints = static_cast<std::int64_t>(cluster.nodes) * (nics / fabric.planes);
   if (fabric.switch_radix > 0 && endpoints > endpoints_per_plane(fabric)) {
-    reader.error("fabric",
-                 fmt::format("{} nodes x {} NICs a plane = {} ports, but {} layer{} of {}-port switches connect {}",
-                             cluster.nodes, nics / fabric.planes, endpoints, fabric.switch_layers,
-                             fabric.switch_layers == 1 ? "" : "s", fabric.switch_radix, endpoints_per_plane(fabric)));
+    reader.error(
+        "fabric",
+        fmt::format(
+            "{} nodes x {} NICs a plane = {} ports, but {} layer{} of {}-port switches connect {}",
+            cluster.nodes, nics / fabric.planes, endpoints, fabric.switch_layers,
+            fabric.switch_layers == 1 ? "" : "s", fabric.switch_radix,
+            endpoints_per_plane(fabric)));
   }
 }
 
@@ -84,8 +92,8 @@ void check_fabric(const Cluster& cluster, Reader& reader) {
 std::int64_t endpoints_per_plane(const Fabric& fabric) {
   const auto radix = static_cast<std::int64_t>(fabric.switch_radix);
   if (fabric.switch_layers <= 1) return radix;
-  // Of a leaf's ports the share o / (1 + o) faces down. A spine reaches `radix` leaves; a third layer makes
-  // radix / 2 of such groups.
+  // Of a leaf's ports the share o / (1 + o) faces down. A spine reaches `radix` leaves; a third
+  // layer makes radix / 2 of such groups.
   const double share = fabric.oversubscription / (1 + fabric.oversubscription);
   const auto down = static_cast<std::int64_t>(std::floor(static_cast<double>(radix) * share));
   return fabric.switch_layers == 2 ? radix * down : radix * (radix / 2) * down;
@@ -99,10 +107,12 @@ Cluster decode_cluster(Reader& reader) {
   cluster.device = reader.required_string("device");
   cluster.nodes = reader.required_int("nodes", {1, 1000000});
   cluster.gpus_per_node = reader.required_int("gpus_per_node", {1, 1024});
-  cluster.price_per_gpu_hour = reader.required_quantity<Dollars>("price_per_gpu_hour", Zero::kAllowed);
+  cluster.price_per_gpu_hour =
+      reader.required_quantity<Dollars>("price_per_gpu_hour", Zero::kAllowed);
   if (auto nvlink = reader.required_table("nvlink")) cluster.nvlink = decode_nvlink(*nvlink);
   const bool alone = cluster.nodes == 1;
-  if (auto nic = alone ? reader.optional_table("nic") : reader.required_table("nic")) cluster.nic = decode_nic(*nic);
+  if (auto nic = alone ? reader.optional_table("nic") : reader.required_table("nic"))
+    cluster.nic = decode_nic(*nic);
   if (auto fabric = alone ? reader.optional_table("fabric") : reader.required_table("fabric")) {
     cluster.fabric = decode_fabric(*fabric);
   }

@@ -21,11 +21,12 @@ namespace orrery {
 
 Cluster read_cluster(const std::string& path);
 
-// Decodes and checks a table in the schema above, without format_version: a cluster file, or a plan's cluster.
+// Decodes and checks a table in the schema above, without format_version: a cluster file, or a
+// plan's cluster.
 Cluster decode_cluster(Reader& reader);
 
-// How many NICs one plane of the fabric connects: radix for one switch layer, radix^2 / 2 for two (a k-port fat
-// tree; more when oversubscribed), radix^3 / 4 for three.
+// How many NICs one plane of the fabric connects: radix for one switch layer, radix^2 / 2 for two
+// (a k-port fat tree; more when oversubscribed), radix^3 / 4 for three.
 std::int64_t endpoints_per_plane(const Fabric& fabric);
 
 }  // namespace orrery

@@ -4,16 +4,18 @@
 
 #include <algorithm>
 
+#include "core/document_text.hpp"
 #include "core/error.hpp"
 #include "core/utf8.hpp"
 
 namespace orrery {
 namespace {
 
-constexpr int kLongestLine = 100;     // code points of a source line that are shown
+constexpr int kLongestLine = 100;       // code points of a source line that are shown
 constexpr std::size_t kMostShown = 40;  // diagnostics that are printed in full
 
-// The window of `line` around the caret, and the caret's column in it. Minified JSON has lines of megabytes.
+// The window of `line` around the caret, and the caret's column in it. Minified JSON has lines of
+// megabytes.
 struct Snippet {
   std::string text;
   int col = 1;
@@ -39,18 +41,8 @@ Snippet snippet(std::string_view line, int col, int length) {
   return result;
 }
 
-std::string_view line_of(std::string_view text, int line) {
-  for (int number = 1; number < line; ++number) {
-    const std::size_t end = text.find('\n');
-    if (end == std::string_view::npos) return {};
-    text.remove_prefix(end + 1);
-  }
-  text = text.substr(0, text.find('\n'));
-  if (text.ends_with('\r')) text.remove_suffix(1);
-  return text;
-}
-
-std::string render_one(const Diagnostic& diagnostic, const std::map<std::string, std::string>& sources) {
+std::string render_one(const Diagnostic& diagnostic,
+                       const std::map<std::string, std::string>& sources) {
   const Place& place = diagnostic.place;
   std::string out = diagnostic.severity == Severity::kError ? "error: " : "warning: ";
   out += printable(diagnostic.message);
@@ -71,8 +63,8 @@ std::string render_one(const Diagnostic& diagnostic, const std::map<std::string,
   if (has_line) {
     const Snippet shown = snippet(line, place.col, place.length);
     const std::string gutter = number.empty() ? margin : fmt::format(" {}", number);
-    out += fmt::format("\n{0} |\n{1} | {2}\n{0} | {3:{4}}{5:^<{6}}", margin, gutter, shown.text, "", shown.col - 1,
-                       "", shown.length);
+    out += fmt::format("\n{0} |\n{1} | {2}\n{0} | {3:{4}}{5:^<{6}}", margin, gutter, shown.text, "",
+                       shown.col - 1, "", shown.length);
     if (!diagnostic.hint.empty()) out += " " + printable(diagnostic.hint);
     return out;
   }

@@ -1,5 +1,6 @@
 #pragma once
-// What is wrong with an input, and where: collected over a whole file, then thrown as one InputError.
+// What is wrong with an input, and where: collected over a whole file, then thrown as one
+// InputError.
 //
 //   error: unknown key 'hiden' in [model]
 //     --> models/x.toml:3:1
@@ -9,8 +10,8 @@
 //
 //   Diagnostics diagnostics;
 //   diagnostics.add_source("models/x.toml", text);   // for the line above the caret
-//   diagnostics.error({"models/x.toml", 3, 1, 5}, "unknown key 'hiden' in [model]", "did you mean 'hidden'?");
-//   diagnostics.throw_if_errors();
+//   diagnostics.error({"models/x.toml", 3, 1, 5}, "unknown key 'hiden' in [model]", "did you mean
+//   'hidden'?"); diagnostics.throw_if_errors();
 #include <map>
 #include <string>
 #include <string_view>
@@ -22,13 +23,15 @@ namespace orrery {
 
 enum class Severity { kError, kWarning };
 
-// A place in an input. Lines and columns count from 1, columns in code points; line 0: no particular line.
+// A place in an input. Lines and columns count from 1, columns in code points; line 0: no
+// particular line.
 struct Place {
-  std::string file;     // as the user named it; "command line" for an argument; "" = nowhere
+  std::string file;  // as the user named it; "command line" for an argument; "" = nowhere
   int line = 0;
   int col = 0;
   int length = 1;       // code points that the caret underlines
-  std::string snippet;  // the text itself, for a value that is in no file (then line is 0 and col counts in it)
+  std::string snippet;  // the text itself, for a value that is in no file (then line is 0 and col
+                        // counts in it)
   bool operator==(const Place&) const = default;
 };
 
@@ -55,7 +58,8 @@ class Diagnostics {
   int errors() const { return errors_; }
   const std::vector<Diagnostic>& all() const { return diagnostics_; }
 
-  // All of them, in the order of their lines, a blank line between two; no colours, no final newline.
+  // All of them, in the order of their lines, a blank line between two; no colours, no final
+  // newline.
   std::string render() const;
   // Throws InputError(render()) if there is an error.
   void throw_if_errors() const;

@@ -28,7 +28,8 @@ Document parse_file(const std::string& path, Diagnostics& diagnostics) {
   if (path.ends_with(".toml")) return parse_toml(path, std::move(text), diagnostics);
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   const bool json = first != std::string::npos && text[first] == '{';
-  return json ? parse_json(path, std::move(text), diagnostics) : parse_toml(path, std::move(text), diagnostics);
+  return json ? parse_json(path, std::move(text), diagnostics)
+              : parse_toml(path, std::move(text), diagnostics);
 }
 
 std::string_view with_article(NodeKind kind) {

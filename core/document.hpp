@@ -1,13 +1,16 @@
 #pragma once
-// A parsed TOML or JSON file as a tree in which every key and every value knows its place, so that a message
-// about any of them can point at it. The source text is kept with the diagnostics for the carets.
+// A parsed TOML or JSON file as a tree in which every key and every value knows its place, so that
+// a message about any of them can point at it. The source text is kept with the diagnostics for the
+// carets.
 //
 //   Diagnostics diagnostics;
-//   Document document = parse_file("models/deepseek-v3.toml", diagnostics);   // throws InputError on bad syntax
-//   const Node* layers = document.root.find("layers");                        // layers->position.line ...
+//   Document document = parse_file("models/deepseek-v3.toml", diagnostics);   // throws InputError
+//   on bad syntax const Node* layers = document.root.find("layers");                        //
+//   layers->position.line ...
 //
-// Any bytes give a tree or an InputError; nesting is limited to kDeepestNesting, duplicate keys are errors.
-// Files are meant to be small (a plan of 2048 GPUs has some hundred kilobytes): a node takes about 200 bytes.
+// Any bytes give a tree or an InputError; nesting is limited to kDeepestNesting, duplicate keys are
+// errors. Files are meant to be small (a plan of 2048 GPUs has some hundred kilobytes): a node
+// takes about 200 bytes.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -31,13 +34,13 @@ struct Position {
 
 struct Node {
   NodeKind kind = NodeKind::kNull;
-  Position position;        // of the value; a string's starts at its quote
-  std::string key;          // in a table
-  Position key_position;    // line 0 outside a table
+  Position position;      // of the value; a string's starts at its quote
+  std::string key;        // in a table
+  Position key_position;  // line 0 outside a table
   bool boolean = false;
-  std::int64_t integer = 0;  // clamped where the text does not fit
-  double number = 0;         // of an integer too
-  std::string text;          // a string's value; a number as written (JSON)
+  std::int64_t integer = 0;    // clamped where the text does not fit
+  double number = 0;           // of an integer too
+  std::string text;            // a string's value; a number as written (JSON)
   std::vector<Node> children;  // of a table or array, in the order of the file
 
   bool is_table() const { return kind == NodeKind::kTable; }

@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::size_t kMarkDistance = 256;
 
-[[noreturn]] void refuse(const std::string& file, Diagnostics& diagnostics, std::string message, std::string hint) {
+[[noreturn]] void refuse(const std::string& file, Diagnostics& diagnostics, std::string message,
+                         std::string hint) {
   diagnostics.error({file, 0, 0, 1, ""}, std::move(message), std::move(hint));
   diagnostics.throw_if_errors();
   throw InputError("unreachable");
@@ -26,12 +27,24 @@ std::string checked_text(const std::string& file, std::string text, Diagnostics&
     refuse(file, diagnostics, "the file is UTF-16 text", "save it as UTF-8");
   }
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
-    refuse(file, diagnostics, text.empty() ? "the file is empty" : "the file holds nothing but white space", "");
+    refuse(file, diagnostics,
+           text.empty() ? "the file is empty" : "the file holds nothing but white space", "");
   }
   if (const std::size_t zero = text.find('\0'); zero != std::string::npos) {
     refuse(file, diagnostics, fmt::format("the file is not text: byte {} is zero", zero),
            "expected a TOML or JSON file");
   }
+  return text;
+}
+
+std::string_view line_of(std::string_view text, int line) {
+  for (int number = 1; number < line; ++number) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return {};
+    text.remove_prefix(end + 1);
+  }
+  text = text.substr(0, text.find('\n'));
+  if (text.ends_with('\r')) text.remove_suffix(1);
   return text;
 }
 
@@ -50,8 +63,9 @@ LineIndex::LineIndex(std::string_view text) : text_(text) {
 Position LineIndex::at(std::size_t begin, std::size_t end) const {
   begin = std::min(begin, text_.size());
   end = std::clamp(end, begin, text_.size());
-  const auto after = std::upper_bound(marks_.begin(), marks_.end(), begin,
-                                      [](std::size_t offset, const Mark& mark) { return offset < mark.offset; });
+  const auto after =
+      std::upper_bound(marks_.begin(), marks_.end(), begin,
+                       [](std::size_t offset, const Mark& mark) { return offset < mark.offset; });
   const Mark& mark = *(after - 1);
   std::string_view token = text_.substr(begin, end - begin);
   token = token.substr(0, token.find('\n'));

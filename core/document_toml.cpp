@@ -7,16 +7,17 @@
 
 #include "core/document.hpp"
 #include "core/document_text.hpp"
+#include "core/utf8.hpp"
 
 namespace orrery {
 namespace {
 
-// toml++ limits nested values to 256 but not dotted keys, each part of which opens a table. Both together bound
-// the depth of its tree, whose destructor recurses.
+// toml++ limits nested values to 256 but not dotted keys, each part of which opens a table. Both
+// together bound the depth of its tree, whose destructor recurses.
 constexpr int kMostDots = 30;
 
-// The offset of the first dotted name with too many parts, or npos. Prose with so many dots in a row of single
-// words is refused too; nothing is lost.
+// The offset of the first dotted name with too many parts, or npos. Prose with so many dots in a
+// row of single words is refused too; nothing is lost.
 std::size_t find_deep_key(std::string_view text) {
   int dots = 0;
   std::size_t start = 0;
@@ -26,8 +27,10 @@ std::size_t find_deep_key(std::string_view text) {
     if (c == '.' && !after_dot) {
       after_dot = true;
       if (++dots > kMostDots) return start;
-    } else if (std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '"' || c == '\'') {
-      if (dots == 0 && (offset == 0 || !std::isalnum(static_cast<unsigned char>(text[offset - 1])))) start = offset;
+    } else if (std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '"' ||
+               c == '\'') {
+      if (dots == 0 && (offset == 0 || !std::isalnum(static_cast<unsigned char>(text[offset - 1]))))
+        start = offset;
       after_dot = false;
     } else if (c != ' ' && c != '\t') {
       dots = 0;
@@ -53,7 +56,8 @@ struct Converter {
     Node node;
     node.position = to_position(value.source());
     if (depth > kDeepestNesting) {
-      diagnostics.error(node.place(file), fmt::format("nested more than {} deep", kDeepestNesting));
+      const Place start{file, node.position.line, node.position.col, 1, ""};
+      diagnostics.error(start, fmt::format("nested more than {} deep", kDeepestNesting));
       return node;
     }
     if (const auto* table = value.as_table()) {
@@ -65,9 +69,11 @@ struct Converter {
         node.children.push_back(std::move(entry));
       }
       // toml++ sorts keys by name.
-      std::stable_sort(node.children.begin(), node.children.end(), [](const Node& a, const Node& b) {
-        return std::pair(a.key_position.line, a.key_position.col) < std::pair(b.key_position.line, b.key_position.col);
-      });
+      std::stable_sort(node.children.begin(), node.children.end(),
+                       [](const Node& a, const Node& b) {
+                         return std::pair(a.key_position.line, a.key_position.col) <
+                                std::pair(b.key_position.line, b.key_position.col);
+                       });
     } else if (const auto* array = value.as_array()) {
       node.kind = NodeKind::kArray;
       for (const auto& child : *array) node.children.push_back(convert(child, depth + 1));
@@ -93,11 +99,37 @@ struct Converter {
   }
 };
 
-// "Error while parsing key: expected '='..." without the words that every message starts with.
-std::string plain_message(std::string_view message) {
+// toml++'s words and place, bent where a person would look elsewhere.
+void report(const toml::parse_error& error, const std::string& file, std::string_view text,
+            Diagnostics& diagnostics) {
+  Position position = to_position(error.source());
+  std::string_view message = error.description();
   constexpr std::string_view kPrefix = "Error while parsing ";
   if (message.starts_with(kPrefix)) message.remove_prefix(kPrefix.size());
-  return "TOML syntax: " + std::string(message);
+  std::string plain = "TOML syntax: " + std::string(message);
+  const std::string_view line = line_of(text, position.line);
+  // The word in quotes that the message is about.
+  const std::size_t open = message.find('\'');
+  const std::size_t close = open == std::string_view::npos ? open : message.find('\'', open + 1);
+  if (close != std::string_view::npos) {
+    const std::string_view word = message.substr(open + 1, close - open - 1);
+    if (message.find("cannot redefine") != std::string_view::npos) {
+      plain = fmt::format("the key '{}' is given twice", word);
+    }
+    // toml++ points behind a number that does not fit, and at the value of a second key.
+    const std::size_t at = line.find(word);
+    const bool misplaced = message.find("redefine") != std::string_view::npos ||
+                           message.find("not representable") != std::string_view::npos;
+    if (misplaced && at != std::string_view::npos) {
+      position.col = count_code_points(line.substr(0, at)) + 1;
+      position.length = count_code_points(word);
+    }
+  }
+  if (message.find("unescaped control characters") != std::string_view::npos &&
+      position.col > count_code_points(line)) {
+    plain = "TOML syntax: the closing quote of the string is missing";
+  }
+  diagnostics.error({file, position.line, position.col, position.length, ""}, std::move(plain));
 }
 
 }  // namespace
@@ -119,9 +151,7 @@ Document parse_toml(const std::string& file, std::string text, Diagnostics& diag
     // The place of the whole file is no place to point at.
     document.root.position = {};
   } catch (const toml::parse_error& error) {
-    const Position position = to_position(error.source());
-    diagnostics.error({file, position.line, position.col, position.length, ""},
-                      plain_message(error.description()));
+    report(error, file, text, diagnostics);
   }
   diagnostics.throw_if_errors();
   return document;

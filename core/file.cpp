@@ -56,7 +56,8 @@ int write_all(int file, std::string_view text) {
 
 std::string read_file(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.number() < 0) refuse_input(path, errno == ENOENT ? "no such file" : std::strerror(errno));
+  if (file.number() < 0)
+    refuse_input(path, errno == ENOENT ? "no such file" : std::strerror(errno));
   struct stat status = {};
   if (::fstat(file.number(), &status) != 0) refuse_input(path, std::strerror(errno));
   if (S_ISDIR(status.st_mode)) refuse_input(path, "it is a directory, expected a file");
@@ -87,11 +88,13 @@ void write_file_atomically(const std::string& path, std::string_view text) {
     if (error != 0 && error != EINVAL && error != EROFS) refuse(error);
     return;
   }
-  // Beside the target, since a rename does not cross file systems; the process id keeps two writers apart.
+  // Beside the target, since a rename does not cross file systems; the process id keeps two writers
+  // apart.
   const std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
   int error = 0;
   {
-    const Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    const Descriptor file(
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (file.number() < 0) refuse(errno);
     error = write_all(file.number(), text);
   }
@@ -101,7 +104,8 @@ void write_file_atomically(const std::string& path, std::string_view text) {
     refuse(error);
   }
   // So that the new name survives a power cut; not every file system can sync a directory.
-  const Descriptor directory(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor directory(
+      ::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.number() >= 0) ::fsync(directory.number());
 }
 

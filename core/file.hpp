@@ -5,12 +5,13 @@
 
 namespace orrery {
 
-// The bytes of a file. Throws InputError naming the path when it is missing, a directory, unreadable or larger
-// than 1 GiB.
+// The bytes of a file. Throws InputError naming the path when it is missing, a directory,
+// unreadable or larger than 1 GiB.
 std::string read_file(const std::string& path);
 
-// Writes a temporary file in the same directory, syncs it and renames it over `path`: a reader sees the old file
-// or the new one, never a part. Throws EnvironmentError with the system's reason; then nothing is left behind.
+// Writes a temporary file in the same directory, syncs it and renames it over `path`: a reader sees
+// the old file or the new one, never a part. Throws EnvironmentError with the system's reason; then
+// nothing is left behind.
 void write_file_atomically(const std::string& path, std::string_view text);
 
 }  // namespace orrery

@@ -1,5 +1,6 @@
-// Hugging Face `config.json`: dispatch on model_type, one decoder a family. An unknown type is refused rather than
-// guessed, since keys change their meaning between families (`head_dim` is the rotated part in deepseek_v3).
+// Hugging Face `config.json`: dispatch on model_type, one decoder a family. An unknown type is
+// refused rather than guessed, since keys change their meaning between families (`head_dim` is the
+// rotated part in deepseek_v3).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,7 +27,8 @@ Attention decode_mla(Reader& reader) {
   attention.heads = reader.required_int("num_attention_heads", kHeads);
   // The files repeat the heads here; MLA has one compressed key for all of them.
   attention.kv_heads = attention.heads;
-  attention.q_lora_rank = reader.optional_int("q_lora_rank", 0, {0, kRank.most});  // null: one full projection
+  attention.q_lora_rank =
+      reader.optional_int("q_lora_rank", 0, {0, kRank.most});  // null: one full projection
   attention.kv_lora_rank = reader.required_int("kv_lora_rank", kRank);
   attention.qk_nope_dim = reader.required_int("qk_nope_head_dim", {0, kHeadDim.most});
   attention.qk_rope_dim = reader.required_int("qk_rope_head_dim", {0, kHeadDim.most});
@@ -68,10 +70,12 @@ Model decode_deepseek(Reader& reader, std::string name) {
   model.tied_embeddings = reader.optional_bool("tie_word_embeddings", false);
   model.attention = decode_mla(reader);
   model.moe = decode_deepseek_moe(reader);
-  model.dense_layers =
-      model.moe.experts == 0 ? model.layers : reader.optional_int("first_k_dense_replace", 0, kSomeLayers);
-  model.dense_inter = model.dense_layers > 0 ? reader.required_int("intermediate_size", kInter)
-                                             : reader.optional_int("intermediate_size", 0, {0, kInter.most});
+  model.dense_layers = model.moe.experts == 0
+                           ? model.layers
+                           : reader.optional_int("first_k_dense_replace", 0, kSomeLayers);
+  model.dense_inter = model.dense_layers > 0
+                          ? reader.required_int("intermediate_size", kInter)
+                          : reader.optional_int("intermediate_size", 0, {0, kInter.most});
   reader.finish();
   if (diagnostics.errors() == before) check_model(model, reader);
   return model;
@@ -91,7 +95,8 @@ Model decode_hugging_face(const Node& root, ReadContext& context) {
   }
   // Models that also see or hear keep the language model's sizes in a table of their own.
   if (root.find("hidden_size") == nullptr) {
-    if (auto text = reader.optional_table("text_config")) return decode_deepseek(*text, context.name);
+    if (auto text = reader.optional_table("text_config"))
+      return decode_deepseek(*text, context.name);
   }
   return decode_deepseek(reader, context.name);
 }

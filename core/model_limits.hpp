@@ -1,6 +1,6 @@
 #pragma once
-// Upper bounds of a model's sizes, for both file formats: far above any model, low enough that no count of
-// parameters, FLOPs or bytes overflows 64 bits or loses integers in a double.
+// Upper bounds of a model's sizes, for both file formats: far above any model, low enough that no
+// count of parameters, FLOPs or bytes overflows 64 bits or loses integers in a double.
 #include "core/reader.hpp"
 
 namespace orrery::limits {

@@ -10,8 +10,8 @@ namespace {
 
 using namespace limits;
 
-constexpr std::pair<std::string_view, AttentionKind> kAttentionWords[] = {{"mla", AttentionKind::kMla},
-                                                                          {"gqa", AttentionKind::kGqa}};
+constexpr std::pair<std::string_view, AttentionKind> kAttentionWords[] = {
+    {"mla", AttentionKind::kMla}, {"gqa", AttentionKind::kGqa}};
 
 Attention decode_attention(Reader& reader) {
   Attention attention;
@@ -58,15 +58,16 @@ void check_own_stage_map(const Model& model, Reader& reader, Diagnostics& diagno
     return;
   }
   if (model.stage_map_pp == 0) {
-    return reader.error("stage_map", "'stage_map' without 'stage_map_pp'", "add stage_map_pp, the number of its stages");
+    return reader.error("stage_map", "'stage_map' without 'stage_map_pp'",
+                        "add stage_map_pp, the number of its stages");
   }
   const Place place = inside(reader.place("stage_map"));
   const int before = diagnostics.errors();
   const StageMap map = parse_stage_map(*model.stage_map, diagnostics, place);
   if (diagnostics.errors() != before) return;
   if (static_cast<int>(map.size()) != model.stage_map_pp) {
-    reader.error("stage_map_pp",
-                 fmt::format("'stage_map_pp' is {}, the stage map has {} stages", model.stage_map_pp, map.size()));
+    reader.error("stage_map_pp", fmt::format("'stage_map_pp' is {}, the stage map has {} stages",
+                                             model.stage_map_pp, map.size()));
   }
   check_stage_map(map, model, static_cast<int>(map.size()), diagnostics, place);
 }
@@ -76,31 +77,36 @@ void check_own_stage_map(const Model& model, Reader& reader, Diagnostics& diagno
 void check_model(const Model& model, Reader& reader) {
   const Attention& attention = model.attention;
   if (model.dense_layers > model.layers) {
-    reader.error("dense_layers", fmt::format("{} dense layers, but the model has only {} layers", model.dense_layers,
-                                             model.layers));
+    reader.error("dense_layers", fmt::format("{} dense layers, but the model has only {} layers",
+                                             model.dense_layers, model.layers));
   }
   if (model.moe_layers() > 0 && model.moe.experts == 0) {
-    reader.error("dense_layers", fmt::format("{} of {} layers are MoE layers, but the model has no experts",
-                                             model.moe_layers(), model.layers),
+    reader.error("dense_layers",
+                 fmt::format("{} of {} layers are MoE layers, but the model has no experts",
+                             model.moe_layers(), model.layers),
                  "without [moe] every layer is dense: leave 'dense_layers' out");
   }
   if (attention.kv_heads > 0 && attention.heads % attention.kv_heads != 0) {
-    reader.error("attention", fmt::format("{} kv_heads do not divide {} heads", attention.kv_heads, attention.heads));
+    reader.error("attention", fmt::format("{} kv_heads do not divide {} heads", attention.kv_heads,
+                                          attention.heads));
   }
   if (attention.qk_dim() == 0) reader.error("attention", "qk_nope_dim and qk_rope_dim are both 0");
   const Moe& moe = model.moe;
   if (moe.experts == 0) return;
   if (moe.top_k > moe.experts) {
-    reader.error("moe", fmt::format("top_k = {} is more than the {} experts", moe.top_k, moe.experts));
-  }
-  if (moe.experts % moe.groups != 0) {
+    reader.error("moe",
+                 fmt::format("top_k = {} is more than the {} experts", moe.top_k, moe.experts));
+  } else if (moe.experts % moe.groups != 0) {
     reader.error("moe", fmt::format("{} groups do not divide {} experts", moe.groups, moe.experts));
   } else if (moe.groups_per_token > moe.groups) {
-    reader.error("moe", fmt::format("groups_per_token = {} is more than the {} groups", moe.groups_per_token,
-                                    moe.groups));
-  } else if (const int reachable = moe.groups_per_token * (moe.experts / moe.groups); reachable < moe.top_k) {
-    reader.error("moe", fmt::format("top_k = {}, but {} groups of {} experts hold only {}", moe.top_k,
-                                    moe.groups_per_token, moe.experts / moe.groups, reachable));
+    reader.error("moe", fmt::format("groups_per_token = {} is more than the {} groups",
+                                    moe.groups_per_token, moe.groups));
+  } else if (const int reachable = moe.groups_per_token * (moe.experts / moe.groups);
+             reachable < moe.top_k) {
+    reader.error("moe", fmt::format("top_k = {}, but {} group{} of {} experts hold{} only {}",
+                                    moe.top_k, moe.groups_per_token,
+                                    moe.groups_per_token == 1 ? "" : "s", moe.experts / moe.groups,
+                                    moe.groups_per_token == 1 ? "s" : "", reachable));
   }
 }
 
@@ -113,14 +119,16 @@ Model decode_model(Reader& reader) {
   const bool dense = !reader.has("moe");
   model.dense_layers = reader.optional_int("dense_layers", dense ? model.layers : 0, kSomeLayers);
   model.hidden = reader.required_int("hidden", kHidden);
-  model.dense_inter = model.dense_layers > 0 ? reader.required_int("dense_inter", kInter)
-                                             : reader.optional_int("dense_inter", 0, {0, kInter.most});
+  model.dense_inter = model.dense_layers > 0
+                          ? reader.required_int("dense_inter", kInter)
+                          : reader.optional_int("dense_inter", 0, {0, kInter.most});
   model.vocab = reader.required_int("vocab", kVocab);
   model.mtp_depth = reader.optional_int("mtp_depth", 0, kMtp);
   model.tied_embeddings = reader.optional_bool("tied_embeddings", false);
   model.stage_map = reader.optional_string("stage_map");
   model.stage_map_pp = reader.optional_int("stage_map_pp", 0, {0, 100000});
-  if (auto attention = reader.required_table("attention")) model.attention = decode_attention(*attention);
+  if (auto attention = reader.required_table("attention"))
+    model.attention = decode_attention(*attention);
   if (auto moe = reader.optional_table("moe")) model.moe = decode_moe(*moe);
   reader.finish();
   // Arithmetic on values that could not be read would only repeat the error.
@@ -147,9 +155,11 @@ Model read_model(const Document& document, const std::string& name, Diagnostics&
     model = decode_hugging_face(document.root, context);
   } else {
     Reader reader(document.root, context);
-    if (document.root.find("hidden_size") != nullptr || document.root.find("architectures") != nullptr) {
-      diagnostics.error({document.file, 0, 0, 1, ""}, "missing key 'model_type'",
-                        "this looks like a Hugging Face config.json, which is read by its model_type");
+    if (document.root.find("hidden_size") != nullptr ||
+        document.root.find("architectures") != nullptr) {
+      diagnostics.error(
+          {document.file, 0, 0, 1, ""}, "missing key 'model_type'",
+          "this looks like a Hugging Face config.json, which is read by its model_type");
       diagnostics.throw_if_errors();
     }
     reader.format_version(1, 0);

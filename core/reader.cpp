@@ -15,10 +15,13 @@ std::string Reader::dotted(std::string_view key) const {
   return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
 }
 
-std::string Reader::in_section() const { return path_.empty() ? "" : fmt::format(" in [{}]", path_); }
+std::string Reader::in_section() const {
+  return path_.empty() ? "" : fmt::format(" in [{}]", path_);
+}
 
 Place Reader::place() const {
-  if (table_->key_position.line > 0 || table_->position.line > 0) return table_->place(context_->file);
+  if (table_->key_position.line > 0 || table_->position.line > 0)
+    return table_->place(context_->file);
   return {context_->file, 0, 0, 1, ""};
 }
 
@@ -35,7 +38,9 @@ void Reader::error(std::string_view key, std::string message, std::string hint) 
   context_->diagnostics.error(place(key), std::move(message), std::move(hint));
 }
 
-bool Reader::has(std::string_view key) { return table_->find(key) != nullptr; }
+bool Reader::has(std::string_view key) {
+  return table_->find(key) != nullptr;
+}
 
 const Node* Reader::node(std::string_view key) {
   known_.emplace(key);
@@ -54,9 +59,10 @@ const Node* Reader::figure(std::string_view key, bool required) {
 const Node* Reader::unwrap(const Node& value, std::string_view key) {
   const Node* inner = value.find("value");
   if (inner == nullptr) {
-    context_->diagnostics.error(value.key_place(context_->file),
-                                fmt::format("expected a value for '{}', found a table without 'value'", key),
-                                "write the value alone, or { value = ..., source = \"...\" }");
+    context_->diagnostics.error(
+        value.key_place(context_->file),
+        fmt::format("expected a value for '{}', found a table without 'value'", key),
+        "write the value alone, or { value = ..., source = \"...\" }");
     return nullptr;
   }
   for (const Node& entry : value.children) {
@@ -66,9 +72,9 @@ const Node* Reader::unwrap(const Node& value, std::string_view key) {
                                   fmt::format("unknown key '{}' in '{}'", entry.key, key),
                                   "a figure has 'value', and 'source' or 'assumed'");
     } else if (entry.kind != NodeKind::kString) {
-      context_->diagnostics.error(
-          entry.place(context_->file),
-          fmt::format("'{}' of '{}' must be a string, found {}", entry.key, key, with_article(entry.kind)));
+      context_->diagnostics.error(entry.place(context_->file),
+                                  fmt::format("'{}' of '{}' must be a string, found {}", entry.key,
+                                              key, with_article(entry.kind)));
     } else if (entry.key == "assumed") {
       context_->assumed.push_back({fmt::format("{}: {}", context_->name, dotted(key)), entry.text});
     }
@@ -76,13 +82,22 @@ const Node* Reader::unwrap(const Node& value, std::string_view key) {
   return inner;
 }
 
-void Reader::expected(const Node& value, std::string_view key, std::string_view what, std::string hint) {
+void Reader::expected(const Node& value, std::string_view key, std::string_view what,
+                      std::string hint) {
+  std::string_view found = with_article(value.kind);
+  // A parser turns what no integer type holds into a floating-point number.
+  constexpr std::size_t kDigits64Bits = 19;
+  if (value.kind == NodeKind::kFloat && value.text.size() >= kDigits64Bits &&
+      value.text.find_first_not_of("-0123456789") == std::string::npos) {
+    found = "one beyond 64 bits";
+  }
   context_->diagnostics.error(value.place(context_->file),
-                              fmt::format("expected {} for '{}', found {}", what, key, with_article(value.kind)),
+                              fmt::format("expected {} for '{}', found {}", what, key, found),
                               std::move(hint));
 }
 
-std::int64_t Reader::integer(const Node& value, std::string_view key, IntRange range, std::int64_t fallback) {
+std::int64_t Reader::integer(const Node& value, std::string_view key, IntRange range,
+                             std::int64_t fallback) {
   if (value.kind != NodeKind::kInteger) {
     const bool quoted = value.kind == NodeKind::kString && !value.text.empty() &&
                         value.text.find_first_not_of("0123456789") == std::string::npos;
@@ -90,13 +105,15 @@ std::int64_t Reader::integer(const Node& value, std::string_view key, IntRange r
     return fallback;
   }
   if (value.integer < range.least) {
-    context_->diagnostics.error(value.place(context_->file),
-                                fmt::format("'{}' must be at least {}, found {}", key, range.least, value.text));
+    context_->diagnostics.error(
+        value.place(context_->file),
+        fmt::format("'{}' must be at least {}, found {}", key, range.least, value.text));
     return fallback;
   }
   if (value.integer > range.most) {
-    context_->diagnostics.error(value.place(context_->file),
-                                fmt::format("'{}' must be at most {}, found {}", key, range.most, value.text));
+    context_->diagnostics.error(
+        value.place(context_->file),
+        fmt::format("'{}' must be at most {}, found {}", key, range.most, value.text));
     return fallback;
   }
   return value.integer;
@@ -124,20 +141,23 @@ std::uint64_t Reader::optional_uint64(std::string_view key, std::uint64_t fallba
   const char* end = value->text.data() + value->text.size();
   const auto [stop, error] = std::from_chars(value->text.data(), end, number);
   if (error == std::errc() && stop == end) return number;
-  context_->diagnostics.error(value->place(context_->file),
-                              fmt::format("'{}' must be 0 to 18446744073709551615, found {}", key, value->text));
+  context_->diagnostics.error(
+      value->place(context_->file),
+      fmt::format("'{}' must be 0 to 18446744073709551615, found {}", key, value->text));
   return fallback;
 }
 
-double Reader::number(const Node& value, std::string_view key, double least, double most, double fallback) {
+double Reader::number(const Node& value, std::string_view key, double least, double most,
+                      double fallback) {
   if (value.kind != NodeKind::kInteger && value.kind != NodeKind::kFloat) {
     expected(value, key, "a number");
     return fallback;
   }
   // Written so that NaN fails.
   if (value.number >= least && value.number <= most) return value.number;
-  context_->diagnostics.error(value.place(context_->file), fmt::format("'{}' must be {} to {}, found {}", key, least,
-                                                                       most, value.text));
+  context_->diagnostics.error(
+      value.place(context_->file),
+      fmt::format("'{}' must be {} to {}, found {}", key, least, most, value.text));
   return fallback;
 }
 
@@ -185,8 +205,9 @@ std::optional<std::size_t> Reader::word_index(const Node& value, std::string_vie
   const auto found = std::find(words.begin(), words.end(), value.text);
   if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
   const std::string nearest = did_you_mean(value.text, words);
-  context_->diagnostics.error(value.place(context_->file), fmt::format("unknown {} '{}'", key, value.text),
-                              nearest.empty() ? fmt::format("one of: {}", fmt::join(words, ", ")) : nearest);
+  context_->diagnostics.error(
+      value.place(context_->file), fmt::format("unknown {} '{}'", key, value.text),
+      nearest.empty() ? fmt::format("one of: {}", fmt::join(words, ", ")) : nearest);
   return std::nullopt;
 }
 
@@ -207,7 +228,8 @@ double Reader::quantity(const Node& value, std::string_view key, Dimension dimen
     return 0;
   }
   if (std::get<double>(parsed) == 0 && zero == Zero::kForbidden) {
-    context_->diagnostics.error(value.place(context_->file), fmt::format("'{}' must not be zero", key));
+    context_->diagnostics.error(value.place(context_->file),
+                                fmt::format("'{}' must not be zero", key));
   }
   return std::get<double>(parsed);
 }
@@ -314,6 +336,14 @@ void Reader::finish() {
                                 fmt::format("unknown key '{}'{}", entry.key, in_section()), hint);
   }
   for (const std::string& key : missing_) {
+    const auto null = std::find_if(table_->children.begin(), table_->children.end(),
+                                   [&key](const Node& entry) { return entry.key == key; });
+    if (null != table_->children.end()) {
+      context_->diagnostics.error(
+          null->place(context_->file),
+          fmt::format("'{}'{} is null, expected a value", key, in_section()));
+      continue;
+    }
     context_->diagnostics.error(place(), fmt::format("missing key '{}'{}", key, in_section()));
   }
   missing_.clear();

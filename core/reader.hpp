@@ -1,20 +1,22 @@
 #pragma once
-// Decodes a table of a document key by key, and collects what is wrong instead of stopping at the first error.
+// Decodes a table of a document key by key, and collects what is wrong instead of stopping at the
+// first error.
 //
 //   ReadContext context{document.file, "h800-64", diagnostics};
 //   Reader reader(document.root, context);
 //   cluster.nodes = reader.required_int("nodes", {1, 100000});
 //   if (auto nvlink = reader.required_table("nvlink")) {
-//     cluster.nvlink.bandwidth = nvlink->required_quantity<BytesPerSecond>("bandwidth", Zero::kForbidden);
-//     nvlink->finish();
+//     cluster.nvlink.bandwidth = nvlink->required_quantity<BytesPerSecond>("bandwidth",
+//     Zero::kForbidden); nvlink->finish();
 //   }
 //   reader.finish();                 // missing keys, unknown keys
 //   diagnostics.throw_if_errors();
 //
-// After an error a reading function returns the fallback (0 for a required value), so that reading can go on;
-// nothing may be concluded from values before throw_if_errors().
-// Each figure can be written plain (`nodes = 8`) or as `{ value = 8, source = "..." }`, or as
-// `{ value = 8, assumed = "why" }` where nobody has published it: those are listed in ReadContext::assumed.
+// After an error a reading function returns the fallback (0 for a required value), so that reading
+// can go on; nothing may be concluded from values before throw_if_errors(). Each figure can be
+// written plain (`nodes = 8`) or as `{ value = 8, source = "..." }`, or as
+// `{ value = 8, assumed = "why" }` where nobody has published it: those are listed in
+// ReadContext::assumed.
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -97,12 +99,12 @@ class Reader {
   // The value of a key as it is, or null when absent. The key counts as known.
   const Node* node(std::string_view key);
 
-  // Reads `format_version = "1.0"`. Another major version throws at once: nothing else could be understood.
-  // A newer minor version may hold keys that are not known here; they are then ignored.
+  // Reads `format_version = "1.0"`. Another major version throws at once: nothing else could be
+  // understood. A newer minor version may hold keys that are not known here; they are then ignored.
   void format_version(int major, int minor);
 
-  // Reports missing and unknown keys. Call it once, after the last key; an unknown key that looks like a missing
-  // one gives one error, not two.
+  // Reports missing and unknown keys. Call it once, after the last key; an unknown key that looks
+  // like a missing one gives one error, not two.
   void finish();
 
   // The place of a key's value (of the table when absent), for semantic errors.
@@ -114,16 +116,21 @@ class Reader {
   ReadContext& context() { return *context_; }
 
  private:
-  // The value of `key`, out of its `{ value = ... }` if it has one; null when absent (noted if required).
+  // The value of `key`, out of its `{ value = ... }` if it has one; null when absent (noted if
+  // required).
   const Node* figure(std::string_view key, bool required);
   const Node* unwrap(const Node& value, std::string_view key);
   const Node* table_node(std::string_view key, bool required);
-  void expected(const Node& value, std::string_view key, std::string_view what, std::string hint = "");
-  std::int64_t integer(const Node& value, std::string_view key, IntRange range, std::int64_t fallback);
-  double number(const Node& value, std::string_view key, double least, double most, double fallback);
+  void expected(const Node& value, std::string_view key, std::string_view what,
+                std::string hint = "");
+  std::int64_t integer(const Node& value, std::string_view key, IntRange range,
+                       std::int64_t fallback);
+  double number(const Node& value, std::string_view key, double least, double most,
+                double fallback);
   double quantity(const Node& value, std::string_view key, Dimension dimension, Zero zero);
   // The index of the word, or nothing.
-  std::optional<std::size_t> word_index(const Node& value, std::string_view key, std::span<const std::string> words);
+  std::optional<std::size_t> word_index(const Node& value, std::string_view key,
+                                        std::span<const std::string> words);
   std::string dotted(std::string_view key) const;
   std::string in_section() const;
 

@@ -7,7 +7,8 @@
 namespace orrery {
 namespace {
 
-// "stage 3, direction 0", or "chunk 7" where the rank has no such chunk: messages describe wrong cells too.
+// "stage 3, direction 0", or "chunk 7" where the rank has no such chunk: messages describe wrong
+// cells too.
 std::string place_of(const Schedule& schedule, Rank rank, ChunkId chunk) {
   if (rank.valid() && rank.index() < schedule.chunks.size() && chunk.valid() &&
       chunk.index() < schedule.chunks[rank.index()].size()) {
@@ -66,7 +67,8 @@ std::string describe(const Schedule& schedule, Rank rank, const Cell& cell) {
   }
   const bool is_forward = cell.kind == CellKind::kF;
   const Half& half = is_forward ? cell.forward : cell.backward;
-  return fmt::format("{} {} ({})", to_string(cell.kind), half.microbatch.value, is_forward ? forward : backward);
+  return fmt::format("{} {} ({})", to_string(cell.kind), half.microbatch.value,
+                     is_forward ? forward : backward);
 }
 
 }  // namespace orrery

@@ -4,18 +4,20 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 
 namespace orrery {
 namespace {
 
-constexpr std::string_view kLetters = "EdtmL";  // in the order of LayerKind, which is the order in the model
+constexpr std::string_view kLetters =
+    "EdtmL";  // in the order of LayerKind, which is the order in the model
 constexpr int kMostLayers = 100000;
 
-// Grammar:  map = element+    element = count? letter | ',' | '|' | 'x' count | '(' element+ ')' '*' count
-// A group is expanded in place, its '|' included; 'x' repeats the stage that has just been written.
+// Grammar:  map = element+    element = count? letter | ',' | '|' | 'x' count | '(' element+ ')'
+// '*' count A group is expanded in place, its '|' included; 'x' repeats the stage that has just
+// been written.
 class StageMapParser {
  public:
   StageMapParser(std::string_view text, Diagnostics& diagnostics, const Place& at)
@@ -68,12 +70,14 @@ class StageMapParser {
     if (failed_) return;
     skip_spaces();
     const std::size_t letter_at = offset_;
-    const std::size_t kind = offset_ < text_.size() ? kLetters.find(text_[offset_]) : std::string_view::npos;
+    const std::size_t kind =
+        offset_ < text_.size() ? kLetters.find(text_[offset_]) : std::string_view::npos;
     if (kind == std::string_view::npos) {
       if (offset_ == text_.size()) {
         fail(start, offset_ - start, "a layer letter must follow the count", hint());
       } else {
-        fail(letter_at, 1, fmt::format("unknown layer letter '{}'", text_.substr(offset_, 1)), hint());
+        fail(letter_at, 1, fmt::format("unknown layer letter '{}'", text_.substr(offset_, 1)),
+             hint());
       }
       return;
     }
@@ -81,7 +85,8 @@ class StageMapParser {
     if (count == 0) return fail(start, offset_ - start, "a count must be at least 1");
     const int added = count.value_or(1);
     if (!grow(start, added)) return;
-    stages.back().insert(stages.back().end(), static_cast<std::size_t>(added), static_cast<LayerKind>(kind));
+    stages.back().insert(stages.back().end(), static_cast<std::size_t>(added),
+                         static_cast<LayerKind>(kind));
   }
 
   void repeat_stage(Fragment& stages) {
@@ -93,7 +98,8 @@ class StageMapParser {
     skip_spaces();
     const std::optional<int> count = number();
     if (failed_) return;
-    if (count.value_or(0) < 1) return fail(start, offset_ - start, "a count of at least 1 must follow 'x'");
+    if (count.value_or(0) < 1)
+      return fail(start, offset_ - start, "a count of at least 1 must follow 'x'");
     if (stages.back().empty()) return fail(start, offset_ - start, "'x' must follow a stage");
     skip_spaces();
     if (offset_ < text_.size() && text_[offset_] != '|' && text_[offset_] != ')') {
@@ -120,7 +126,8 @@ class StageMapParser {
     skip_spaces();
     const std::optional<int> count = number();
     if (failed_) return;
-    if (count.value_or(0) < 1) return fail(start, offset_ - start, "a count of at least 1 must follow '*'");
+    if (count.value_or(0) < 1)
+      return fail(start, offset_ - start, "a count of at least 1 must follow '*'");
     // An empty group has no layers but may have many '|'.
     const long size = layers_ - before + static_cast<long>(inside.size());
     if (!grow(start, size * (*count - 1))) return;
@@ -133,7 +140,8 @@ class StageMapParser {
   std::optional<int> number() {
     const std::size_t start = offset_;
     int value = 0;
-    const auto [end, error] = std::from_chars(text_.data() + offset_, text_.data() + text_.size(), value);
+    const auto [end, error] =
+        std::from_chars(text_.data() + offset_, text_.data() + text_.size(), value);
     if (error == std::errc::invalid_argument) return std::nullopt;
     offset_ = static_cast<std::size_t>(end - text_.data());
     if (error != std::errc() || value < 0 || value > kMostLayers) {
@@ -145,7 +153,8 @@ class StageMapParser {
   bool grow(std::size_t start, long added) {
     layers_ += added;
     if (layers_ <= kMostLayers) return true;
-    fail(start, offset_ - start, fmt::format("the stage map holds more than {} layers", kMostLayers));
+    fail(start, offset_ - start,
+         fmt::format("the stage map holds more than {} layers", kMostLayers));
     return false;
   }
 
@@ -170,7 +179,10 @@ class StageMapParser {
     diagnostics_.error(place, std::move(message), std::move(hint));
   }
 
-  static std::string hint() { return "letters: E embedding, d dense, t MoE, m MTP, L head; write \"E,3d,1t | 4t x 14 | 1t,m,L\""; }
+  static std::string hint() {
+    return "letters: E embedding, d dense, t MoE, m MTP, L head; write \"E,3d,1t | 4t x 14 | "
+           "1t,m,L\"";
+  }
 
   std::string_view text_;
   Diagnostics& diagnostics_;
@@ -214,13 +226,14 @@ std::string format_stage_map(const StageMap& map) {
   return text;
 }
 
-void check_stage_map(const StageMap& map, const Model& model, int stages, Diagnostics& diagnostics, const Place& at) {
+void check_stage_map(const StageMap& map, const Model& model, int stages, Diagnostics& diagnostics,
+                     const Place& at) {
   const auto error = [&](std::string message, std::string hint = "") {
     diagnostics.error(at, std::move(message), std::move(hint));
   };
   if (static_cast<int>(map.size()) != stages) {
-    error(fmt::format("the stage map has {} stage{}, the layout needs {}", map.size(), map.size() == 1 ? "" : "s",
-                      stages));
+    error(fmt::format("the stage map has {} stage{}, the layout needs {}", map.size(),
+                      map.size() == 1 ? "" : "s", stages));
   }
   std::array<int, kLetters.size()> count = {};
   LayerKind last = LayerKind::kEmbedding;
@@ -231,7 +244,8 @@ void check_stage_map(const StageMap& map, const Model& model, int stages, Diagno
       ++count[static_cast<std::size_t>(kind)];
       if (kind < last && ordered) {
         ordered = false;
-        error(fmt::format("in stage {} of the stage map '{}' comes after '{}'", stage, letter(kind), letter(last)),
+        error(fmt::format("in stage {} of the stage map '{}' comes after '{}'", stage, letter(kind),
+                          letter(last)),
               "the order is E, dense layers d, MoE layers t, MTP modules m, L");
       }
       last = std::max(last, kind);
@@ -240,8 +254,10 @@ void check_stage_map(const StageMap& map, const Model& model, int stages, Diagno
   const auto must_hold = [&](LayerKind kind, int expected, std::string_view name) {
     const int found = count[static_cast<std::size_t>(kind)];
     if (found == expected) return;
-    error(fmt::format("the stage map holds {} {}{}, the model has {}", found, name, found == 1 ? "" : "s", expected),
-          fmt::format("{} '{}' too {}", std::abs(found - expected), letter(kind), found > expected ? "many" : "few"));
+    error(fmt::format("the stage map holds {} {}{}, the model has {}", found, name,
+                      found == 1 ? "" : "s", expected),
+          fmt::format("{} '{}' too {}", std::abs(found - expected), letter(kind),
+                      found > expected ? "many" : "few"));
   };
   must_hold(LayerKind::kEmbedding, 1, "embedding");
   must_hold(LayerKind::kDense, model.dense_layers, "dense layer");

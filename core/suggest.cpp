@@ -9,7 +9,8 @@
 namespace orrery {
 namespace {
 
-// Words longer than this are not typos of ours, and the table of distances would grow with their length.
+// Words longer than this are not typos of ours, and the table of distances would grow with their
+// length.
 constexpr std::size_t kLongestWord = 64;
 
 std::string lower(std::string_view word) {
@@ -24,7 +25,8 @@ std::string lower(std::string_view word) {
 int edit_distance(std::string_view a, std::string_view b) {
   const std::size_t width = b.size() + 1;
   std::vector<int> before(width), previous(width), current(width);
-  for (std::size_t column = 0; column < width; ++column) previous[column] = static_cast<int>(column);
+  for (std::size_t column = 0; column < width; ++column)
+    previous[column] = static_cast<int>(column);
   for (std::size_t row = 1; row <= a.size(); ++row) {
     current[0] = static_cast<int>(row);
     for (std::size_t column = 1; column < width; ++column) {
@@ -49,7 +51,8 @@ std::string suggest(std::string_view word, std::span<const std::string> candidat
     const int distance = same_but_case ? 0 : edit_distance(word, candidate);
     const int limit = std::max(1, static_cast<int>(std::max(word.size(), candidate.size())) / 3);
     // One edit turns any single letter into any other: that is no likeness.
-    const bool near = same_but_case || (distance <= limit && distance < static_cast<int>(word.size()));
+    const bool near =
+        same_but_case || (distance <= limit && distance < static_cast<int>(word.size()));
     if (near && (best.empty() || distance < best_distance)) {
       best = candidate;
       best_distance = distance;

@@ -126,8 +126,10 @@ constexpr std::string_view example(Dimension dimension) {
 }
 
 std::string_view trim(std::string_view text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())))
+    text.remove_prefix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
+    text.remove_suffix(1);
   return text;
 }
 
@@ -137,23 +139,26 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// What a misspelt unit was meant to be. Bits and bytes differ only in case: where both fit, name both.
+// What a misspelt unit was meant to be. Bits and bytes differ only in case: where both fit, name
+// both.
 std::string unit_hint(std::string_view unit, Dimension expected) {
   std::vector<std::string> candidates;
   std::string bytes, bits;
   for (const Unit& known : kUnits) {
     if (known.dimension != expected) continue;
     candidates.emplace_back(known.name);
-    if (lower(known.name) == lower(unit)) (known.name.find('b') == std::string_view::npos ? bytes : bits) = known.name;
+    if (lower(known.name) == lower(unit))
+      (known.name.find('b') == std::string_view::npos ? bytes : bits) = known.name;
   }
-  if (!bytes.empty() && !bits.empty()) return fmt::format("did you mean '{}' (bytes) or '{}' (bits)?", bytes, bits);
+  if (!bytes.empty() && !bits.empty())
+    return fmt::format("did you mean '{}' (bytes) or '{}' (bits)?", bytes, bits);
   const std::string suggestion = did_you_mean(unit, candidates);
   return suggestion.empty() ? fmt::format("units: {}", fmt::join(candidates, ", ")) : suggestion;
 }
 
 struct Number {
   double value = 0;
-  std::string_view rest;     // behind the number, trimmed
+  std::string_view rest;        // behind the number, trimmed
   std::size_t rest_offset = 0;  // in the text
 };
 
@@ -161,24 +166,31 @@ std::variant<Number, UnitProblem> parse_number(std::string_view text, std::strin
   const std::string_view trimmed = trim(text);
   const auto start = static_cast<std::size_t>(trimmed.data() - text.data());
   Number number;
-  const auto [end, error] = std::from_chars(trimmed.data(), trimmed.data() + trimmed.size(), number.value);
+  const auto [end, error] =
+      std::from_chars(trimmed.data(), trimmed.data() + trimmed.size(), number.value);
   const auto used = static_cast<std::size_t>(end - trimmed.data());
   if (error == std::errc::result_out_of_range) {
-    return UnitProblem{fmt::format("\"{}\" is too large or too small to compute with", trimmed.substr(0, used)), "",
-                       start, used};
+    return UnitProblem{
+        fmt::format("\"{}\" is too large or too small to compute with", trimmed.substr(0, used)),
+        "", start, used};
   }
   if (error != std::errc()) {
-    return UnitProblem{fmt::format("expected {}, found \"{}\"", expected, text), "", 0, text.size()};
+    return UnitProblem{fmt::format("expected {}, found \"{}\"", expected, text), "", 0,
+                       text.size()};
   }
   if (!std::isfinite(number.value)) {
-    return UnitProblem{fmt::format("expected {}, found \"{}\", which is not a finite number", expected, text), "",
-                       start, used};
+    return UnitProblem{
+        fmt::format("expected {}, found \"{}\", which is not a finite number", expected, text), "",
+        start, used};
   }
   if (std::signbit(number.value)) {
-    return UnitProblem{fmt::format("expected {}, found \"{}\", which is negative", expected, text), "", start, used};
+    return UnitProblem{fmt::format("expected {}, found \"{}\", which is negative", expected, text),
+                       "", start, used};
   }
   number.rest = trim(trimmed.substr(used));
-  number.rest_offset = number.rest.empty() ? text.size() : static_cast<std::size_t>(number.rest.data() - text.data());
+  number.rest_offset = number.rest.empty()
+                           ? text.size()
+                           : static_cast<std::size_t>(number.rest.data() - text.data());
   return number;
 }
 
@@ -199,19 +211,22 @@ std::variant<double, UnitProblem> parse_quantity(std::string_view text, Dimensio
   if (const auto* problem = std::get_if<UnitProblem>(&parsed)) return *problem;
   const Number& number = std::get<Number>(parsed);
   if (number.rest.empty()) {
-    return UnitProblem{fmt::format("expected {}, found \"{}\" without a unit", describe(expected), text),
-                       fmt::format("add the unit, as in \"{} {}\"", trim(text), example_unit(expected)), 0,
-                       text.size()};
+    return UnitProblem{
+        fmt::format("expected {}, found \"{}\" without a unit", describe(expected), text),
+        fmt::format("add the unit, as in \"{} {}\"", trim(text), example_unit(expected)), 0,
+        text.size()};
   }
   for (const Unit& unit : kUnits) {
     if (unit.name != number.rest) continue;
     if (unit.dimension != expected) {
-      return UnitProblem{fmt::format("expected {}, found {} \"{}\"", describe(expected), noun(unit.dimension), text),
+      return UnitProblem{fmt::format("expected {}, found {} \"{}\"", describe(expected),
+                                     noun(unit.dimension), text),
                          "", 0, text.size()};
     }
     const double value = number.value * unit.factor;
     if (std::isfinite(value)) return value;
-    return UnitProblem{fmt::format("\"{}\" is too large to compute with", text), "", 0, text.size()};
+    return UnitProblem{fmt::format("\"{}\" is too large to compute with", text), "", 0,
+                       text.size()};
   }
   return UnitProblem{fmt::format("unknown unit '{}': expected {}", number.rest, describe(expected)),
                      unit_hint(number.rest, expected), number.rest_offset, number.rest.size()};
@@ -222,28 +237,31 @@ std::variant<double, UnitProblem> parse_count(std::string_view text) {
   const auto parsed = parse_number(text, kExpected);
   if (const auto* problem = std::get_if<UnitProblem>(&parsed)) return *problem;
   const Number& number = std::get<Number>(parsed);
-  constexpr std::pair<std::string_view, double> kSuffixes[] = {{"", 1},   {"K", 1e3}, {"k", 1e3}, {"M", 1e6},
-                                                               {"B", 1e9}, {"G", 1e9}, {"T", 1e12}};
+  constexpr std::pair<std::string_view, double> kSuffixes[] = {
+      {"", 1}, {"K", 1e3}, {"k", 1e3}, {"M", 1e6}, {"B", 1e9}, {"G", 1e9}, {"T", 1e12}};
   for (const auto& [suffix, factor] : kSuffixes) {
     if (number.rest != suffix) continue;
     if (const double value = number.value * factor; std::isfinite(value)) return value;
   }
   return UnitProblem{fmt::format("expected {}, found \"{}\"", kExpected, text),
-                     "K, M, B and T stand for 1e3, 1e6, 1e9 and 1e12", number.rest_offset, number.rest.size()};
+                     "K, M, B and T stand for 1e3, 1e6, 1e9 and 1e12", number.rest_offset,
+                     number.rest.size()};
 }
 
 std::string format_quantity(double value, Dimension dimension) {
   std::string fallback;
   for (const Unit& unit : std::span(kUnits)) {
-    if (unit.dimension == dimension && unit.factor == 1) fallback = fmt::format("{} {}", shortest(value), unit.name);
+    if (unit.dimension == dimension && unit.factor == 1)
+      fallback = fmt::format("{} {}", shortest(value), unit.name);
   }
   for (auto unit = std::rbegin(kUnits); unit != std::rend(kUnits); ++unit) {
     if (unit->dimension != dimension || !unit->shown || value < unit->factor) continue;
     const std::string text = fmt::format("{} {}", shortest(value / unit->factor), unit->name);
     const auto back = parse_quantity(text, dimension);
-    // Scaling may lose the last bit; then a smaller unit, in the end the base unit, is exact. Numbers that
-    // became long have only gained digits of rounding.
-    if (std::holds_alternative<double>(back) && std::get<double>(back) == value && text.size() <= fallback.size()) {
+    // Scaling may lose the last bit; then a smaller unit, in the end the base unit, is exact.
+    // Numbers that became long have only gained digits of rounding.
+    if (std::holds_alternative<double>(back) && std::get<double>(back) == value &&
+        text.size() <= fallback.size()) {
       return text;
     }
   }

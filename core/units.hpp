@@ -1,10 +1,11 @@
 #pragma once
-// Quantities as people write them, "400 GB/s", "3.7 us", "80 GiB", "400 Gb/s" (bits), "989 TFLOPS", "2 USD/h":
-// a number, a space if you like, a unit. Units are case-sensitive, since Gb and GB differ by eight; K, M, G, T, P
-// are powers of 1000, Ki, Mi, Gi, Ti powers of 1024.
+// Quantities as people write them, "400 GB/s", "3.7 us", "80 GiB", "400 Gb/s" (bits), "989 TFLOPS",
+// "2 USD/h": a number, a space if you like, a unit. Units are case-sensitive, since Gb and GB
+// differ by eight; K, M, G, T, P are powers of 1000, Ki, Mi, Gi, Ti powers of 1024.
 //
 //   read_quantity<BytesPerSecond>("400 Gb/s")  -> 5e10 B/s
-//   read_quantity<BytesPerSecond>("50 GB")     -> expected a bandwidth such as "50 GB/s", found a size "50 GB"
+//   read_quantity<BytesPerSecond>("50 GB")     -> expected a bandwidth such as "50 GB/s", found a
+//   size "50 GB"
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,7 +25,8 @@ enum class Dimension {
   kPrice,      // USD/h
 };
 
-// Why a text is not the quantity expected. Offset and length (in bytes) say which part of it is wrong.
+// Why a text is not the quantity expected. Offset and length (in bytes) say which part of it is
+// wrong.
 struct UnitProblem {
   std::string message;
   std::string hint;
@@ -35,10 +37,12 @@ struct UnitProblem {
 // The value in the base unit above: finite and not negative.
 std::variant<double, UnitProblem> parse_quantity(std::string_view text, Dimension expected);
 
-// A count such as "14.8T", "15360" or "300 B" (K, M, B or G, T: powers of 1000): tokens, parameters.
+// A count such as "14.8T", "15360" or "300 B" (K, M, B or G, T: powers of 1000): tokens,
+// parameters.
 std::variant<double, UnitProblem> parse_count(std::string_view text);
 
-// The text, in the largest unit that keeps the number at or above 1, for which parse_quantity gives exactly `value`.
+// The text, in the largest unit that keeps the number at or above 1, for which parse_quantity gives
+// exactly `value`.
 std::string format_quantity(double value, Dimension dimension);
 
 // "a bandwidth such as "50 GB/s""
@@ -47,18 +51,30 @@ std::string describe(Dimension dimension);
 template <class Q>
 constexpr Dimension dimension_of();
 template <>
-constexpr Dimension dimension_of<Seconds>() { return Dimension::kTime; }
+constexpr Dimension dimension_of<Seconds>() {
+  return Dimension::kTime;
+}
 template <>
-constexpr Dimension dimension_of<Bytes>() { return Dimension::kSize; }
+constexpr Dimension dimension_of<Bytes>() {
+  return Dimension::kSize;
+}
 template <>
-constexpr Dimension dimension_of<BytesPerSecond>() { return Dimension::kBandwidth; }
+constexpr Dimension dimension_of<BytesPerSecond>() {
+  return Dimension::kBandwidth;
+}
 template <>
-constexpr Dimension dimension_of<Flops>() { return Dimension::kWork; }
+constexpr Dimension dimension_of<Flops>() {
+  return Dimension::kWork;
+}
 template <>
-constexpr Dimension dimension_of<FlopsPerSecond>() { return Dimension::kRate; }
+constexpr Dimension dimension_of<FlopsPerSecond>() {
+  return Dimension::kRate;
+}
 // The only money that files hold is a price per GPU-hour.
 template <>
-constexpr Dimension dimension_of<Dollars>() { return Dimension::kPrice; }
+constexpr Dimension dimension_of<Dollars>() {
+  return Dimension::kPrice;
+}
 
 template <class Q>
 std::variant<Q, UnitProblem> read_quantity(std::string_view text) {

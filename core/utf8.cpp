@@ -3,13 +3,19 @@
 namespace orrery {
 namespace {
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
 
 }  // namespace
 
 std::size_t code_point_length(std::string_view text, std::size_t offset) {
   const auto lead = static_cast<unsigned char>(text[offset]);
-  const std::size_t length = lead < 0xC2 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 1;
+  const std::size_t length = lead < 0xC2   ? 1
+                             : lead < 0xE0 ? 2
+                             : lead < 0xF0 ? 3
+                             : lead < 0xF5 ? 4
+                                           : 1;
   if (offset + length > text.size()) return 1;
   for (std::size_t byte = 1; byte < length; ++byte) {
     if (!is_continuation(text[offset + byte])) return 1;
@@ -19,7 +25,8 @@ std::size_t code_point_length(std::string_view text, std::size_t offset) {
 
 int count_code_points(std::string_view text) {
   int count = 0;
-  for (std::size_t offset = 0; offset < text.size(); offset += code_point_length(text, offset)) ++count;
+  for (std::size_t offset = 0; offset < text.size(); offset += code_point_length(text, offset))
+    ++count;
   return count;
 }
 

@@ -16,7 +16,7 @@ namespace {
 // The paper's 0 and 1: the direction whose entry is nearer to the rank, and the other.
 enum Side : std::size_t { kNear = 0, kFar = 1 };
 
-// The cells of one rank. Micro-batches of a side go through in order, so that a cell needs no
+// The cells of one rank. The micro-batches of a side go through in order, so a cell needs no
 // number.
 class RankOrder {
  public:
@@ -81,23 +81,21 @@ std::vector<Cell> rank_cells(int pp, int microbatches, int rank) {
   const int M = microbatches / 2;
   RankOrder order(rank < h ? 0 : 1, M);
 
-  // 1. nF0. The near stream arrives after k hops, the far one after p-1-k. That is p-1-2k slots
-  // with near forwards
-  //    alone, and phase 2 opens with one of them: n = 2(h-k-1).
+  // 1. nF0. The near stream arrives after k hops, the far one after p-1-k: that is p-1-2k slots for
+  //    near forwards alone. Phase 2 opens with one of them, so n = p-2-2k = 2(h-k-1).
   for (int n = 0; n < 2 * (h - k - 1); ++n) order.forward(kNear);
 
-  // 2. nF0F1. The first far micro-batch has k stages to go and its gradient k to come back; a rank
-  // passes on both
-  //    streams in turn, so every stage out and back costs one round, after this rank's own: n =
-  //    k+1.
+  // 2. nF0F1. The first far micro-batch has k stages to go, its gradient as many to come back. The
+  //    ranks pass on both streams in turn, so each of these stages costs one round, after this
+  //    rank's own: n = k+1.
   for (int n = 0; n < k + 1; ++n) {
     order.forward(kNear);
     order.forward(kFar);
   }
 
-  // 3. nI1W1F1. Brings the far forwards of every rank to h, where the two streams are balanced: n =
-  // h - (k+1).
-  //    The gradient leaves before its W, because the ranks towards the far end wait for it.
+  // 3. nI1W1F1. Brings the far forwards of every rank to h, where the two streams are balanced:
+  //    n = h - (k+1). The gradient leaves before its W, because the ranks towards the far end wait
+  //    for it.
   for (int n = 0; n < h - k - 1; ++n) {
     order.input_gradient(kFar);
     order.weight_gradient();
@@ -105,7 +103,7 @@ std::vector<Cell> rank_cells(int pp, int microbatches, int rank) {
   }
 
   // 4. n(F0&B1)(F1&B0), the main phase. As long as there are near forwards: phases 1 and 2 took
-  //    2(h-k-1) + (k+1) = p-k-1 of them, n = M-p+k+1.
+  //    2(h-k-1) + (k+1) = p-k-1 of the M, so n = M-p+k+1.
   for (int n = 0; n < M - pp + k + 1; ++n) {
     const bool middle = k == h - 1;
     if (n == 0 && middle) {
@@ -120,16 +118,16 @@ std::vector<Cell> rank_cells(int pp, int microbatches, int rank) {
     order.pair(kFar, kNear);
   }
 
-  // 5. nB1(F1&B0). The far forwards that are left: M - h - (M-p+k+1), n = h-k-1.
+  // 5. nB1(F1&B0). The far forwards that are left: n = M - h - (M-p+k+1) = h-k-1.
   for (int n = 0; n < h - k - 1; ++n) {
     order.backward(kFar);
     order.pair(kFar, kNear);
   }
 
-  // 6. nB1B0. The far backwards that are left: phases 3, 4 and 5 took (h-k-1) + (M-p+k+1) + (h-k-1)
-  // = M-k-1,
-  //    n = k+1. The later half of these 2(k+1) backwards sends its gradients on early and keeps its
-  //    W's as filling for the waits of the drain: k+1 W's are deferred.
+  // 6. nB1B0. The far backwards that are left: phases 3, 4 and 5 took
+  //    (h-k-1) + (M-p+k+1) + (h-k-1) = M-k-1, so n = k+1. The later half of these 2(k+1) backwards
+  //    sends its gradients on early and keeps its W's to fill the waits of the drain: k+1 W's are
+  //    deferred.
   for (int n = 0; n < k + 1; ++n) {
     for (const Side side : {kFar, kNear}) {
       const int position = 2 * n + (side == kNear ? 1 : 0);
@@ -141,9 +139,8 @@ std::vector<Cell> rank_cells(int pp, int microbatches, int rank) {
     }
   }
 
-  // 7. nW I0. The near backwards that are left: phases 4, 5 and 6 took (M-p+k+1) + (h-k-1) + (k+1)
-  // = M-h+k+1,
-  //    n = h-k-1. One W deferred, one done.
+  // 7. nWI0. The near backwards that are left: phases 4, 5 and 6 took
+  //    (M-p+k+1) + (h-k-1) + (k+1) = M-h+k+1, so n = h-k-1. One W done for each one deferred.
   for (int n = 0; n < h - k - 1; ++n) {
     order.weight_gradient();
     order.input_gradient(kNear);
@@ -162,10 +159,10 @@ std::optional<std::string> dualpipe_why_not(int pp, int microbatches) {
     return fmt::format("dualpipe needs an even number of pipeline ranks, at least 2, not pp={}",
                        pp);
   }
-  if (microbatches < 2 * pp || microbatches % 2 != 0) {
+  if (microbatches / 2 < pp || microbatches % 2 != 0) {
     return fmt::format(
         "dualpipe needs an even number of micro-batches, at least 2*pp = {} for pp={}, not {}",
-        2 * pp, pp, microbatches);
+        2LL * pp, pp, microbatches);
   }
   return std::nullopt;
 }
@@ -178,7 +175,10 @@ Schedule dualpipe(int pp, int microbatches) {
                      : "choose a smaller pp or more micro-batches (a larger global batch or a "
                        "smaller dp), or a schedule such as 1f1b");
   }
-  Schedule schedule{.family = "dualpipe", .microbatches = microbatches, .directions = 2};
+  Schedule schedule;
+  schedule.family = "dualpipe";
+  schedule.microbatches = microbatches;
+  schedule.directions = 2;
   for (int rank = 0; rank < pp; ++rank) {
     schedule.chunks.push_back({{Stage{rank}, 0}, {Stage{pp - 1 - rank}, 1}});
     schedule.ranks.push_back(rank_cells(pp, microbatches, rank));

@@ -18,7 +18,9 @@ Schedule one_f_one_b(int pp, int microbatches) {
   if (const auto reason = one_f_one_b_why_not(pp, microbatches)) {
     reject_input(*reason, "choose pp and the number of micro-batches from 1");
   }
-  Schedule schedule{.family = "1f1b", .microbatches = microbatches};
+  Schedule schedule;
+  schedule.family = "1f1b";
+  schedule.microbatches = microbatches;
   for (int rank = 0; rank < pp; ++rank) {
     std::vector<Cell> cells;
     const auto forward = [&](int microbatch) {

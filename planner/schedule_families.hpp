@@ -13,10 +13,10 @@ namespace orrery {
 struct ScheduleFamily {
   std::string_view name;         // as on the command line: "dualpipe"
   std::string_view description;  // one line, no full stop
-  std::string_view
-      requirement;  // of pp and the micro-batches m, in words: "pp even; m even and at least 2 pp"
-  Schedule (*generate)(int pp,
-                       int microbatches) = nullptr;  // InputError where why_not has an answer
+  // Of pp and the micro-batches m, in words: "pp even; m even and at least 2 pp".
+  std::string_view requirement;
+  // Throws InputError where why_not has an answer.
+  Schedule (*generate)(int pp, int microbatches) = nullptr;
   // Why the family has no schedule of this size, as one sentence; nothing if it has one.
   std::optional<std::string> (*why_not)(int pp, int microbatches) = nullptr;
 };

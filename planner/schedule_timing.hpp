@@ -8,7 +8,7 @@
 //   output appears at the end of its cell (W included in B, both halves included in a pair), and a
 //   pair starts when the inputs of both halves are there.
 //
-// Cost: building the graph is most of it; keep the CellGraph to time one schedule under many times.
+// Cost: O(cells), most of it for building the graph; keep the CellGraph to time one schedule often.
 #include <vector>
 
 #include "core/quantity.hpp"

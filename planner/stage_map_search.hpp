@@ -9,8 +9,8 @@
 // lexicographically smallest vector of layer counts), because early stages hold the most
 // activations in most schedules.
 //
-//   entries E d d d t t t t m L at costs 0 1 1 1 2 2 2 2 2 1, pp = 3  ->  E,3d,1t | 2t | 1t,m,L at
-//   5, 4, 5
+//   entries E d d d t t t t m L at costs 0 1 1 1 2 2 2 2 2 1, pp = 3
+//   ->  E,3d,1t | 2t | 1t,m,L  at costs 5, 4, 5
 //
 // Cost: O(pp n^2) time for n layers at worst, O(pp n) memory.
 #include <span>
@@ -20,8 +20,8 @@
 
 namespace orrery {
 
-// `entries` are the model's, in order: [E] then d and t, then m..., then [L]; costs[entry] is its F
-// + I + W, not negative. Throws InputError if pp < 1 or there are fewer layers than stages.
+// `entries` are the model's, in order: [E], then d and t, then m and L; costs[entry] is the entry's
+// F + I + W, not negative. Throws InputError if pp < 1 or there are fewer layers than stages.
 StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seconds> costs, int pp);
 
 }  // namespace orrery

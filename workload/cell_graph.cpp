@@ -129,10 +129,11 @@ CellGraph::CellGraph(const Schedule& schedule) {
 }
 
 void CellGraph::sort() {
+  const Graph graph = boost_graph(waits_, cells());
   order_.reserve(positions_.size());
   try {
     // Boost writes the vertices in reverse topological order.
-    boost::topological_sort(boost_graph(waits_, cells()), std::back_inserter(order_));
+    boost::topological_sort(graph, std::back_inserter(order_));
     std::reverse(order_.begin(), order_.end());
   } catch (const boost::not_a_dag&) {
     order_.clear();

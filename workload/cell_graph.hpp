@@ -43,6 +43,7 @@ std::optional<ChunkPlace> resolve(const Schedule& schedule, Rank rank, const Hal
 
 class CellGraph {
  public:
+  // Every chunk of `schedule` has a stage; its cells may be wrong.
   explicit CellGraph(const Schedule& schedule);
 
   int cells() const { return static_cast<int>(positions_.size()); }
@@ -59,9 +60,9 @@ class CellGraph {
   // Every vertex after all that it waits for; empty if the schedule deadlocks.
   std::span<const int> order() const { return order_; }
 
-  // A cycle with few waits between cells other than the list order (fewest over up to 256 starting
-  // points), such that cycle[n].after == cycle[n + 1].before, the last one closing it. Empty if
-  // there is no deadlock.
+  // A cycle that is short to tell: with the fewest waits that are not list order (of the cycles
+  // through some 256 starting points). cycle[n].after == cycle[n + 1].before, the last one closing
+  // it. Empty if there is no deadlock.
   std::vector<CellWait> short_cycle() const;
 
  private:

@@ -45,12 +45,12 @@ class Checker {
 
   std::vector<ScheduleFault> run(int activation_limit) {
     check_placement();
-    if (!faults_.empty()) return std::move(faults_);
+    if (!faults_.empty()) return finish(kNoLimit);
     check_ranges();
     collect_work();
     check_work();
-    if (!check_order()) return finish(activation_limit);
-    check_deadlock();
+    // An order fault is a deadlock too, told more plainly.
+    if (check_order()) check_deadlock();
     return finish(activation_limit);
   }
 

@@ -5,13 +5,11 @@
 // Valid means
 //   placement  each stage of each direction is hosted by exactly one chunk of one rank;
 //   range      every cell names a chunk of its rank and a micro-batch of that chunk's direction;
-//   work       each micro-batch has exactly one F, one input gradient (I, B or a pair) and one
-//   weight gradient
-//              (W, B or F&B) on every stage of its direction;
+//   work       each micro-batch has on every stage of its direction exactly one F, one input
+//              gradient (I, B or a pair) and one weight gradient (W, B or F&B);
 //   order      on a stage F comes before I, and I before W;
 //   deadlock   there is an order of all cells that respects every rank's list and all data
-//   (cell_graph.hpp),
-//              for messages that are sent as soon as they are ready and never block the sender;
+//              (cell_graph.hpp), for messages that are sent when ready and never block the sender;
 //   memory     (on request) no rank ever holds more activations than it may.
 #include <string>
 #include <string_view>
@@ -41,9 +39,9 @@ struct ScheduleFault {
 };
 
 // All faults, in a fixed order: by kind as listed above, then by rank and cell. Empty = valid. Of
-// deadlocks one cycle is reported. Faults of an earlier kind can hide later ones: a wrong placement
-// leaves nothing else to judge, and deadlocks are looked for only where each stage has its work in
-// order.
+// deadlocks one cycle is reported, in words. Earlier kinds can hide later ones: a wrong placement
+// leaves nothing else to judge, deadlocks are looked for only where every stage has its work in
+// order, and memory is counted only where there is no other fault.
 std::vector<ScheduleFault> check_schedule(const Schedule& schedule);
 
 // The same, and on each rank the first moment at which it holds more than `activation_limit` chunk
@@ -53,9 +51,10 @@ std::vector<ScheduleFault> check_schedule(const Schedule& schedule, int activati
 // The largest number of chunk activations alive at once, by rank. An activation is alive from the
 // start of its F to the end of the cell with its weight gradient (W, B or F&B); a cell's frees come
 // before the next cell's allocations. In an F&B cell the forward allocates at the start and the
-// backward frees at the end, so the pair itself holds one more than is left after it. Counts at any
-// times, because the cells of a rank run one by one: DualPipe p + 1 on every rank, 1F1B min(m, p -
-// r) on rank r.
+// backward frees at the end, so the pair itself holds one more than is left after it.
+// Times do not matter, because a rank runs its cells one by one. Examples: DualPipe p+1 on every
+// rank, 1F1B min(m, p-r) on rank r. A chunk is 1/v of a rank's share where it has v of them in one
+// direction.
 std::vector<int> peak_activations(const Schedule& schedule);
 
 std::string_view to_string(FaultKind kind);

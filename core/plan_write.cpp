@@ -1,0 +1,265 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "core/plan_json.hpp"
+#include "core/stage_map.hpp"
+#include "core/units.hpp"
+
+namespace orrery {
+namespace {
+
+std::string json_string(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string shortest(double value) {
+  char buffer[64];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
+  return {buffer, result.ptr};
+}
+
+// Objects with one field a line; arrays of short things are given as text. A JSON library would put
+// each of the thousands of cells on a line of its own.
+class Writer {
+ public:
+  std::string take() { return std::move(text_) + "\n"; }
+
+  void begin(std::string_view key = "") {
+    next(key);
+    text_ += "{";
+    ++depth_;
+    first_ = true;
+  }
+  void end() {
+    --depth_;
+    text_ += fmt::format("\n{:{}}}}", "", 2 * depth_);
+    first_ = false;
+  }
+  void raw(std::string_view key, std::string_view value) {
+    next(key);
+    text_ += value;
+  }
+  void field(std::string_view key, std::string_view value) { raw(key, json_string(value)); }
+  void field(std::string_view key, int value) { raw(key, std::to_string(value)); }
+  void field(std::string_view key, bool value) { raw(key, value ? "true" : "false"); }
+  template <class Unit>
+  void field(std::string_view key, Quantity<Unit> value) {
+    field(key, std::string_view(write_quantity(value)));
+  }
+  // One element a line.
+  void lines(std::string_view key, const std::vector<std::string>& elements) {
+    next(key);
+    const std::string margin(2 * static_cast<std::size_t>(depth_), ' ');
+    text_ += elements.empty()
+                 ? "[]"
+                 : fmt::format("[\n{0}  {1}\n{0}]", margin, fmt::join(elements, ",\n  " + margin));
+  }
+
+ private:
+  void next(std::string_view key) {
+    if (depth_ > 0) text_ += fmt::format("{}\n{:{}}", first_ ? "" : ",", "", 2 * depth_);
+    first_ = false;
+    if (!key.empty()) text_ += fmt::format("\"{}\": ", key);
+  }
+
+  std::string text_;
+  int depth_ = 0;
+  bool first_ = true;
+};
+
+std::string_view word(ScalarType type) {
+  switch (type) {
+    case ScalarType::kFp32: return "fp32";
+    case ScalarType::kBf16: return "bf16";
+    case ScalarType::kFp8: return "fp8";
+  }
+  return "?";
+}
+
+void write_assumed(Writer& writer, const AssumedFigures& figures) {
+  if (figures.empty()) return;
+  std::vector<std::string> lines;
+  for (const AssumedFigure& figure : figures) {
+    lines.push_back(fmt::format("{{\"name\": {}, \"reason\": {}}}", json_string(figure.name),
+                                json_string(figure.reason)));
+  }
+  writer.lines("assumed", lines);
+}
+
+void write_model(Writer& writer, const Model& model) {
+  writer.begin("model");
+  writer.field("name", std::string_view(model.name));
+  writer.field("layers", model.layers);
+  writer.field("dense_layers", model.dense_layers);
+  writer.field("hidden", model.hidden);
+  writer.field("dense_inter", model.dense_inter);
+  writer.field("vocab", model.vocab);
+  writer.field("mtp_depth", model.mtp_depth);
+  writer.field("tied_embeddings", model.tied_embeddings);
+  if (model.stage_map) {
+    writer.field("stage_map", std::string_view(*model.stage_map));
+    writer.field("stage_map_pp", model.stage_map_pp);
+  }
+  const Attention& attention = model.attention;
+  writer.begin("attention");
+  const bool mla = attention.kind == AttentionKind::kMla;
+  writer.field("kind", std::string_view(mla ? "mla" : "gqa"));
+  writer.field("heads", attention.heads);
+  if (mla) {
+    writer.field("q_lora_rank", attention.q_lora_rank);
+    writer.field("kv_lora_rank", attention.kv_lora_rank);
+    writer.field("qk_nope_dim", attention.qk_nope_dim);
+    writer.field("qk_rope_dim", attention.qk_rope_dim);
+  } else {
+    writer.field("kv_heads", attention.kv_heads);
+    writer.field("head_dim", attention.qk_rope_dim);
+  }
+  writer.field("v_dim", attention.v_dim);
+  writer.end();
+  if (model.moe.experts > 0) {
+    writer.begin("moe");
+    writer.field("experts", model.moe.experts);
+    writer.field("shared_experts", model.moe.shared_experts);
+    writer.field("top_k", model.moe.top_k);
+    writer.field("inter", model.moe.inter);
+    writer.field("groups", model.moe.groups);
+    writer.field("groups_per_token", model.moe.groups_per_token);
+    writer.end();
+  }
+  write_assumed(writer, model.assumed);
+  writer.end();
+}
+
+void write_cluster(Writer& writer, const Cluster& cluster) {
+  writer.begin("cluster");
+  writer.field("name", std::string_view(cluster.name));
+  writer.field("device", std::string_view(cluster.device));
+  writer.field("nodes", cluster.nodes);
+  writer.field("gpus_per_node", cluster.gpus_per_node);
+  writer.field("price_per_gpu_hour", cluster.price_per_gpu_hour);
+  writer.begin("nvlink");
+  writer.field("bandwidth", cluster.nvlink.bandwidth);
+  writer.field("latency", cluster.nvlink.latency);
+  writer.end();
+  writer.begin("nic");
+  writer.field("per_node", cluster.nic.per_node);
+  writer.field("bandwidth", cluster.nic.bandwidth);
+  writer.end();
+  const Fabric& fabric = cluster.fabric;
+  writer.begin("fabric");
+  writer.field("kind", to_string(fabric.kind));
+  writer.field("planes", fabric.planes);
+  writer.field("switch_layers", fabric.switch_layers);
+  writer.field("switch_radix", fabric.switch_radix);
+  writer.raw("oversubscription", shortest(fabric.oversubscription));
+  writer.field("same_leaf_latency", fabric.same_leaf_latency);
+  writer.field("cross_leaf_latency", fabric.cross_leaf_latency);
+  writer.end();
+  write_assumed(writer, cluster.assumed);
+  writer.end();
+}
+
+void write_layout(Writer& writer, const Layout& layout) {
+  writer.begin("layout");
+  writer.field("pp", layout.pp);
+  writer.field("tp", layout.tp);
+  writer.field("cp", layout.cp);
+  writer.field("ep", layout.ep);
+  writer.field("etp", layout.etp);
+  writer.field("dp", layout.dp);
+  writer.field("vpp", layout.vpp);
+  writer.field("zero", layout.zero_stage);
+  writer.field("mbs", layout.micro_batch);
+  writer.field("comm_sms", layout.comm_sms);
+  writer.field("precision", to_string(layout.precision));
+  writer.field("recompute", to_string(layout.recompute));
+  writer.field("stage_map", std::string_view(format_stage_map(layout.stage_map)));
+  writer.end();
+}
+
+void write_training(Writer& writer, const Training& training) {
+  writer.begin("training");
+  writer.field("sequence", training.sequence);
+  writer.field("global_batch", training.global_batch);
+  writer.raw("tokens", shortest(training.tokens));
+  writer.field("gradient", word(training.gradient));
+  writer.field("master", word(training.master));
+  writer.field("moments", word(training.moments));
+  writer.raw("seed", std::to_string(training.seed));
+  writer.end();
+}
+
+// The cells of one rank, a dozen or so a line.
+std::string cell_lines(const std::vector<Cell>& cells) {
+  constexpr std::size_t kWidth = 100;
+  std::string text = "[";
+  std::size_t line_start = 0;
+  for (std::size_t index = 0; index < cells.size(); ++index) {
+    const std::string cell = fmt::format("\"{}\"", format_cell(cells[index]));
+    if (index > 0) text += ", ";
+    if (text.size() - line_start + cell.size() > kWidth) {
+      text.pop_back();
+      text += "\n       ";
+      line_start = text.size();
+    }
+    text += cell;
+  }
+  return text + "]";
+}
+
+void write_schedule(Writer& writer, const Schedule& schedule) {
+  writer.begin("schedule");
+  writer.field("family", std::string_view(schedule.family));
+  writer.field("microbatches", schedule.microbatches);
+  writer.field("directions", schedule.directions);
+  std::vector<std::string> chunks;
+  for (const auto& places : schedule.chunks) {
+    std::vector<std::string> pairs;
+    for (const ChunkPlace& place : places)
+      pairs.push_back(fmt::format("[{}, {}]", place.stage.value, place.direction));
+    chunks.push_back(fmt::format("[{}]", fmt::join(pairs, ", ")));
+  }
+  writer.lines("chunks", chunks);
+  std::vector<std::string> ranks;
+  for (const auto& cells : schedule.ranks) ranks.push_back(cell_lines(cells));
+  writer.lines("ranks", ranks);
+  writer.end();
+}
+
+}  // namespace
+
+std::string format_cell(const Cell& cell) {
+  const auto half = [](const Half& part) {
+    return fmt::format("{}.{}", part.microbatch.value, part.chunk.value);
+  };
+  switch (cell.kind) {
+    case CellKind::kF: return "F:" + half(cell.forward);
+    case CellKind::kB: return "B:" + half(cell.backward);
+    case CellKind::kI: return "I:" + half(cell.backward);
+    case CellKind::kW: return "W:" + half(cell.backward);
+    case CellKind::kFB: return fmt::format("FB:{}|{}", half(cell.forward), half(cell.backward));
+    case CellKind::kFI: return fmt::format("FI:{}|{}", half(cell.forward), half(cell.backward));
+  }
+  return "?";
+}
+
+std::string to_json(const Plan& plan) {
+  Writer writer;
+  writer.begin();
+  writer.field("format_version", std::string_view("1.0"));
+  write_model(writer, plan.model);
+  write_cluster(writer, plan.cluster);
+  write_layout(writer, plan.layout);
+  write_training(writer, plan.training);
+  writer.begin("calibration");
+  writer.field("name", std::string_view(plan.calibration.name));
+  writer.field("hash", std::string_view(plan.calibration.hash));
+  writer.end();
+  write_schedule(writer, plan.schedule);
+  writer.end();
+  return writer.take();
+}
+
+}  // namespace orrery

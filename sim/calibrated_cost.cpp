@@ -1,0 +1,214 @@
+#include "sim/calibrated_cost.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "core/error.hpp"
+
+namespace orrery {
+namespace {
+
+bool is_gemm(KernelClass kernel) {
+  return kernel == KernelClass::kGemm || kernel == KernelClass::kGroupedGemm || kernel == KernelClass::kWgrad ||
+         kernel == KernelClass::kGroupedWgrad;
+}
+
+bool is_attention(KernelClass kernel) {
+  return kernel == KernelClass::kAttentionForward || kernel == KernelClass::kAttentionBackward;
+}
+
+bool is_exchange(Pattern pattern) {
+  return pattern == Pattern::kDispatch || pattern == Pattern::kDispatchCached || pattern == Pattern::kCombine ||
+         pattern == Pattern::kCombineGradient;
+}
+
+// Hops that follow one another before the last byte can arrive: a tree for an all-reduce, a ring otherwise.
+double rounds(const Wire& wire) {
+  switch (wire.pattern) {
+    case Pattern::kAllReduce: return 2 * std::ceil(std::log2(std::max(2, wire.group)));
+    case Pattern::kReduceScatter:
+    case Pattern::kAllGather: return wire.group - 1;
+    default: return 1;
+  }
+}
+
+// Interpolates between points sorted by a positive key, linearly in the logarithms; outside, the rate (key over value)
+// of the end point holds.
+double interpolate(std::span<const std::pair<double, double>> points, double key) {
+  const auto above = std::lower_bound(points.begin(), points.end(), key,
+                                      [](const auto& point, double wanted) { return point.first < wanted; });
+  if (above == points.end()) return points.back().second * key / points.back().first;
+  if (above->first == key || above == points.begin()) return above->second * key / above->first;
+  const auto below = std::prev(above);
+  const double place = std::log(key / below->first) / std::log(above->first / below->first);
+  return below->second * std::pow(above->second / below->second, place);
+}
+
+// Between measured group sizes the logarithm of the size counts; outside the nearest holds.
+BytesPerSecond exchange_rate(const ExchangeTable& table, int group) {
+  const auto above = std::lower_bound(table.rates.begin(), table.rates.end(), group,
+                                      [](const auto& entry, int wanted) { return entry.first < wanted; });
+  if (above == table.rates.end()) return table.rates.back().second;
+  if (above == table.rates.begin() || above->first == group) return above->second;
+  const auto below = std::prev(above);
+  const double place = std::log(static_cast<double>(group) / below->first) /
+                       std::log(static_cast<double>(above->first) / below->first);
+  return below->second * (1 - place) + above->second * place;
+}
+
+}  // namespace
+
+CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cluster, GemmEvidence evidence)
+    : calibration_(calibration), cluster_(cluster) {
+  const auto laws = [&](const std::vector<std::string>& names, double k_scale) {
+    std::vector<TileLaw> out;
+    for (const std::string& name : names) {
+      const GemmLawTable& table = calibration_.gemm_laws.at(name);
+      out.push_back(fit_tile_law(table.tile_m, table.tile_n, table.rows));
+      out.back().k_scale = k_scale;
+    }
+    return out;
+  };
+  const auto rows = [&](KernelClass kernel, DataType type) {
+    const auto found = calibration_.gemm_rows.find({kernel, type});
+    return found == calibration_.gemm_rows.end() ? std::vector<GemmRow>{} : found->second;
+  };
+  const bool training = evidence == GemmEvidence::kTraining;
+  const auto add = [&](KernelClass kernel, DataType type, std::vector<TileLaw> family) {
+    gemm_models_.emplace(std::pair{kernel, type},
+                         GemmModel(std::move(family), training ? rows(kernel, type) : std::vector<GemmRow>{}));
+  };
+  for (KernelClass kernel : {KernelClass::kGemm, KernelClass::kGroupedGemm}) {
+    add(kernel, DataType::kFp8, laws(calibration_.fp8_laws, 1));
+    add(kernel, DataType::kBf16, laws(calibration_.bf16_laws, calibration_.bf16_k_scale));
+  }
+  // Weight gradients: the law of accumulating kernels comes from the training rows (dense and grouped together).
+  std::vector<GemmRow> accumulating = rows(KernelClass::kWgrad, DataType::kFp8);
+  for (GemmRow row : rows(KernelClass::kGroupedWgrad, DataType::kFp8)) {
+    row.m *= row.groups;  // the law counts the tiles of all groups
+    accumulating.push_back(row);
+  }
+  if (accumulating.empty()) return;
+  TileLaw law = fit_tile_law(128, 128, accumulating);
+  const auto add_wgrad = [&](KernelClass kernel, DataType type, double k_scale) {
+    law.k_scale = k_scale;
+    std::vector<GemmRow> own = rows(kernel, type);
+    for (GemmRow& row : own) row.m *= row.groups;
+    gemm_models_.emplace(std::pair{kernel, type}, GemmModel({law}, own));
+  };
+  for (KernelClass kernel : {KernelClass::kWgrad, KernelClass::kGroupedWgrad}) {
+    add_wgrad(kernel, DataType::kFp8, 1);
+    add_wgrad(kernel, DataType::kBf16, calibration_.bf16_k_scale);
+  }
+}
+
+const GemmModel& CalibratedCost::gemm_model(const Op& op) const {
+  const auto found = gemm_models_.find({op.kernel, op.in});
+  if (found == gemm_models_.end()) {
+    throw InputError(fmt::format("calibration '{}' has no rows for kernel '{}' in {}", calibration_.device.name,
+                                 to_string(op.kernel), to_string(op.in)));
+  }
+  return found->second;
+}
+
+Seconds CalibratedCost::attention_time(const Op& op, int sms) const {
+  const auto found = calibration_.attention_rows.find(op.kernel);
+  if (found == calibration_.attention_rows.end()) {
+    throw InputError(fmt::format("calibration '{}' has no attention_rows for kernel '{}'", calibration_.device.name,
+                                 to_string(op.kernel)));
+  }
+  // FLOP/s of one SM, interpolated over sequence length and number of SMs like the ratio of a GEMM.
+  double weights = 0, sum = 0;
+  for (const AttentionRow& row : found->second) {
+    const double rate = row.rate.value() / row.sms;
+    // SMs differ by tens of percent, sequences by factors: a measurement at the same SMs is nearer.
+    const double length = std::log(op.n / row.sequence);
+    const double width = 8 * std::log(static_cast<double>(sms) / row.sms);
+    const double squared = length * length + width * width;
+    if (squared < 1e-18) return op.flops / FlopsPerSecond{rate * sms};
+    weights += 1 / (squared * squared);
+    sum += rate / (squared * squared);
+  }
+  return op.flops / FlopsPerSecond{sum / weights * sms};
+}
+
+Seconds CalibratedCost::stream_time(const Op& op) const {
+  const auto found = calibration_.stream_rows.find(op.kernel);
+  if (found == calibration_.stream_rows.end()) {
+    throw InputError(fmt::format("calibration '{}' has no stream_rows for kernel '{}'", calibration_.device.name,
+                                 to_string(op.kernel)));
+  }
+  std::vector<std::pair<double, double>> points;
+  for (const auto& [amount, time] : found->second.points) points.emplace_back(amount, time.value());
+  // A kernel of next to no work still has to be launched and drained.
+  return std::max(Seconds{interpolate(points, op.amount())}, calibration_.device.launch_gap);
+}
+
+Seconds CalibratedCost::op_time(const Op& op, int sms) const {
+  if (is_attention(op.kernel)) return attention_time(op, sms);
+  if (!is_gemm(op.kernel)) return stream_time(op);
+  const bool grouped_wgrad = op.kernel == KernelClass::kGroupedWgrad;
+  return gemm_model(op).time(grouped_wgrad ? op.m * op.groups : op.m, op.n, op.k, op.groups, sms);
+}
+
+ComputeCost CalibratedCost::compute(const Work& work, int lent_sms) const {
+  const int sms = calibration_.device.sms - lent_sms;
+  if (sms <= 0) {
+    throw InputError(fmt::format("comm_sms={} leaves no SM of the {} of '{}' for computation", lent_sms,
+                                 calibration_.device.sms, calibration_.device.name));
+  }
+  ComputeCost cost;
+  for (const Op& op : work.ops) {
+    cost.busy += op_time(op, sms);
+    cost.gaps += op.launches * calibration_.device.launch_gap;
+  }
+  return cost;
+}
+
+TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) const {
+  const Wire& wire = work.wire;
+  const BytesPerSecond nic_line = cluster_.nic_bandwidth_per_gpu();
+  const BytesPerSecond nvlink_line = cluster_.nvlink.bandwidth;
+  if (!is_exchange(wire.pattern)) {
+    const Seconds hop = wire.nic.value() > 0 ? cluster_.fabric.cross_leaf_latency : cluster_.nvlink.latency;
+    return {rounds(wire) * hop, std::min(calibration_.transport_nic, nic_line),
+            std::min(calibration_.transport_nvlink, nvlink_line)};
+  }
+  const auto alone = calibration_.exchanges.find({wire.pattern, false});
+  const auto beside = calibration_.exchanges.find({wire.pattern, true});
+  if (alone == calibration_.exchanges.end()) {
+    throw InputError(fmt::format("calibration '{}' has no exchange '{}'", calibration_.device.name,
+                                 to_string(wire.pattern)));
+  }
+  BytesPerSecond rate = exchange_rate(alone->second, wire.group);
+  Seconds overhead = alone->second.overhead;
+  if (beside_compute && beside != calibration_.exchanges.end()) {
+    // Few group sizes are measured beside compute: what it costs there against running alone is taken for all.
+    const auto& [group, measured] = beside->second.rates.back();
+    rate = rate * (measured / exchange_rate(alone->second, group));
+    overhead = beside->second.overhead;
+  }
+  // Both media carry their share in the time that the published rate gives the logical bytes; neither is faster than
+  // its line.
+  const Seconds duration = wire.logical / rate;
+  const auto limit = [&](Bytes bytes, BytesPerSecond line) {
+    return bytes.value() > 0 ? std::min(bytes / duration, line) : line;
+  };
+  return {overhead, limit(wire.nic, nic_line), limit(wire.nvlink, nvlink_line)};
+}
+
+AssumedFigures CalibratedCost::assumed(const Program& program) const {
+  std::set<AssumedFigure> used(calibration_.assumed.begin(), calibration_.assumed.end());
+  for (const Work& work : program.works) {
+    for (const Op& op : work.ops) {
+      const auto found = calibration_.stream_rows.find(op.kernel);
+      if (found != calibration_.stream_rows.end() && found->second.assumed) {
+        used.insert({calibration_.device.name + ": " + std::string(to_string(op.kernel)), *found->second.assumed});
+      }
+    }
+  }
+  return {used.begin(), used.end()};
+}
+
+}  // namespace orrery

@@ -1,0 +1,45 @@
+#pragma once
+// Times from calibration tables. GEMMs by sim/gemm_model.hpp; attention by its measured rate at the nearest sequence
+// lengths, per SM; everything else by its measured time at the nearest amounts, whatever the SMs (112 of 132 SMs
+// already saturate HBM in the training trace).
+#include <map>
+#include <memory>
+
+#include "core/cluster.hpp"
+#include "sim/calibration.hpp"
+#include "sim/cost_source.hpp"
+#include "sim/gemm_model.hpp"
+
+namespace orrery {
+
+// Which measurements the GEMM times may rest on.
+enum class GemmEvidence {
+  kTraining,    // law, corrected by what was measured inside training
+  kStandalone,  // law alone: nothing from the training trace
+};
+
+class CalibratedCost : public CostSource {
+ public:
+  // Link limits come from the cluster where its links are slower than what transports reach.
+  CalibratedCost(const Calibration& calibration, const Cluster& cluster,
+                 GemmEvidence evidence = GemmEvidence::kTraining);
+
+  ComputeCost compute(const Work& work, int lent_sms) const override;
+  TransferCost transfer(const Work& work, bool beside_compute) const override;
+  AssumedFigures assumed(const Program& program) const override;
+
+  // Busy time of one op on `sms` SMs, launch gaps not counted.
+  Seconds op_time(const Op& op, int sms) const;
+  const Device& device() const { return calibration_.device; }
+
+ private:
+  const GemmModel& gemm_model(const Op& op) const;
+  Seconds attention_time(const Op& op, int sms) const;
+  Seconds stream_time(const Op& op) const;
+
+  Calibration calibration_;
+  Cluster cluster_;
+  std::map<std::pair<KernelClass, DataType>, GemmModel> gemm_models_;
+};
+
+}  // namespace orrery

@@ -1,0 +1,234 @@
+#include "sim/calibration.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/file.hpp"
+#include "core/hash.hpp"
+#include "core/reader.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr std::pair<std::string_view, DataType> kDataTypes[] = {{"fp8", DataType::kFp8}, {"bf16", DataType::kBf16}};
+constexpr std::pair<std::string_view, Pattern> kExchanges[] = {{"dispatch", Pattern::kDispatch},
+                                                               {"dispatch-cached", Pattern::kDispatchCached},
+                                                               {"combine", Pattern::kCombine},
+                                                               {"combine-gradient", Pattern::kCombineGradient}};
+
+class CalibrationReader {
+ public:
+  CalibrationReader(const Document& document, ReadContext& context)
+      : context_(context), root_(document.root, context) {}
+
+  Calibration read() {
+    root_.format_version(1, 0);
+    result_.device.name = root_.required_string("name");
+    if (auto device = root_.required_table("device")) read_device(*device);
+    for (Reader& table : root_.tables("gemm_laws")) read_law(table);
+    if (auto gemm = root_.required_table("gemm")) {
+      result_.fp8_laws = law_names(*gemm, "fp8");
+      result_.bf16_laws = law_names(*gemm, "bf16");
+      result_.bf16_k_scale = gemm->required_double("bf16_k_scale", 0.1, 10);
+      gemm->finish();
+    }
+    for (Reader& table : root_.tables("gemm_rows")) read_gemm_rows(table);
+    for (Reader& table : root_.tables("attention_rows")) read_attention_rows(table);
+    for (Reader& table : root_.tables("stream_rows")) read_stream_rows(table);
+    for (Reader& table : root_.tables("exchanges")) read_exchange(table);
+    if (auto transport = root_.required_table("transport")) {
+      result_.transport_nic = transport->required_quantity<BytesPerSecond>("nic", Zero::kForbidden);
+      result_.transport_nvlink = transport->required_quantity<BytesPerSecond>("nvlink", Zero::kForbidden);
+      transport->finish();
+    }
+    root_.finish();
+    return std::move(result_);
+  }
+
+ private:
+  void read_device(Reader& device) {
+    Device& out = result_.device;
+    out.sms = device.required_int("sms", {1, 4096});
+    out.memory = device.required_quantity<Bytes>("memory", Zero::kForbidden);
+    out.hbm_bandwidth = device.required_quantity<BytesPerSecond>("hbm_bandwidth", Zero::kForbidden);
+    out.bf16_peak = device.required_quantity<FlopsPerSecond>("bf16_peak", Zero::kForbidden);
+    out.launch_gap = device.required_quantity<Seconds>("launch_gap", Zero::kAllowed);
+    out.reserve = device.required_quantity<Bytes>("reserve", Zero::kAllowed);
+    out.exchange_buffers = device.required_quantity<Bytes>("exchange_buffers", Zero::kAllowed);
+    device.finish();
+  }
+
+  // The rows of a table, each with the columns asked for.
+  std::vector<std::vector<double>> read_rows(Reader& table, const std::vector<std::string>& columns) {
+    std::vector<std::vector<double>> rows;
+    if (const Node* names = table.required_array("columns")) {
+      std::vector<std::string> found;
+      for (const Node& name : names->children) found.push_back(name.text);
+      if (found != columns) {
+        std::string wanted;
+        for (const std::string& column : columns) wanted += (wanted.empty() ? "\"" : ", \"") + column + "\"";
+        table.error("columns", "these columns are not known here", "write columns = [" + wanted + "]");
+      }
+    }
+    const Node* list = table.required_array("rows");
+    if (list == nullptr) return rows;
+    for (const Node& row : list->children) {
+      std::vector<double> values;
+      for (const Node& value : row.children) {
+        const bool number = value.kind == NodeKind::kInteger || value.kind == NodeKind::kFloat;
+        if (!number || !(value.number > 0)) {
+          context_.diagnostics.error(value.place(context_.file), "expected a number above 0");
+          return {};
+        }
+        values.push_back(value.number);
+      }
+      if (values.size() != columns.size()) {
+        context_.diagnostics.error(row.place(context_.file),
+                                   fmt::format("expected {} numbers, found {}", columns.size(), values.size()));
+        return {};
+      }
+      rows.push_back(std::move(values));
+    }
+    if (rows.empty()) table.error("rows", "the table is empty");
+    return rows;
+  }
+
+  // Every table says where it is from, or why it is assumed.
+  std::optional<std::string> read_origin(Reader& table) {
+    const std::optional<std::string> source = table.optional_string("source");
+    std::optional<std::string> assumed = table.optional_string("assumed");
+    if (source.has_value() == assumed.has_value()) {
+      table.error("source", "a table needs either a source or a reason why it is assumed",
+                  "write source = \"...\" or assumed = \"...\"");
+    }
+    return assumed;
+  }
+
+  KernelClass read_kernel(Reader& table) {
+    const std::string name = table.required_string("kernel");
+    const std::optional<KernelClass> kernel = kernel_class(name);
+    if (!kernel && !name.empty()) {
+      std::vector<std::string> known;
+      for (int k = 0; k < static_cast<int>(KernelClass::kCount); ++k) {
+        known.emplace_back(to_string(static_cast<KernelClass>(k)));
+      }
+      const std::optional<std::string> near = suggest(name, known);
+      table.error("kernel", "unknown kernel class '" + name + "'", near ? "did you mean '" + *near + "'?" : "");
+    }
+    return kernel.value_or(KernelClass::kSmall);
+  }
+
+  std::vector<GemmRow> gemm_rows_of(Reader& table) {
+    const int sms = table.required_int("sms", {1, 4096});
+    std::vector<GemmRow> rows;
+    for (const std::vector<double>& row : read_rows(table, {"m", "n", "k", "groups", "us"})) {
+      rows.push_back({row[0], row[1], row[2], static_cast<int>(row[3]), sms, microseconds(row[4])});
+    }
+    return rows;
+  }
+
+  void read_law(Reader& table) {
+    GemmLawTable law;
+    law.name = table.required_string("name");
+    if (const Node* tile = table.required_array("tile")) {
+      if (tile->children.size() == 2 && tile->children[0].integer > 0 && tile->children[1].integer > 0) {
+        law.tile_m = tile->children[0].number;
+        law.tile_n = tile->children[1].number;
+      } else {
+        table.error("tile", "expected two sizes such as [128, 128]");
+      }
+    }
+    read_origin(table);
+    law.rows = gemm_rows_of(table);
+    table.finish();
+    result_.gemm_laws[law.name] = std::move(law);
+  }
+
+  std::vector<std::string> law_names(Reader& gemm, std::string_view key) {
+    std::vector<std::string> names;
+    const Node* list = gemm.required_array(key);
+    if (list == nullptr) return names;
+    for (const Node& name : list->children) {
+      if (!result_.gemm_laws.contains(name.text)) {
+        context_.diagnostics.error(name.place(context_.file), "no [[gemm_laws]] is named '" + name.text + "'");
+      }
+      names.push_back(name.text);
+    }
+    if (names.empty()) gemm.error(key, "name at least one of the [[gemm_laws]]");
+    return names;
+  }
+
+  void read_gemm_rows(Reader& table) {
+    const KernelClass kernel = read_kernel(table);
+    const DataType type = table.required_enum<DataType>("dtype", kDataTypes);
+    read_origin(table);
+    std::vector<GemmRow> rows = gemm_rows_of(table);
+    table.finish();
+    std::vector<GemmRow>& all = result_.gemm_rows[{kernel, type}];
+    all.insert(all.end(), rows.begin(), rows.end());
+  }
+
+  void read_attention_rows(Reader& table) {
+    const KernelClass kernel = read_kernel(table);
+    const int sms = table.required_int("sms", {1, 4096});
+    read_origin(table);
+    for (const std::vector<double>& row : read_rows(table, {"sequence", "gflop", "us"})) {
+      result_.attention_rows[kernel].push_back({row[0], sms, Flops{row[1] * 1e9} / microseconds(row[2])});
+    }
+    table.finish();
+  }
+
+  void read_stream_rows(Reader& table) {
+    const KernelClass kernel = read_kernel(table);
+    StreamTable out;
+    out.assumed = read_origin(table);
+    std::string unit = "bytes";
+    if (const Node* names = table.node("columns"); names != nullptr && !names->children.empty()) {
+      for (const char* other : {"rows", "launches"}) {
+        if (names->children[0].text == other) unit = other;
+      }
+    }
+    for (const std::vector<double>& row : read_rows(table, {unit, "us"})) {
+      out.points.emplace_back(row[0], microseconds(row[1]));
+    }
+    table.finish();
+    std::sort(out.points.begin(), out.points.end());
+    result_.stream_rows[kernel] = std::move(out);
+  }
+
+  void read_exchange(Reader& table) {
+    const Pattern pattern = table.required_enum<Pattern>("pattern", kExchanges);
+    const bool beside = table.optional_bool("beside_compute", false);
+    table.required_int("sms", {0, 4096});
+    read_origin(table);
+    ExchangeTable out;
+    out.overhead = table.required_quantity<Seconds>("overhead", Zero::kAllowed);
+    for (const std::vector<double>& row : read_rows(table, {"group", "gbps"})) {
+      out.rates.emplace_back(static_cast<int>(row[0]), gigabytes_per_second(row[1]));
+    }
+    table.finish();
+    std::sort(out.rates.begin(), out.rates.end());
+    result_.exchanges[{pattern, beside}] = std::move(out);
+  }
+
+  ReadContext& context_;
+  Reader root_;
+  Calibration result_;
+};
+
+}  // namespace
+
+Calibration read_calibration(const std::string& path) {
+  Diagnostics diagnostics;
+  const Document document = parse_file(path, diagnostics);
+  ReadContext context{path, "", diagnostics};
+  if (const Node* name = document.root.find("name")) context.name = name->text;
+  Calibration calibration = CalibrationReader(document, context).read();
+  diagnostics.throw_if_errors();
+  calibration.hash = hash_text(read_file(path));
+  calibration.assumed = std::move(context.assumed);
+  return calibration;
+}
+
+}  // namespace orrery

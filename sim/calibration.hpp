@@ -1,0 +1,75 @@
+#pragma once
+// A device as measured: the tables of `calibration/*.toml`, kernel-level figures only. What they mean for an op is
+// decided in sim/gemm_model.hpp and sim/calibrated_cost.hpp.
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/figure.hpp"
+#include "core/program.hpp"
+
+namespace orrery {
+
+struct Device {
+  std::string name;
+  int sms = 0;
+  Bytes memory;
+  BytesPerSecond hbm_bandwidth;
+  FlopsPerSecond bf16_peak;  // dense; what MFU is counted against
+  Seconds launch_gap;        // between two kernels of a stream
+  Bytes reserve;             // memory that context, libraries and allocator take
+  Bytes exchange_buffers;    // memory of the expert-parallel kernels' buffers
+};
+
+struct GemmRow {
+  double m = 0, n = 0, k = 0;  // m: rows of all groups
+  int groups = 1;
+  int sms = 0;
+  Seconds time;
+};
+
+// One tiling of a GEMM kernel with the standalone measurements that set its law.
+struct GemmLawTable {
+  std::string name;
+  double tile_m = 0, tile_n = 0;
+  std::vector<GemmRow> rows;
+};
+
+struct AttentionRow {
+  double sequence = 0;
+  int sms = 0;
+  FlopsPerSecond rate;
+};
+
+// Time of a streaming kernel at an amount (bytes, rows or launches).
+struct StreamTable {
+  std::vector<std::pair<double, Seconds>> points;  // by amount, ascending
+  std::optional<std::string> assumed;
+};
+
+// Achieved rate of an expert-parallel exchange by group size, in logical bytes.
+struct ExchangeTable {
+  std::vector<std::pair<int, BytesPerSecond>> rates;  // by group, ascending
+  Seconds overhead;                                   // before the bytes move
+};
+
+struct Calibration {
+  std::string hash;  // of the file's text
+  Device device;
+  std::map<std::string, GemmLawTable> gemm_laws;
+  std::vector<std::string> fp8_laws, bf16_laws;  // candidates; the fastest is taken
+  double bf16_k_scale = 1;                       // K of a BF16 GEMM counts so often in those laws
+  std::map<std::pair<KernelClass, DataType>, std::vector<GemmRow>> gemm_rows;
+  std::map<KernelClass, std::vector<AttentionRow>> attention_rows;
+  std::map<KernelClass, StreamTable> stream_rows;
+  std::map<std::pair<Pattern, bool>, ExchangeTable> exchanges;  // bool: beside compute
+  BytesPerSecond transport_nic, transport_nvlink;
+  AssumedFigures assumed;  // marked in the file, outside of the tables
+};
+
+// Throws InputError with all that is wrong in the file.
+Calibration read_calibration(const std::string& path);
+
+}  // namespace orrery

@@ -1,0 +1,56 @@
+#include "planner/schedule_families.hpp"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "core/error.hpp"
+#include "workload/schedule_checker.hpp"
+
+namespace orrery {
+namespace {
+
+TEST_CASE("every schedule family generates a valid schedule of its name wherever it says it can") {
+  for (const ScheduleFamily& family : schedule_families()) {
+    int generated = 0;
+    for (int pp = 0; pp <= 9; ++pp) {
+      for (int microbatches = 0; microbatches <= 24; ++microbatches) {
+        CAPTURE(std::string(family.name), pp, microbatches);
+        if (const auto reason = family.why_not(pp, microbatches)) {
+          CHECK_FALSE(reason->empty());
+          CHECK_THROWS_AS(make_schedule(family.name, pp, microbatches), InputError);
+          continue;
+        }
+        ++generated;
+        const Schedule schedule = make_schedule(family.name, pp, microbatches);
+        CHECK(schedule.family == family.name);
+        CHECK(schedule.pp() == pp);
+        CHECK(schedule.microbatches == microbatches);
+        CHECK(check_schedule(schedule).empty());
+      }
+    }
+    CHECK(generated > 0);
+  }
+}
+
+TEST_CASE("schedule families have distinct names and say what they are and need") {
+  std::set<std::string_view> names;
+  for (const ScheduleFamily& family : schedule_families()) {
+    CHECK(names.insert(family.name).second);
+    CHECK_FALSE(family.description.empty());
+    CHECK_FALSE(family.requirement.empty());
+  }
+  CHECK(names.contains("1f1b"));
+  CHECK(names.contains("dualpipe"));
+}
+
+TEST_CASE("an unknown schedule is answered with the nearest name or with all of them") {
+  CHECK_THROWS_AS(make_schedule("dualpip", 8, 32), InputError);
+  CHECK_THROWS_WITH(
+      make_schedule("dualpip", 8, 32),
+      Catch::Contains("unknown schedule 'dualpip'") && Catch::Contains("did you mean 'dualpipe'?"));
+  CHECK_THROWS_WITH(make_schedule("1b1f", 8, 32), Catch::Contains("1f1b"));
+  CHECK_THROWS_WITH(make_schedule("zzz", 8, 32), Catch::Contains("1f1b, dualpipe"));
+}
+
+}  // namespace
+}  // namespace orrery
