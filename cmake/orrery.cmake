@@ -3,6 +3,8 @@
 add_library(orrery_settings INTERFACE)
 target_include_directories(orrery_settings INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(orrery_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+# GCC 12 warns wrongly about std::string's operator+ (GCC bug 105651).
+target_compile_options(orrery_settings INTERFACE -Wno-restrict)
 if(ORRERY_WERROR)
   target_compile_options(orrery_settings INTERFACE -Werror)
 endif()

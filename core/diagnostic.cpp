@@ -33,7 +33,7 @@ Snippet snippet(std::string_view line, int col, int length) {
   const std::size_t end = code_point_offset(line, first - 1 + shown);
   Snippet result{printable(line.substr(begin, end - begin)), col - first + 1, length};
   if (first > 1) {
-    result.text = "..." + result.text;
+    result.text = fmt::format("...{}", result.text);
     result.col += 3;
   }
   if (first - 1 + shown < total) result.text += "...";
@@ -65,7 +65,7 @@ std::string render_one(const Diagnostic& diagnostic,
     const std::string gutter = number.empty() ? margin : fmt::format(" {}", number);
     out += fmt::format("\n{0} |\n{1} | {2}\n{0} | {3:{4}}{5:^<{6}}", margin, gutter, shown.text, "",
                        shown.col - 1, "", shown.length);
-    if (!diagnostic.hint.empty()) out += " " + printable(diagnostic.hint);
+    if (!diagnostic.hint.empty()) out.append(" ").append(printable(diagnostic.hint));
     return out;
   }
   if (!diagnostic.hint.empty()) out += fmt::format("\n{} = {}", margin, printable(diagnostic.hint));

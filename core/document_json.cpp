@@ -175,7 +175,10 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
       what.remove_prefix(colon + 2);
     constexpr std::string_view kPrefix = "syntax error ";
     if (what.starts_with(kPrefix)) what.remove_prefix(kPrefix.size());
-    std::string text = "JSON syntax: " + std::string(what);
+    std::string text = fmt::format("JSON syntax: {}", what);
+    if (text.find("control character U+000A") != std::string::npos) {
+      return "JSON syntax: the closing quote of the string is missing";
+    }
     // The caret shows what was read.
     if (const auto begin = text.find("; last read: '"); begin != std::string::npos) {
       const auto end = text.rfind('\'');

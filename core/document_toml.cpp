@@ -106,7 +106,7 @@ void report(const toml::parse_error& error, const std::string& file, std::string
   std::string_view message = error.description();
   constexpr std::string_view kPrefix = "Error while parsing ";
   if (message.starts_with(kPrefix)) message.remove_prefix(kPrefix.size());
-  std::string plain = "TOML syntax: " + std::string(message);
+  std::string plain = fmt::format("TOML syntax: {}", message);
   const std::string_view line = line_of(text, position.line);
   // The word in quotes that the message is about.
   const std::size_t open = message.find('\'');

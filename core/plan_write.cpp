@@ -24,7 +24,7 @@ std::string shortest(double value) {
 // each of the thousands of cells on a line of its own.
 class Writer {
  public:
-  std::string take() { return std::move(text_) + "\n"; }
+  std::string take() { return std::move(text_.append("\n")); }
 
   void begin(std::string_view key = "") {
     next(key);
@@ -235,10 +235,10 @@ std::string format_cell(const Cell& cell) {
     return fmt::format("{}.{}", part.microbatch.value, part.chunk.value);
   };
   switch (cell.kind) {
-    case CellKind::kF: return "F:" + half(cell.forward);
-    case CellKind::kB: return "B:" + half(cell.backward);
-    case CellKind::kI: return "I:" + half(cell.backward);
-    case CellKind::kW: return "W:" + half(cell.backward);
+    case CellKind::kF: return fmt::format("F:{}", half(cell.forward));
+    case CellKind::kB: return fmt::format("B:{}", half(cell.backward));
+    case CellKind::kI: return fmt::format("I:{}", half(cell.backward));
+    case CellKind::kW: return fmt::format("W:{}", half(cell.backward));
     case CellKind::kFB: return fmt::format("FB:{}|{}", half(cell.forward), half(cell.backward));
     case CellKind::kFI: return fmt::format("FI:{}|{}", half(cell.forward), half(cell.backward));
   }

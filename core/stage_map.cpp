@@ -26,11 +26,8 @@ class StageMapParser {
   StageMap parse() {
     Fragment stages(1);
     sequence(stages, false);
-    if (!failed_) {
-      check_empty(stages);
-      return stages;
-    }
-    return {};
+    if (!failed_) check_empty(stages);
+    return failed_ ? StageMap{} : stages;
   }
 
  private:

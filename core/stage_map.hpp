@@ -18,7 +18,7 @@
 
 namespace orrery {
 
-// Reports syntax errors and empty stages; the map is then incomplete. `at` is the place of the
+// Reports syntax errors and empty stages; the result is then empty. `at` is the place of the
 // text's first character in a file; by default the text came from the command line. At most 100,000
 // layers.
 StageMap parse_stage_map(std::string_view text, Diagnostics& diagnostics, const Place& at = {});

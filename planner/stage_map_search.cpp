@@ -17,11 +17,11 @@ namespace {
 constexpr double kTie = 1e-12;
 
 bool is_layer(LayerKind kind) {
-  return kind == LayerKind::kDense || kind == LayerKind::kMoe;
+  return kind == LayerKind::kDense || kind == LayerKind::kMoe || kind == LayerKind::kMtp;
 }
 
-// A layer with what has to stay on its stage: the embedding before the first, MTP and head after
-// the last.
+// A layer with what has to stay on its stage: the embedding before the first, the head after the
+// last.
 struct Block {
   std::size_t first = 0, last = 0;  // range of entries
   double cost = 0;                  // seconds
@@ -35,7 +35,7 @@ std::vector<Block> blocks_of(std::span<const LayerKind> entries, std::span<const
     ORRERY_CHECK(costs[entry] >= Seconds{}, "entry {} costs {} s", entry, costs[entry].value());
     const LayerKind kind = entries[entry];
     if (is_layer(kind)) {
-      ORRERY_CHECK(!tail, "layer at entry {} after an MTP module or the head", entry);
+      ORRERY_CHECK(!tail, "layer at entry {} after the head", entry);
       blocks.push_back({first, entry + 1, 0});
       first = entry + 1;
     } else if (kind == LayerKind::kEmbedding) {
@@ -53,13 +53,15 @@ std::vector<Block> blocks_of(std::span<const LayerKind> entries, std::span<const
   return blocks;
 }
 
-// best[stages][block]: the smallest possible cost of the slowest of `stages` stages that hold the
-// blocks from `block` to the last.
-class Slowest {
+// Two objectives over the ways to cut the blocks from `block` to the last into `stages` stages: the
+// cost of the slowest stage, and the sum of squared costs of cuts whose stages stay within `allowed`.
+// Both combine the cost of a first stage with the value of the rest.
+class Cuts {
  public:
-  Slowest(std::span<const Block> blocks, int pp) : columns_(blocks.size() + 1) {
-    best_.assign((static_cast<std::size_t>(pp) + 1) * columns_,
-                 std::numeric_limits<double>::infinity());
+  template <class Combine>
+  Cuts(std::span<const Block> blocks, int pp, double allowed, Combine combine)
+      : columns_(blocks.size() + 1),
+        best_((static_cast<std::size_t>(pp) + 1) * columns_, kImpossible) {
     at(0, blocks.size()) = 0;
     for (int stages = 1; stages <= pp; ++stages) {
       for (std::size_t block = 0; block < blocks.size(); ++block) {
@@ -67,8 +69,8 @@ class Slowest {
         double stage = 0;
         for (std::size_t end = block; end < blocks.size();) {
           stage += blocks[end++].cost;
-          if (stage >= best) break;  // a longer first stage is no cheaper
-          best = std::min(best, std::max(stage, at(stages - 1, end)));
+          if (stage > allowed) break;
+          best = std::min(best, combine(stage, at(stages - 1, end)));
         }
       }
     }
@@ -78,6 +80,7 @@ class Slowest {
   }
 
  private:
+  static constexpr double kImpossible = std::numeric_limits<double>::infinity();
   double& at(int stages, std::size_t block) {
     return best_[static_cast<std::size_t>(stages) * columns_ + block];
   }
@@ -85,6 +88,9 @@ class Slowest {
   std::size_t columns_;
   std::vector<double> best_;
 };
+
+double slower(double stage, double rest) { return std::max(stage, rest); }
+double squares(double stage, double rest) { return stage * stage + rest; }
 
 }  // namespace
 
@@ -98,21 +104,23 @@ StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seco
         fmt::format("{} layers cannot be spread over {} pipeline stages", blocks.size(), pp),
         blocks.empty() ? "" : fmt::format("choose pp from 1 to {}", blocks.size()));
   }
-  const Slowest slowest(blocks, pp);
+  const Cuts slowest(blocks, pp, std::numeric_limits<double>::infinity(), slower);
   const double allowed = slowest(pp, 0) * (1 + kTie);
+  const Cuts evenness(blocks, pp, allowed, squares);
 
-  // From the front, the shortest stage that leaves the rest a map within the optimum: the
-  // lexicographically smallest of the best maps.
+  // From the front, the shortest stage that keeps the optimum: the lexicographically smallest of the
+  // most even maps.
   StageMap map;
   std::size_t block = 0;
   for (int left = pp - 1; left >= 0; --left) {
-    const std::size_t first = blocks[block].first;
+    const std::size_t first = block;
+    const double wanted = evenness(left + 1, first) * (1 + kTie);
+    double stage = 0;
     do {
-      ++block;
-    } while (slowest(left, block) > allowed);
-    const std::size_t last = blocks[block - 1].last;
-    map.emplace_back(entries.begin() + static_cast<std::ptrdiff_t>(first),
-                     entries.begin() + static_cast<std::ptrdiff_t>(last));
+      stage += blocks[block++].cost;
+    } while (stage > allowed || squares(stage, evenness(left, block)) > wanted);
+    map.emplace_back(entries.begin() + static_cast<std::ptrdiff_t>(blocks[first].first),
+                     entries.begin() + static_cast<std::ptrdiff_t>(blocks[block - 1].last));
   }
   return map;
 }

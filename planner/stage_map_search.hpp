@@ -1,13 +1,14 @@
 #pragma once
 // The default stage map: which consecutive layers each pipeline stage holds, chosen by exact
-// dynamic programming so that the slowest stage is as fast as possible (the linear partition
-// problem; in the steady state of every pipeline schedule the slowest stage sets the pace).
+// dynamic programming. First, the slowest stage is as fast as possible (the linear partition
+// problem; in the steady state of every pipeline schedule it sets the pace). Where one stage is
+// bound to be slow (the head's), many maps share that optimum: of these the most even one is taken
+// (least sum of squared stage times), since an uneven one would add to the bubble; and of equally
+// even ones that with the fewest layers on the earliest stages (the lexicographically smallest
+// vector of layer counts), because early stages hold the most activations in most schedules.
 //
-// Every stage holds at least one layer (`d` or `t`). The embedding therefore shares a stage with
-// the first layer, and MTP modules and the head with the last one: none of them is ever alone. Of
-// several best maps the one with the fewest layers on the earliest stages is taken (the
-// lexicographically smallest vector of layer counts), because early stages hold the most
-// activations in most schedules.
+// Every stage holds at least one layer (`d`, `t` or an MTP module). The embedding shares a stage
+// with the first layer and the head with the last one: neither is ever alone.
 //
 //   entries E d d d t t t t m L at costs 0 1 1 1 2 2 2 2 2 1, pp = 3
 //   ->  E,3d,1t | 2t | 1t,m,L  at costs 5, 4, 5

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <deque>
 #include <map>
+#include <memory>
 #include <unordered_map>
 
 #include "core/error.hpp"
@@ -22,32 +23,33 @@ namespace s4u = simgrid::s4u;
 
 enum class Medium { kNic, kNvlink };
 
-// SimGrid reads its options from a command line; they hold for the life of the process.
-s4u::Engine& engine() {
-  static std::vector<std::string> words = {"orrery", "--cfg=network/model:CM02", "--cfg=network/crosstraffic:0",
-                                           "--cfg=network/TCP-gamma:0", "--cfg=surf/precision:1e-12",
-                                           "--log=root.thres:error"};
-  static std::vector<char*> pointers = [] {
-    std::vector<char*> out;
-    for (std::string& word : words) out.push_back(word.data());
-    out.push_back(nullptr);
-    return out;
-  }();
-  static int count = static_cast<int>(words.size());
-  static s4u::Engine instance(&count, pointers.data());
-  return instance;
-}
+// SimGrid reads its options from a command line; they hold from the first engine to the end of the process.
+class EngineOwner {
+ public:
+  EngineOwner() {
+    for (std::string& word : words_) pointers_.push_back(word.data());
+    pointers_.push_back(nullptr);
+    int count = static_cast<int>(words_.size());
+    engine_ = std::make_unique<s4u::Engine>(&count, pointers_.data());
+  }
+  void run() { engine_->run(); }
+
+ private:
+  std::vector<std::string> words_ = {"orrery", "--cfg=network/model:CM02", "--cfg=network/crosstraffic:0",
+                                     "--cfg=network/TCP-gamma:0", "--cfg=surf/precision:1e-12",
+                                     "--log=root.thres:error"};
+  std::vector<char*> pointers_;
+  std::unique_ptr<s4u::Engine> engine_;
+};
 
 // Ports of the representatives, and one endpoint pair for each kind of flow. A flow's own limit is a link that only
 // its endpoint pair uses.
 class Platform {
  public:
-  Platform(int ranks, const Cluster& cluster, int number) : prefix_("p" + std::to_string(number) + ".") {
-    s4u::NetZone* root = engine().get_netzone_root();
-    zone_ = s4u::create_full_zone(prefix_ + "cluster");
-    if (root != nullptr && zone_->get_parent() == nullptr && root != zone_) zone_->set_parent(root);
+  Platform(int ranks, const Cluster& cluster) {
+    zone_ = s4u::create_full_zone("cluster");
     for (int rank = 0; rank < ranks; ++rank) {
-      const std::string name = prefix_ + std::to_string(rank);
+      const std::string name = std::to_string(rank);
       gpus_.push_back(zone_->create_host(name + ".gpu", 1.0));
       ports_.push_back({port(name + ".nic.out", cluster.nic_bandwidth_per_gpu()),
                         port(name + ".nic.in", cluster.nic_bandwidth_per_gpu()),
@@ -67,7 +69,7 @@ class Platform {
     const Key key{from, to, medium, limit.value()};
     const auto found = endpoints_.find(key);
     if (found != endpoints_.end()) return found->second;
-    const std::string name = prefix_ + "flow" + std::to_string(endpoints_.size());
+    const std::string name = "flow" + std::to_string(endpoints_.size());
     Endpoints pair{zone_->create_host(name + ".from", 1.0), zone_->create_host(name + ".to", 1.0)};
     const std::size_t out = medium == Medium::kNic ? 0 : 2;
     const s4u::LinkInRoute limited(port(name + ".limit", limit));
@@ -88,7 +90,6 @@ class Platform {
     return zone_->create_link(name, std::max(bandwidth.value(), 1.0))->set_latency(0)->seal();
   }
 
-  std::string prefix_;
   s4u::NetZone* zone_ = nullptr;
   std::vector<s4u::Host*> gpus_;
   std::vector<std::array<s4u::Link*, 4>> ports_;
@@ -98,8 +99,8 @@ class Platform {
 // One simulation: starts what is ready, records when it ends.
 class Simulation {
  public:
-  Simulation(const Program& program, const Cluster& cluster, const CostSource& costs, int number)
-      : program_(program), platform_(program.pp, cluster, number), tracker_(program) {
+  Simulation(const Program& program, const Cluster& cluster, const CostSource& costs)
+      : program_(program), platform_(program.pp, cluster), tracker_(program) {
     timeline_.spans.resize(program.instructions.size());
     pending_.resize(program.instructions.size(), 0);
     for (const Instruction& instruction : program.instructions) declare(instruction, costs);
@@ -250,17 +251,18 @@ Simulation* current = nullptr;
 }  // namespace
 
 Timeline run_folded(const Program& program, const Cluster& cluster, const CostSource& costs, int gpus) {
-  static int runs = 0;
-  if (runs == 0) {
-    engine();
+  EngineOwner engine;
+  static const bool listening = [] {
     s4u::Activity::on_completion_cb([](const s4u::Activity& activity) {
       if (current != nullptr) current->on_completion(activity);
     });
-  }
-  Simulation simulation(program, cluster, costs, runs++);
+    return true;
+  }();
+  ORRERY_CHECK(listening && current == nullptr, "SimGrid runs one simulation at a time");
+  Simulation simulation(program, cluster, costs);
   current = &simulation;
   simulation.start_initial();
-  engine().run();
+  engine.run();
   current = nullptr;
   Timeline timeline = simulation.finish();
   timeline.source = "folded";

@@ -201,8 +201,11 @@ void RankEmitter::forward_unit(Flow& flow, const Unit& unit) {
 
 void RankEmitter::recompute_unit(Flow& flow, const Unit& unit) {
   if (context_.plan.layout.recompute != Recompute::kFull) return;
-  // From the stored input to the operands of the MLP's backward; independent of the gradient that comes in.
+  // From the stored input to the operands of the MLP's backward; independent of the gradient that comes in, whose
+  // buffer stays with `flow`.
   Flow again = flow;
+  again.tail = InstructionId();
+  again.inbox = -1;
   const UnitWorks& works = *unit.works;
   for (const Chain* chain : {&works.f_attention, &works.f_dispatch, &works.f_mlp}) run(again, unit, *chain);
 }

@@ -26,6 +26,13 @@ LoweringContext make_context(const Plan& plan, Program& program) {
   std::set<LayerKind> kinds;
   for (const auto& stage : plan.layout.stage_map) kinds.insert(stage.begin(), stage.end());
   for (LayerKind kind : kinds) context.units.emplace(kind, make_unit(program.works, shard, kind, in_node));
+  // Context-parallel neighbours are tp GPUs apart: what does not fit into a node goes over the NICs.
+  for (Work& work : program.works) {
+    if (work.component != Component::kContextParallel) continue;
+    const int cp = plan.layout.cp;
+    const int cp_in_node = std::clamp(plan.cluster.gpus_per_node / plan.layout.tp, 1, cp);
+    work.wire = collective_wire(work.wire.pattern, work.wire.logical * cp / (cp - 1), cp, cp_in_node);
+  }
   // Activations and their gradients travel in BF16.
   context.boundary_bytes = Bytes{shard.local_tokens() * plan.model.hidden * 2};
   const auto transfer = [&](Bytes nic, Bytes nvlink) {
@@ -123,8 +130,10 @@ class OptimizerStep {
     const int node = std::min(placement.gpus_per_node, placement.gpus_per_rank);
     for (const std::vector<std::size_t>& group : mirrored()) {
       const RankParameters& own = parameters[group.front()];
-      // Replicas of an expert are `ep` GPUs apart, those of dense parameters `tp` apart.
-      const int expert_in_node = std::max(1, node / std::max(plan_.layout.ep, plan_.layout.tp));
+      // An expert-parallel group takes every tp-th GPU, so tp / etp neighbours hold the same experts, and so does the
+      // next group, ep * tp GPUs on. Replicas of dense parameters are tp apart.
+      const Layout& layout = plan_.layout;
+      const int expert_in_node = std::max(1, layout.tp / layout.etp) * std::max(1, node / (layout.ep * layout.tp));
       const int dense_in_node = std::max(1, node / plan_.layout.tp);
       const Wire expert = collective_wire(pattern, Bytes{own.expert * bytes_per_parameter}, own.expert_replicas,
                                           std::min(expert_in_node, own.expert_replicas));

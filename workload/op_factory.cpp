@@ -48,6 +48,7 @@ Op grouped_wgrad(std::string name, Precision precision, int groups, double m, do
   op.n = n;
   op.k = k;
   op.groups = groups;
+  op.launches = groups;  // one kernel an expert, alternating between two streams in the public profile
   op.flops = Flops{2 * m * n * k * groups};
   // The FP32 accumulator is read and written.
   double bytes = (m + n) * k * bytes_per_element(op.in) + 2 * m * n * bytes_per_element(op.out);

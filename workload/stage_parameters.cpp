@@ -5,15 +5,29 @@
 #include "workload/parameters.hpp"
 
 namespace orrery {
+namespace {
+
+// The projections to the latents of one MLA layer, with the latents' norms.
+double latent_parameters(const Model& model) {
+  const Attention& a = model.attention;
+  if (a.kind != AttentionKind::kMla) return 0;
+  return static_cast<double>(model.hidden) * (a.q_lora_rank + a.kv_lora_rank + a.qk_rope_dim) + a.q_lora_rank +
+         a.kv_lora_rank;
+}
+
+}  // namespace
 
 RankParameters rank_parameters(const Model& model, const Layout& layout, const Schedule& schedule, Rank rank) {
   const ParameterCounts counts = parameter_counts(model);
   RankParameters result;
   bool embedding = false;
   bool head = false;
+  // The MLA down-projections run on tokens / tp (workload/shard.hpp), so every tensor-parallel rank has all of them.
+  const double whole = latent_parameters(model);
+  const double attention = whole + (counts.attention - whole) / layout.tp;
   const auto add_attention = [&] {
-    result.dense += counts.attention / layout.tp + counts.layer_norms;
-    result.quantised += counts.attention / layout.tp;
+    result.dense += attention + counts.layer_norms;
+    result.quantised += attention;
   };
   const auto add_experts = [&] {
     const double routed = counts.expert * model.moe.experts / layout.ep / layout.etp;

@@ -1,0 +1,50 @@
+#pragma once
+// What several subcommands share: the options that name a model, a cluster and a training set-up.
+#include <string>
+
+#include "planner/plan_builder.hpp"
+#include "sim/calibration.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace orrery::cli {
+
+struct SetupOptions {
+  std::string model;
+  std::string cluster;
+  std::string calibration;  // default: the cluster's device
+  int sequence = 4096;
+  int global_batch = 15360;
+  std::string tokens;
+};
+
+void add_setup_options(CLI::App& command, SetupOptions& options);
+
+// The files the options name, read and checked.
+struct Setup {
+  Model model;
+  Cluster cluster;
+  Training training;
+  Calibration calibration;
+  CalibrationRef reference;
+};
+Setup read_setup(const SetupOptions& options);
+Calibration find_calibration(const std::string& name_or_path);
+
+// "14.8T" -> 14.8e12; empty -> 0. Throws InputError.
+double parse_tokens(const std::string& text);
+
+// Wall and processor time since it was made.
+class Stopwatch {
+ public:
+  Stopwatch();
+  double wall_s() const;
+  double cpu_s() const;
+
+ private:
+  double wall_start_;
+};
+
+}  // namespace orrery::cli

@@ -1,0 +1,139 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "core/diagnostic.hpp"
+#include "core/file.hpp"
+#include "core/layout_check.hpp"
+#include "core/plan_json.hpp"
+#include "core/timeline_json.hpp"
+#include "planner/schedule_families.hpp"
+#include "reports/chrome_trace.hpp"
+#include "reports/gzip.hpp"
+#include "reports/simulate_json.hpp"
+#include "reports/simulate_text.hpp"
+#include "sim/analytic.hpp"
+#include "sim/simgrid_engine.hpp"
+#include "workload/lower.hpp"
+#include "workload/schedule_checker.hpp"
+
+namespace orrery::cli {
+namespace {
+
+struct Options {
+  SetupOptions setup;
+  std::string plan_file;
+  std::string layout;
+  std::string schedule = "dualpipe";
+  std::string stage_map;
+  std::string fidelity = "folded";
+  std::string trace;
+  std::string timeline;
+  bool json = false;
+};
+
+// A plan file that the schedule checker rejects is bad input.
+void check(const Plan& plan) {
+  const std::vector<ScheduleFault> faults = check_schedule(plan.schedule);
+  if (faults.empty()) return;
+  constexpr std::size_t kShown = 10;
+  Diagnostics diagnostics;
+  for (std::size_t fault = 0; fault < std::min(faults.size(), kShown); ++fault) {
+    diagnostics.error({}, "schedule: " + faults[fault].reason);
+  }
+  if (faults.size() > kShown) {
+    diagnostics.error({}, "schedule: " + std::to_string(faults.size() - kShown) + " more faults");
+  }
+  diagnostics.throw_if_errors();
+}
+
+struct Prepared {
+  Plan plan;
+  Calibration calibration;
+};
+
+Prepared from_file(const Options& options) {
+  Prepared prepared{read_plan(options.plan_file), {}};
+  const std::string& named = options.setup.calibration;
+  prepared.calibration = find_calibration(named.empty() ? prepared.plan.calibration.name : named);
+  if (named.empty() && prepared.calibration.hash != prepared.plan.calibration.hash) {
+    std::fprintf(stderr, "warning: calibration '%s' has changed since the plan was written\n",
+                 prepared.plan.calibration.name.c_str());
+  }
+  if (!options.setup.tokens.empty()) prepared.plan.training.tokens = parse_tokens(options.setup.tokens);
+  check(prepared.plan);
+  return prepared;
+}
+
+Prepared from_options(const Options& options) {
+  Setup setup = read_setup(options.setup);
+  if (options.layout.empty()) {
+    Diagnostics diagnostics;
+    diagnostics.error({}, "no layout is given", "add --layout pp=16,ep=64 (others are 1, dp follows), or a plan file");
+    diagnostics.throw_if_errors();
+  }
+  Diagnostics diagnostics;
+  PlanRequest request{setup.model, setup.cluster, setup.training, parse_layout(options.layout, diagnostics),
+                      options.schedule, std::nullopt, setup.reference};
+  diagnostics.throw_if_errors();
+  if (!options.stage_map.empty()) request.stage_map = options.stage_map;
+  const CalibratedCost costs(setup.calibration, setup.cluster);
+  return {build_plan(std::move(request), costs), std::move(setup.calibration)};
+}
+
+int simulate(const Options& options) {
+  const Stopwatch stopwatch;
+  if (options.plan_file.empty() == (options.setup.model.empty() && options.setup.cluster.empty())) {
+    Diagnostics diagnostics;
+    diagnostics.error({}, options.plan_file.empty() ? "neither a plan nor a model and a cluster is given"
+                                                    : "a plan file and a model or cluster are both given",
+                      "give either PLAN.json or --model, --cluster and --layout");
+    diagnostics.throw_if_errors();
+  }
+  const Prepared prepared = options.plan_file.empty() ? from_options(options) : from_file(options);
+  const Plan& plan = prepared.plan;
+  const CalibratedCost costs(prepared.calibration, plan.cluster);
+  const Program program = lower(plan);
+  const Timeline timeline = options.fidelity == "analytic"
+                                ? run_analytic(program, costs, plan.layout.gpus())
+                                : run_folded(program, plan.cluster, costs, plan.layout.gpus());
+  const StepSummary summary = summarise(plan, costs.device(), program, timeline, costs);
+  if (!options.trace.empty()) write_trace(options.trace, chrome_trace(plan, program, timeline));
+  if (!options.timeline.empty()) write_file_atomically(options.timeline, to_json(program, timeline));
+  const std::string text = options.json
+                               ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
+                               : simulate_text(plan, costs.device(), summary);
+  std::fputs(text.c_str(), stdout);
+  for (const RankSummary& rank : summary.ranks) {
+    if (rank.memory.fits()) continue;
+    std::fprintf(stderr, "The plan does not fit into GPU memory.\n");
+    return kNo;
+  }
+  return kYes;
+}
+
+}  // namespace
+
+Command add_simulate(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("simulate", "Carry out one training step of a plan on the modelled cluster");
+  command->add_option("PLAN", options->plan_file, "Plan file written by `orrery plan -o`");
+  add_setup_options(*command, options->setup);
+  command->add_option("--layout", options->layout, "Such as pp=16,ep=64: also tp cp etp mbs zero precision recompute "
+                                                   "comm-sms; the others are 1, dp follows");
+  std::string families;
+  for (const ScheduleFamily& family : schedule_families()) families += " " + std::string(family.name);
+  command->add_option("--schedule", options->schedule, "Schedule family:" + families)->capture_default_str();
+  command->add_option("--stage-map", options->stage_map, "Layers of each stage, such as \"E,3d,1t | 4t x 14 | 1t,m,L\"");
+  command->add_option("--fidelity", options->fidelity, "analytic: no contention; folded: SimGrid, flows share links")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"analytic", "folded"}));
+  command->add_option("--trace", options->trace, "Write a Chrome trace for Perfetto; .gz compresses");
+  command->add_option("-o,--output", options->timeline, "Write the Timeline");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  return [options] { return simulate(*options); };
+}
+
+}  // namespace orrery::cli

@@ -1,0 +1,86 @@
+#include "planner/memory.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "workload/lifetimes.hpp"
+
+namespace orrery {
+namespace {
+
+double bytes_of(ScalarType type) {
+  switch (type) {
+    case ScalarType::kFp32: return 4;
+    case ScalarType::kBf16: return 2;
+    case ScalarType::kFp8: return 1;
+  }
+  return 4;
+}
+
+// The largest sum of live buffers of the wanted kinds on a rank.
+template <class Wanted>
+Bytes peak(const Program& program, const Timeline& timeline, Rank rank, Wanted wanted) {
+  struct Change {
+    Seconds when;
+    bool alloc;
+    double bytes;
+  };
+  std::vector<Change> changes;
+  for (const auto& list : program.streams[rank.index()]) {
+    for (InstructionId id : list) {
+      for (const BufferEvent& event : program.events_of(program.instructions[id.index()])) {
+        const Buffer& buffer = program.buffers[static_cast<std::size_t>(event.buffer)];
+        if (!wanted(buffer.kind)) continue;
+        const Span& span = timeline.at(id);
+        changes.push_back({event.alloc ? span.start : span.end, event.alloc, buffer.bytes.value()});
+      }
+    }
+  }
+  // At the same moment what ends makes room for what begins.
+  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+    return std::tuple(a.when, a.alloc) < std::tuple(b.when, b.alloc);
+  });
+  double live = 0;
+  double most = 0;
+  for (const Change& change : changes) {
+    live += change.alloc ? change.bytes : -change.bytes;
+    most = std::max(most, live);
+  }
+  return Bytes{most};
+}
+
+}  // namespace
+
+MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank) {
+  const RankParameters own = rank_parameters(plan.model, plan.layout, plan.schedule, rank);
+  const bool fp8 = plan.layout.precision == Precision::kFp8;
+  const Training& training = plan.training;
+  MemoryTable table;
+  const double parameters = own.expert + own.dense;
+  table.weights = Bytes{parameters * 2 + (fp8 ? own.quantised : 0)};
+  table.gradients = Bytes{parameters * bytes_of(training.gradient)};
+  const double state = bytes_of(training.master) + 2 * bytes_of(training.moments);
+  const double shard = plan.layout.zero_stage >= 1 ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
+                                                   : parameters;
+  table.optimizer = Bytes{shard * state};
+  // Where a token's copies go matters little for the workspace: the largest case is taken.
+  RoutingSpread spread;
+  spread.gpus_per_token = std::min(plan.layout.ep, std::max(1, plan.model.moe.top_k));
+  table.buffers = workspace(make_shard(plan.model, plan.layout, plan.training.sequence, spread)) +
+                  (plan.layout.ep > 1 ? device.exchange_buffers : Bytes{});
+  table.reserve = device.reserve;
+  table.capacity = device.memory;
+  return table;
+}
+
+MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program, const Timeline& timeline,
+                        Rank rank) {
+  MemoryTable table = static_memory(plan, device, rank);
+  table.activations =
+      peak(program, timeline, rank, [](BufferKind kind) { return kind != BufferKind::kCommunication; });
+  table.buffers += peak(program, timeline, rank, [](BufferKind kind) { return kind == BufferKind::kCommunication; });
+  return table;
+}
+
+}  // namespace orrery

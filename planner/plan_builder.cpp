@@ -1,0 +1,76 @@
+#include "planner/plan_builder.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "core/layout_check.hpp"
+#include "core/stage_map.hpp"
+#include "planner/schedule_families.hpp"
+#include "planner/stage_map_search.hpp"
+#include "workload/placement.hpp"
+#include "workload/unit_works.hpp"
+
+namespace orrery {
+
+std::vector<LayerKind> model_entries(const Model& model) {
+  std::vector<LayerKind> entries = {LayerKind::kEmbedding};
+  entries.insert(entries.end(), static_cast<std::size_t>(model.dense_layers), LayerKind::kDense);
+  entries.insert(entries.end(), static_cast<std::size_t>(model.moe_layers()), LayerKind::kMoe);
+  entries.insert(entries.end(), static_cast<std::size_t>(model.mtp_depth), LayerKind::kMtp);
+  entries.push_back(LayerKind::kHead);
+  return entries;
+}
+
+StageMap default_stage_map(const Plan& plan, const CostSource& costs, int stages) {
+  if (plan.model.stage_map && plan.model.stage_map_pp == stages) {
+    Diagnostics diagnostics;
+    StageMap map = parse_stage_map(*plan.model.stage_map, diagnostics);
+    diagnostics.throw_if_errors();
+    return map;
+  }
+  // The computation of one entry does not depend on where its tokens go: an even spread will do.
+  RoutingSpread spread;
+  spread.gpus_per_token = std::min(plan.layout.ep, std::max(1, plan.model.moe.top_k));
+  const Shard shard = make_shard(plan.model, plan.layout, plan.training.sequence, spread);
+  const int in_node = place(plan.cluster, plan.layout).expert_group_gpus_per_node(plan.layout.ep);
+  std::map<LayerKind, Seconds> cost_of;
+  const std::vector<LayerKind> entries = model_entries(plan.model);
+  std::vector<Seconds> entry_costs;
+  for (LayerKind kind : entries) {
+    const auto [known, fresh] = cost_of.try_emplace(kind);
+    if (fresh) {
+      std::vector<Work> works;
+      make_unit(works, shard, kind, in_node);
+      for (const Work& work : works) {
+        if (work.is_compute()) known->second += costs.compute(work, 0).total();
+      }
+    }
+    entry_costs.push_back(known->second);
+  }
+  return best_stage_map(entries, entry_costs, stages);
+}
+
+Plan build_plan(PlanRequest request, const CostSource& costs) {
+  Plan plan;
+  plan.model = std::move(request.model);
+  plan.cluster = std::move(request.cluster);
+  plan.training = request.training;
+  plan.layout = std::move(request.layout);
+  plan.calibration = std::move(request.calibration);
+  const int stages = plan.layout.pp * plan.layout.vpp;
+  Diagnostics diagnostics;
+  if (request.stage_map) {
+    plan.layout.stage_map = parse_stage_map(*request.stage_map, diagnostics);
+    diagnostics.throw_if_errors();
+  }
+  check_layout(plan.model, plan.cluster, plan.training, plan.layout, diagnostics);
+  diagnostics.throw_if_errors();
+  if (plan.layout.stage_map.empty()) plan.layout.stage_map = default_stage_map(plan, costs, stages);
+  check_stage_map(plan.layout.stage_map, plan.model, stages, diagnostics);
+  diagnostics.throw_if_errors();
+  plan.schedule = make_schedule(request.schedule, plan.layout.pp, plan.microbatches());
+  return plan;
+}
+
+}  // namespace orrery

@@ -1,0 +1,386 @@
+#include "reports/chrome_trace.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "core/error.hpp"
+#include "planner/step_summary.hpp"
+
+#ifndef ORRERY_VERSION
+#define ORRERY_VERSION "development"
+#endif
+
+namespace orrery {
+namespace {
+
+using Nanoseconds = std::int64_t;
+
+struct Slot {
+  Nanoseconds start = 0;
+  Nanoseconds end = 0;
+};
+
+// The threads of a process, in the order in which they are shown.
+enum class Track { kCells, kCompute, kWaits, kComm, kSendNext, kSendPrev, kRecvNext, kRecvPrev };
+constexpr auto kTrackNames = std::to_array<std::string_view>(
+    {"cells", "compute", "waits", "communication", "send to next", "send to previous",
+     "receive from next", "receive from previous"});
+
+Track track_of(Stream stream) {
+  switch (stream) {
+    case Stream::kCompute: return Track::kCompute;
+    case Stream::kComm: return Track::kComm;
+    case Stream::kSendNext: return Track::kSendNext;
+    case Stream::kSendPrev: return Track::kSendPrev;
+    case Stream::kRecvNext: return Track::kRecvNext;
+    case Stream::kRecvPrev: return Track::kRecvPrev;
+  }
+  return Track::kCompute;
+}
+
+// Perfetto names threads by their tid alone and takes one that equals its pid for the main thread:
+// tids are unique in the trace and never equal to the pid.
+int tid(Rank rank, Track track) {
+  return 100 * (rank.value + 1) + static_cast<int>(track);
+}
+
+Nanoseconds to_nanoseconds(Seconds time) {
+  constexpr double kMost = 9e9;  // what 64 bits of nanoseconds hold
+  ORRERY_CHECK(time.value() >= 0 && time.value() <= kMost, "time {} s", time.value());
+  return std::llround(time.value() * 1e9);
+}
+
+// As microseconds, the unit of the format, from the integer. Perfetto multiplies the number by 1000
+// and truncates; where that gives a nanosecond too little, spans that touch would overlap and one
+// would be dropped: a tenth of a nanosecond more keeps it right for readers that truncate and for
+// those that round.
+std::string microseconds_text(Nanoseconds time) {
+  const Nanoseconds whole = time / 1000;
+  const Nanoseconds rest = time % 1000;
+  if (rest == 0) return fmt::format("{}", whole);
+  const double nearest = static_cast<double>(time) / 1000.0;
+  const double summed = static_cast<double>(whole) + static_cast<double>(rest) / 1000.0;
+  const bool right = static_cast<Nanoseconds>(nearest * 1000.0) == time &&
+                     static_cast<Nanoseconds>(summed * 1000.0) == time;
+  return fmt::format("{}.{:03}{}", whole, rest, right ? "" : "1");
+}
+
+std::string json_string(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// What all instructions of one Work say alike.
+struct WorkText {
+  std::string head;   // "name":"attn(F)","cat":"attention"
+  std::string sizes;  // of a transfer, with a leading comma
+};
+
+WorkText describe_work(const Work& work) {
+  WorkText text;
+  text.head = fmt::format(R"("name":{},"cat":{})", json_string(work.name),
+                          json_string(to_string(work.component)));
+  if (work.is_compute()) return text;
+  const auto megabytes = [](Bytes amount) { return amount.value() / 1e6; };
+  text.sizes = fmt::format(R"(,"MB":{:.6g})", megabytes(work.wire.logical));
+  if (work.wire.nic.value() > 0)
+    text.sizes += fmt::format(R"(,"nic_MB":{:.6g})", megabytes(work.wire.nic));
+  if (work.wire.nvlink.value() > 0)
+    text.sizes += fmt::format(R"(,"nvlink_MB":{:.6g})", megabytes(work.wire.nvlink));
+  return text;
+}
+
+std::string cell_name(const Cell& cell) {
+  const auto kind = to_string(cell.kind);
+  const bool is_pair = cell.has_forward() && cell.has_input_gradient();
+  if (is_pair) {
+    return fmt::format("{} {}|{}", kind, cell.forward.microbatch.value,
+                       cell.backward.microbatch.value);
+  }
+  const Half& half = cell.has_forward() ? cell.forward : cell.backward;
+  return fmt::format("{} {}", kind, half.microbatch.value);
+}
+
+class TraceWriter {
+ public:
+  TraceWriter(const Plan& plan, const Program& program, const Timeline& timeline)
+      : plan_(plan), program_(program), timeline_(timeline) {
+    ORRERY_CHECK(timeline.spans.size() == program.instructions.size(),
+                 "{} spans of {} instructions", timeline.spans.size(), program.instructions.size());
+    ORRERY_CHECK(plan.schedule.pp() == program.pp, "schedule of {} ranks, program of {}",
+                 plan.schedule.pp(), program.pp);
+    for (const Work& work : program.works) works_.push_back(describe_work(work));
+  }
+
+  std::string write() {
+    round_spans();
+    out_ = "{\"traceEvents\":[";
+    for (int number = 0; number < program_.pp; ++number) write_rank(Rank(number));
+    // After the spans that they are bound to.
+    for (const Instruction& instruction : program_.instructions) {
+      if (is_send(instruction)) write_flow(instruction);
+    }
+    out_ += "\n],\n\"otherData\":{";
+    write_other_data();
+    out_ += "}}\n";
+    return std::move(out_);
+  }
+
+ private:
+  const std::vector<InstructionId>& list(Rank rank, Stream stream) const {
+    return program_.streams[rank.index()][static_cast<std::size_t>(stream)];
+  }
+  const Slot& slot(InstructionId id) const { return slots_[id.index()]; }
+  static bool is_send(const Instruction& instruction) {
+    return instruction.partner.valid() &&
+           (instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev);
+  }
+
+  // Start and end in nanoseconds, each rounded, so that what touches still touches. The floor is
+  // where the span before ended.
+  Slot rounded(const Span& span, Nanoseconds floor) {
+    Slot result{to_nanoseconds(span.start), to_nanoseconds(span.end)};
+    if (result.start + 1 < floor) ++cut_;
+    result.start = std::max(result.start, floor);
+    result.end = std::max(result.end, result.start);
+    return result;
+  }
+
+  void round_spans() {
+    slots_.resize(program_.instructions.size());
+    for (const auto& streams : program_.streams) {
+      for (const auto& ids : streams) {
+        Nanoseconds floor = 0;
+        for (InstructionId id : ids) {
+          slots_[id.index()] = rounded(timeline_.at(id), floor);
+          floor = slot(id).end;
+        }
+      }
+    }
+  }
+
+  template <class... Args>
+  void line(fmt::format_string<Args...> format, Args&&... args) {
+    out_ += is_first_ ? "\n" : ",\n";
+    is_first_ = false;
+    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+  }
+
+  // An X event; `head` gives name and category, `args` is the inside of the object.
+  void span(Rank rank, Track track, const Slot& at, std::string_view head, std::string_view args) {
+    line(R"({{"ph":"X","pid":{},"tid":{},"ts":{},"dur":{},{},"args":{{{}}}}})", rank.value,
+         tid(rank, track), microseconds_text(at.start), microseconds_text(at.end - at.start), head,
+         args);
+  }
+
+  void write_rank(Rank rank) {
+    std::vector<int> stages;
+    for (const ChunkPlace& place : plan_.schedule.chunks[rank.index()])
+      stages.push_back(place.stage.value);
+    const std::string name = fmt::format("pipeline rank {} (stage{} {})", rank.value,
+                                         stages.size() == 1 ? "" : "s", fmt::join(stages, ", "));
+    line(R"({{"ph":"M","pid":{},"name":"process_name","args":{{"name":"{}"}}}})", rank.value, name);
+    line(R"({{"ph":"M","pid":{0},"name":"process_sort_index","args":{{"sort_index":{0}}}}})",
+         rank.value);
+    write_cells(rank);
+    write_stream(rank, Stream::kCompute);
+    write_waits(rank);
+    for (Stream stream : {Stream::kComm, Stream::kSendNext, Stream::kSendPrev, Stream::kRecvNext,
+                          Stream::kRecvPrev}) {
+      write_stream(rank, stream);
+    }
+    write_memory(rank, "activation memory",
+                 [](BufferKind kind) { return kind != BufferKind::kCommunication; });
+    write_memory(rank, "communication buffers",
+                 [](BufferKind kind) { return kind == BufferKind::kCommunication; });
+  }
+
+  void name_thread(Rank rank, Track track) {
+    const auto place = static_cast<std::size_t>(track);
+    line(R"({{"ph":"M","pid":{},"tid":{},"name":"thread_name","args":{{"name":"{}"}}}})",
+         rank.value, tid(rank, track), kTrackNames[place]);
+    line(R"({{"ph":"M","pid":{},"tid":{},"name":"thread_sort_index","args":{{"sort_index":{}}}}})",
+         rank.value, tid(rank, track), place);
+  }
+
+  void write_cells(Rank rank) {
+    const std::vector<Cell>& cells = plan_.schedule.ranks[rank.index()];
+    const std::vector<Span> spans = cell_spans(program_, timeline_, rank, cells.size());
+    name_thread(rank, Track::kCells);
+    Nanoseconds floor = 0;
+    for (std::size_t number = 0; number < cells.size(); ++number) {
+      if (spans[number].length().value() <= 0) continue;  // nothing to run
+      const Slot at = rounded(spans[number], floor);
+      floor = at.end;
+      span(rank, Track::kCells, at,
+           fmt::format(R"("name":"{}","cat":"cell")", cell_name(cells[number])),
+           fmt::format(R"("cell":{})", number));
+    }
+    if (const std::optional<Span> optimizer = optimizer_span(rank))
+      span(rank, Track::kCells, rounded(*optimizer, floor), R"("name":"optimizer","cat":"cell")",
+           "");
+  }
+
+  std::optional<Span> optimizer_span(Rank rank) const {
+    std::optional<Span> whole;
+    for (Stream stream : {Stream::kCompute, Stream::kComm}) {
+      for (InstructionId id : list(rank, stream)) {
+        if (program_.instructions[id.index()].cell >= 0) continue;
+        const Span& part = timeline_.at(id);
+        if (!whole) whole = part;
+        whole = Span{std::min(whole->start, part.start), std::max(whole->end, part.end)};
+      }
+    }
+    return whole;
+  }
+
+  void write_stream(Rank rank, Stream stream) {
+    const std::vector<InstructionId>& ids = list(rank, stream);
+    if (ids.empty()) return;
+    name_thread(rank, track_of(stream));
+    std::string args;
+    for (InstructionId id : ids) {
+      const Instruction& instruction = program_.instructions[id.index()];
+      const WorkText& work = works_[instruction.work.index()];
+      args = fmt::format(R"("id":{})", id.value);
+      const auto add = [&args](std::string_view key, int value) {
+        fmt::format_to(std::back_inserter(args), R"(,"{}":{})", key, value);
+      };
+      if (instruction.microbatch.valid()) add("microbatch", instruction.microbatch.value);
+      if (instruction.stage.valid()) {
+        add("stage", instruction.stage.value);
+        if (instruction.layer >= 0) add("layer", instruction.layer);
+        add("direction", instruction.direction);
+      }
+      if (instruction.partner.valid())
+        add("peer", program_.instructions[instruction.partner.index()].rank.value);
+      args += work.sizes;
+      if (instruction.lent_sms > 0) add("lent_SMs", instruction.lent_sms);
+      span(rank, track_of(stream), slot(id), work.head, args);
+    }
+  }
+
+  // Gaps of the compute stream. An instruction waited for what ended last of all that it depends
+  // on.
+  void write_waits(Rank rank) {
+    bool is_named = false;
+    Nanoseconds free = 0;  // since when the stream could have run the next instruction
+    for (InstructionId id : list(rank, Stream::kCompute)) {
+      const Slot gap{free, slot(id).start};
+      free = slot(id).end;
+      if (gap.end <= gap.start) continue;
+      if (!is_named) name_thread(rank, Track::kWaits);
+      is_named = true;
+      InstructionId last;
+      for (InstructionId on : program_.deps_of(program_.instructions[id.index()])) {
+        if (!last.valid() || timeline_.at(on).end > timeline_.at(last).end) last = on;
+      }
+      if (!last.valid() || slot(last).end <= gap.start) {
+        span(rank, Track::kWaits, gap, R"("name":"idle","cat":"wait")",
+             fmt::format(R"("next":{})", id.value));
+        continue;
+      }
+      const Instruction& cause = program_.instructions[last.index()];
+      const Work& work = program_.work(cause);
+      const std::string name =
+          cause.partner.valid()
+              ? fmt::format("wait for rank {}",
+                            program_.instructions[cause.partner.index()].rank.value)
+              : fmt::format("wait for {}", work.name);
+      span(rank, Track::kWaits, gap, fmt::format(R"("name":{},"cat":"wait")", json_string(name)),
+           fmt::format(R"("for":{},"next":{},"component":"{}")", last.value, id.value,
+                       to_string(work.component)));
+    }
+  }
+
+  // Live bytes of some kinds of buffers: allocated when an instruction starts, freed when it ends.
+  template <class Wanted>
+  void write_memory(Rank rank, std::string_view name, Wanted wanted) {
+    struct Change {
+      Nanoseconds when = 0;
+      std::int64_t bytes = 0;
+    };
+    std::vector<Change> changes;
+    for (const auto& ids : program_.streams[rank.index()]) {
+      for (InstructionId id : ids) {
+        for (const BufferEvent& event : program_.events_of(program_.instructions[id.index()])) {
+          const Buffer& buffer = program_.buffers[static_cast<std::size_t>(event.buffer)];
+          if (!wanted(buffer.kind)) continue;
+          const auto bytes = static_cast<std::int64_t>(std::llround(buffer.bytes.value()));
+          changes.push_back(event.alloc ? Change{slot(id).start, bytes}
+                                        : Change{slot(id).end, -bytes});
+        }
+      }
+    }
+    if (changes.empty()) return;
+    std::stable_sort(changes.begin(), changes.end(),
+                     [](const Change& a, const Change& b) { return a.when < b.when; });
+    const auto sample = [&](Nanoseconds when, std::int64_t live) {
+      line(R"({{"ph":"C","pid":{},"tid":{},"ts":{},"name":"{}","args":{{"GiB":{:.6g}}}}})",
+           rank.value, tid(rank, Track::kCompute), microseconds_text(when), name,
+           in_gibibytes(Bytes{static_cast<double>(live)}));
+    };
+    std::int64_t shown = 0;
+    std::int64_t live = 0;
+    if (changes.front().when > 0) sample(0, live);
+    // One sample a moment, of what remains after all its changes.
+    for (std::size_t index = 0; index < changes.size(); ++index) {
+      live += changes[index].bytes;
+      const bool more =
+          index + 1 < changes.size() && changes[index + 1].when == changes[index].when;
+      if (more || live == shown) continue;
+      sample(changes[index].when, live);
+      shown = live;
+    }
+  }
+
+  // An arrow from a send to its receive. Both ends must lie within their spans, the head not before
+  // the tail.
+  void write_flow(const Instruction& send) {
+    const Instruction& recv = program_.instructions[send.partner.index()];
+    const Slot& from = slot(send.id);
+    const Slot& to = slot(recv.id);
+    const auto end = [&](const Instruction& at, std::string_view phase, Nanoseconds when) {
+      line(
+          R"({{"ph":"{}","id":{},"pid":{},"tid":{},"ts":{},"name":"transfer","cat":"pipeline"{}}})",
+          phase, send.id.value, at.rank.value, tid(at.rank, track_of(at.stream)),
+          microseconds_text(when), phase == "f" ? R"(,"bp":"e")" : "");
+    };
+    end(send, "s", from.start);
+    end(recv, "f", std::clamp(from.start, to.start, std::max(to.start, to.end - 1)));
+  }
+
+  void write_other_data() {
+    const std::string name = fmt::format("{} on {}: {}, {}", plan_.model.name, plan_.cluster.name,
+                                         describe(plan_.layout), plan_.schedule.family);
+    fmt::format_to(std::back_inserter(out_),
+                   R"("orrery_version":{},"plan":{},"source":{},"step_time_s":{},"gpus":{},)"
+                   R"("times":"microseconds, rounded to nanoseconds","sizes":"MB = 1e6 bytes",)"
+                   R"("memory":"GiB = 2^30 bytes","spans_cut":{})",
+                   json_string(ORRERY_VERSION), json_string(name), json_string(timeline_.source),
+                   timeline_.step.value(), timeline_.gpus, cut_);
+  }
+
+  const Plan& plan_;
+  const Program& program_;
+  const Timeline& timeline_;
+  std::vector<WorkText> works_;  // by WorkId
+  std::vector<Slot> slots_;      // by InstructionId
+  int cut_ = 0;                  // spans that overlapped the one before
+  std::string out_;
+  bool is_first_ = true;
+};
+
+}  // namespace
+
+std::string chrome_trace(const Plan& plan, const Program& program, const Timeline& timeline) {
+  return TraceWriter(plan, program, timeline).write();
+}
+
+}  // namespace orrery

@@ -1,0 +1,126 @@
+#include "reports/simulate_json.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "core/stage_map.hpp"
+
+namespace orrery {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json breakdown(const Breakdown& time) {
+  return {{"F_s", time.F.value()},
+          {"I_s", time.I.value()},
+          {"W_s", time.W.value()},
+          {"FB_s", time.FB.value()},
+          {"bubble_s", time.bubble.value()},
+          {"optimizer_s", time.optimizer.value()},
+          {"exposed_comm_s", time.exposed_comm.value()},
+          {"wait_s", time.wait.value()}};
+}
+
+Json memory(const MemoryTable& table) {
+  return {{"weights", in_gibibytes(table.weights)},         {"gradients", in_gibibytes(table.gradients)},
+          {"optimizer", in_gibibytes(table.optimizer)},     {"activations", in_gibibytes(table.activations)},
+          {"buffers", in_gibibytes(table.buffers)},         {"reserve", in_gibibytes(table.reserve)},
+          {"total", in_gibibytes(table.total())},           {"capacity", in_gibibytes(table.capacity)}};
+}
+
+Json layout_json(const Layout& layout) {
+  return {{"pp", layout.pp},
+          {"tp", layout.tp},
+          {"cp", layout.cp},
+          {"ep", layout.ep},
+          {"etp", layout.etp},
+          {"dp", layout.dp},
+          {"zero", layout.zero_stage},
+          {"mbs", layout.micro_batch},
+          {"comm_sms", layout.comm_sms},
+          {"precision", std::string(to_string(layout.precision))},
+          {"recompute", std::string(to_string(layout.recompute))},
+          {"stage_map", format_stage_map(layout.stage_map)}};
+}
+
+Json assumed(const AssumedFigures& figures) {
+  Json list = Json::array();
+  for (const AssumedFigure& figure : figures) list.push_back({{"name", figure.name}, {"reason", figure.reason}});
+  return list;
+}
+
+Json timing_json(const RunTiming& timing) { return {{"wall_s", timing.wall_s}, {"cpu_s", timing.cpu_s}}; }
+
+}  // namespace
+
+std::string simulate_json(const Plan& plan, const StepSummary& summary, const RunTiming& timing) {
+  Json ranks = Json::array();
+  for (const RankSummary& rank : summary.ranks) {
+    Json stages = Json::array();
+    for (Stage stage : rank.stages) stages.push_back(stage.value);
+    Json entry = {{"pipeline_rank", rank.rank.value}, {"stages", std::move(stages)}};
+    entry.update(breakdown(rank.time));
+    entry.update(Json{{"n_F", rank.n_F}, {"n_I", rank.n_I}, {"n_B", rank.n_B}, {"n_W", rank.n_W}, {"n_FB", rank.n_FB}});
+    entry["memory_gib"] = memory(rank.memory);
+    ranks.push_back(std::move(entry));
+  }
+  Json out = {{"format_version", "1.0"},
+              {"model", plan.model.name},
+              {"cluster", plan.cluster.name},
+              {"gpus", summary.gpus},
+              {"layout", layout_json(plan.layout)},
+              {"schedule", plan.schedule.family},
+              {"microbatches", plan.microbatches()},
+              {"calibration", {{"name", plan.calibration.name}, {"hash", plan.calibration.hash}}},
+              {"step_time_s", summary.step.value()},
+              {"tokens_per_day", summary.tokens_per_day}};
+  if (plan.training.tokens > 0) {
+    out.update(Json{{"tokens", plan.training.tokens},
+                    {"gpu_hours", summary.gpu_hours},
+                    {"days", summary.days},
+                    {"cost_usd", summary.cost.value()}});
+  }
+  out.update(Json{{"tflops_per_gpu_causal", in_teraflops(summary.causal)},
+                  {"tflops_per_gpu_noncausal", in_teraflops(summary.noncausal)},
+                  {"mfu_causal", summary.mfu_causal},
+                  {"mfu_noncausal", summary.mfu_noncausal},
+                  {"bubble_s", summary.mean.bubble.value()},
+                  {"exposed_comm_s", summary.mean.exposed_comm.value()},
+                  {"wait_s", summary.mean.wait.value()},
+                  {"fidelity", summary.fidelity},
+                  {"activities", summary.activities},
+                  {"rank_classes", summary.rank_classes},
+                  {"assumed_figures", assumed(summary.assumed)},
+                  {"breakdown_mean", breakdown(summary.mean)},
+                  {"pipeline_ranks", std::move(ranks)},
+                  {"timing", timing_json(timing)}});
+  return out.dump(2) + "\n";
+}
+
+std::string plan_search_json(const SearchRequest& request, const SearchResult& result, const RunTiming& timing) {
+  Json rejected = Json::object();
+  for (const auto& [reason, count] : result.rejected) rejected[reason] = count;
+  Json plans = Json::array();
+  for (const ScoredPlan& plan : result.plans) {
+    Json entry = {{"layout", layout_json(plan.plan.layout)},
+                  {"schedule", plan.candidate.schedule},
+                  {"step_time_s", plan.step.value()}};
+    if (request.training.tokens > 0) entry["gpu_hours"] = plan.gpu_hours;
+    entry["memory_gib"] = memory(plan.memory);
+    entry["fidelity"] = plan.fidelity;
+    plans.push_back(std::move(entry));
+  }
+  const Json out = {{"format_version", "1.0"},
+                    {"model", request.model.name},
+                    {"cluster", request.cluster.name},
+                    {"space", result.space},
+                    {"rejected", std::move(rejected)},
+                    {"pruned", 0},
+                    {"scored", result.scored},
+                    {"simulated", result.simulated},
+                    {"truncated", false},
+                    {"plans", std::move(plans)},
+                    {"timing", timing_json(timing)}};
+  return out.dump(2) + "\n";
+}
+
+}  // namespace orrery

@@ -1,0 +1,21 @@
+#pragma once
+// The answer of `orrery simulate` and `orrery plan` for machines: one JSON object, `format_version`
+// first.
+#include <string>
+
+#include "planner/layout_search.hpp"
+#include "planner/step_summary.hpp"
+
+namespace orrery {
+
+// Wall-clock figures of the run itself; they sit in `timing` and are never compared.
+struct RunTiming {
+  double wall_s = 0;
+  double cpu_s = 0;
+};
+
+std::string simulate_json(const Plan& plan, const StepSummary& summary, const RunTiming& timing);
+std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
+                             const RunTiming& timing);
+
+}  // namespace orrery
