@@ -22,6 +22,7 @@ int run(int argc, char** argv) {
   std::map<std::string, Command> commands;
   commands["simulate"] = add_simulate(app);
   commands["plan"] = add_plan(app);
+  commands["validate"] = add_validate(app);
   commands["catalog"] = add_catalog(app);
   try {
     app.parse(argc, argv);

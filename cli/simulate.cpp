@@ -11,6 +11,7 @@
 #include "core/timeline_json.hpp"
 #include "planner/schedule_families.hpp"
 #include "reports/chrome_trace.hpp"
+#include "reports/comparison.hpp"
 #include "reports/gzip.hpp"
 #include "reports/simulate_json.hpp"
 #include "reports/simulate_text.hpp"
@@ -102,9 +103,12 @@ int simulate(const Options& options) {
   const StepSummary summary = summarise(plan, costs.device(), program, timeline, costs);
   if (!options.trace.empty()) write_trace(options.trace, chrome_trace(plan, program, timeline));
   if (!options.timeline.empty()) write_file_atomically(options.timeline, to_json(program, timeline));
-  const std::string text = options.json
-                               ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
-                               : simulate_text(plan, costs.device(), summary);
+  std::string text = options.json ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
+                                  : simulate_text(plan, costs.device(), summary);
+  if (const auto published = published_for(plan); published && !options.json) {
+    text += "\nAgainst the published run (ISCA 2025, arXiv 2505.09343, table 4; reports/deepseek-v3-step.md says more)\n" +
+            comparison_text(compare_step(summary, published->step));
+  }
   std::fputs(text.c_str(), stdout);
   for (const RankSummary& rank : summary.ranks) {
     if (rank.memory.fits()) continue;

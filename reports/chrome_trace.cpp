@@ -137,6 +137,9 @@ class TraceWriter {
     return program_.streams[rank.index()][static_cast<std::size_t>(stream)];
   }
   const Slot& slot(InstructionId id) const { return slots_[id.index()]; }
+  Rank partner_rank(const Instruction& transfer) const {
+    return program_.instructions[transfer.partner.index()].rank;
+  }
   static bool is_send(const Instruction& instruction) {
     return instruction.partner.valid() &&
            (instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev);
@@ -258,21 +261,20 @@ class TraceWriter {
         if (instruction.layer >= 0) add("layer", instruction.layer);
         add("direction", instruction.direction);
       }
-      if (instruction.partner.valid())
-        add("peer", program_.instructions[instruction.partner.index()].rank.value);
+      if (instruction.partner.valid()) add("peer", partner_rank(instruction).value);
       args += work.sizes;
       if (instruction.lent_sms > 0) add("lent_SMs", instruction.lent_sms);
       span(rank, track_of(stream), slot(id), work.head, args);
     }
   }
 
-  // Gaps of the compute stream. An instruction waited for what ended last of all that it depends
-  // on.
+  // Gaps of the compute stream: until what the next instruction depends on has ended, and idle time
+  // after that.
   void write_waits(Rank rank) {
     bool is_named = false;
     Nanoseconds free = 0;  // since when the stream could have run the next instruction
     for (InstructionId id : list(rank, Stream::kCompute)) {
-      const Slot gap{free, slot(id).start};
+      Slot gap{free, slot(id).start};
       free = slot(id).end;
       if (gap.end <= gap.start) continue;
       if (!is_named) name_thread(rank, Track::kWaits);
@@ -281,22 +283,26 @@ class TraceWriter {
       for (InstructionId on : program_.deps_of(program_.instructions[id.index()])) {
         if (!last.valid() || timeline_.at(on).end > timeline_.at(last).end) last = on;
       }
-      if (!last.valid() || slot(last).end <= gap.start) {
+      if (last.valid() && slot(last).end > gap.start) {
+        const Slot wait{gap.start, std::min(slot(last).end, gap.end)};
+        write_wait(rank, wait, program_.instructions[last.index()], id);
+        gap.start = wait.end;
+      }
+      if (gap.end > gap.start) {
         span(rank, Track::kWaits, gap, R"("name":"idle","cat":"wait")",
              fmt::format(R"("next":{})", id.value));
-        continue;
       }
-      const Instruction& cause = program_.instructions[last.index()];
-      const Work& work = program_.work(cause);
-      const std::string name =
-          cause.partner.valid()
-              ? fmt::format("wait for rank {}",
-                            program_.instructions[cause.partner.index()].rank.value)
-              : fmt::format("wait for {}", work.name);
-      span(rank, Track::kWaits, gap, fmt::format(R"("name":{},"cat":"wait")", json_string(name)),
-           fmt::format(R"("for":{},"next":{},"component":"{}")", last.value, id.value,
-                       to_string(work.component)));
     }
+  }
+
+  void write_wait(Rank rank, const Slot& at, const Instruction& cause, InstructionId next) {
+    const Work& work = program_.work(cause);
+    const std::string what =
+        cause.partner.valid() ? fmt::format("rank {}", partner_rank(cause).value) : work.name;
+    span(rank, Track::kWaits, at,
+         fmt::format(R"("name":{},"cat":"wait")", json_string("wait for " + what)),
+         fmt::format(R"("for":{},"next":{},"component":"{}")", cause.id.value, next.value,
+                     to_string(work.component)));
   }
 
   // Live bytes of some kinds of buffers: allocated when an instruction starts, freed when it ends.

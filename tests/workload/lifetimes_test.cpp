@@ -35,7 +35,7 @@ Shard v3_shard(Recompute recompute = Recompute::kSelective, Precision precision 
 //            attention  o (7168 + 16384), kv_up (32768 + 512), q_up (24576 + 1536),
 //                       kv_down (576 + 7168), q_down (1536 + 7168): 99 392 e = 102 498
 //            experts    received gradients 7.5 x 7168 e, fc2 input and gradient of fc1's output 8 x 3 x 2048 e;
-//                       shared: both of 7168, 3 x 2048                 (53760 + 49152 + 20480) e = 127 240
+//                       shared: both of 7168, 3 x 2048                 (53760 + 49152 + 20480) e = 127 248
 TEST_CASE("a MoE layer of DeepSeek-V3 keeps about 153 KB a token between forward and backward") {
   const Lifetimes layer = lifetimes(v3_shard(), LayerKind::kMoe);
   CHECK(layer.until_input_gradient.value() / 4096 == Approx(97088));

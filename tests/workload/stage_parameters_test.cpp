@@ -6,24 +6,11 @@
 #include "core/stage_map.hpp"
 #include "planner/dualpipe.hpp"
 #include "planner/one_f_one_b.hpp"
+#include "tests/workload/example_programs.hpp"
 #include "workload/parameters.hpp"
 
 namespace orrery {
 namespace {
-
-// Embedding first, head last, the layers between spread as evenly as they go.
-StageMap even_map(const Model& model, int stages) {
-  std::vector<LayerKind> entries(static_cast<std::size_t>(model.dense_layers), LayerKind::kDense);
-  entries.insert(entries.end(), static_cast<std::size_t>(model.moe_layers()), LayerKind::kMoe);
-  StageMap map(static_cast<std::size_t>(stages));
-  for (std::size_t entry = 0; entry < entries.size(); ++entry) {
-    map[entry * map.size() / entries.size()].push_back(entries[entry]);
-  }
-  map.front().insert(map.front().begin(), LayerKind::kEmbedding);
-  for (int mtp = 0; mtp < model.mtp_depth; ++mtp) map.back().push_back(LayerKind::kMtp);
-  map.back().push_back(LayerKind::kHead);
-  return map;
-}
 
 TEST_CASE("the parameters of all pipeline ranks add up to the model's") {
   for (const char* file : {"models/deepseek-v3.toml", "models/deepseek-v2-lite.toml"}) {
@@ -34,7 +21,7 @@ TEST_CASE("the parameters of all pipeline ranks add up to the model's") {
         layout.pp = pp;
         layout.ep = ep;
         layout.dp = 128;
-        layout.stage_map = even_map(model, pp);
+        layout.stage_map = even_stage_map(model, pp);
         const Schedule schedule = one_f_one_b(pp, 2 * pp);
         CAPTURE(model.name, pp, ep);
         double sum = 0;
@@ -61,7 +48,7 @@ TEST_CASE("in a bidirectional schedule every parameter lives twice, and MTP shar
     layout.pp = pp;
     layout.ep = 64;
     layout.dp = 64;
-    layout.stage_map = even_map(model, pp);
+    layout.stage_map = even_stage_map(model, pp);
     const Schedule schedule = dualpipe(pp, 2 * pp);
     CAPTURE(pp);
     double sum = 0;
@@ -114,7 +101,7 @@ TEST_CASE("tensor parallelism divides parameters except those that run on its sh
       layout.ep = 8;
       layout.cp = 2;
       layout.dp = 16;
-      layout.stage_map = even_map(model, 1);
+      layout.stage_map = even_stage_map(model, 1);
       const RankParameters own = rank_parameters(model, layout, one_f_one_b(1, 2), Rank(0));
       CAPTURE(tp, etp);
       CHECK(own.dense * tp + own.expert * 8 * etp - (tp - 1) * whole ==
@@ -128,7 +115,7 @@ TEST_CASE("tensor parallelism divides parameters except those that run on its sh
 TEST_CASE("tied embeddings are held once by a rank that has both ends") {
   Model model = read_model("models/deepseek-v2-lite.toml");
   Layout layout;
-  layout.stage_map = even_map(model, 1);
+  layout.stage_map = even_stage_map(model, 1);
   const double apart = rank_parameters(model, layout, one_f_one_b(1, 1), Rank(0)).dense;
   model.tied_embeddings = true;
   CHECK(apart - rank_parameters(model, layout, one_f_one_b(1, 1), Rank(0)).dense == 209715200);
