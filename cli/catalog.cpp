@@ -1,16 +1,18 @@
+#include "core/catalog.hpp"
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
 #include "cli/commands.hpp"
-#include "core/catalog.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
 
 namespace orrery::cli {
 namespace {
 
-constexpr CatalogKind kKinds[] = {CatalogKind::kModel, CatalogKind::kCluster, CatalogKind::kCalibration};
+constexpr CatalogKind kKinds[] = {CatalogKind::kModel, CatalogKind::kCluster,
+                                  CatalogKind::kCalibration};
 
 int list_all() {
   for (CatalogKind kind : kKinds) {
@@ -38,10 +40,12 @@ int show(const std::string& name) {
 }  // namespace
 
 Command add_catalog(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("catalog", "The models, clusters and calibrations that ship with orrery");
+  CLI::App* command =
+      app.add_subcommand("catalog", "The models, clusters and calibrations that ship with orrery");
   command->require_subcommand(1);
   CLI::App* list_command = command->add_subcommand("list", "Name them");
-  CLI::App* show_command = command->add_subcommand("show", "Print one, with the source of every figure");
+  CLI::App* show_command =
+      command->add_subcommand("show", "Print one, with the source of every figure");
   auto name = std::make_shared<std::string>();
   show_command->add_option("NAME", *name, "A name from `orrery catalog list`")->required();
   return [=] { return list_command->parsed() ? list_all() : show(*name); };

@@ -1,6 +1,6 @@
 #pragma once
-// One function per subcommand: declares its options on the application and returns what runs it, which gives the
-// process's exit code.
+// One function per subcommand: declares its options on the application and returns what runs it,
+// which gives the process's exit code.
 #include <functional>
 
 namespace CLI {

@@ -3,22 +3,56 @@
 #include <exception>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "cli/commands.hpp"
 #include "core/error.hpp"
+#include "core/suggest.hpp"
 
 namespace {
 
 using namespace orrery::cli;
 
+void print_error(const std::string& message) {
+  // What comes from a file is already rendered, with its place.
+  const bool rendered = message.starts_with("error");
+  std::fprintf(stderr, "%s%s\n", rendered ? "" : "error: ", message.c_str());
+}
+
+// The nearest of the names that could have stood where `word` stands.
+std::string near(const std::string& word, const std::vector<std::string>& known) {
+  const std::string hint = orrery::did_you_mean(word, known);
+  return "\n   = " + (hint.empty() ? "--help lists what there is" : hint);
+}
+
+// A word that no option or subcommand takes.
+[[noreturn]] void reject_word(const CLI::App& app, const std::string& word) {
+  const auto chosen = app.get_subcommands();
+  if (chosen.empty() && !word.starts_with("-")) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+      names.push_back(command->get_name());
+    }
+    throw orrery::InputError("error: unknown command '" + word + "'" + near(word, names));
+  }
+  std::vector<std::string> names;
+  for (const CLI::Option* option : (chosen.empty() ? app : *chosen.front()).get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  throw orrery::InputError("error: unknown option '" + word + "'" + near(word, names));
+}
+
 int run(int argc, char** argv) {
   CLI::App app{
-      "Predicts what training a mixture-of-experts model on a GPU cluster takes: step time, GPU-hours, dollars, and "
+      "Predicts what training a mixture-of-experts model on a GPU cluster takes: step time, "
+      "GPU-hours, dollars, and "
       "where every second goes."};
   app.name("orrery");
   app.set_version_flag("--version", "orrery " ORRERY_VERSION);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 yes; 1 the answer is no (infeasible); 2 bad input; 3 environment missing; 70 a bug.");
+  app.footer(
+      "Exit codes: 0 yes; 1 the answer is no (infeasible); 2 bad input; 3 environment missing; 70 "
+      "a bug.");
   std::map<std::string, Command> commands;
   commands["simulate"] = add_simulate(app);
   commands["plan"] = add_plan(app);
@@ -28,9 +62,15 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version
     return app.exit(wanted);
+  } catch (const CLI::ExtrasError&) {
+    reject_word(app, app.remaining(true).front());
+  } catch (const CLI::RequiredError& error) {
+    // An unknown command is found missing before it is found superfluous.
+    if (app.get_subcommands().empty() && argc > 1) reject_word(app, argv[1]);
+    throw orrery::InputError(std::string("error: ") + error.what() +
+                             "\n   = --help lists what there is");
   } catch (const CLI::ParseError& error) {
-    app.exit(error);
-    return kBadInput;
+    throw orrery::InputError(std::string("error: ") + error.what());
   }
   return commands.at(app.get_subcommands().front()->get_name())();
 }
@@ -41,13 +81,15 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const orrery::InputError& error) {
-    std::fprintf(stderr, "%s\n", error.what());
+    print_error(error.what());
     return kBadInput;
   } catch (const orrery::EnvironmentError& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
+    print_error(error.what());
     return kEnvironment;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "orrery has a bug: %s\nPlease report it with the command that showed it.\n", error.what());
+    std::fprintf(stderr,
+                 "orrery has a bug: %s\nPlease report it with the command that showed it.\n",
+                 error.what());
     return kBug;
   }
 }

@@ -21,15 +21,20 @@ double wall_now() {
 }  // namespace
 
 void add_setup_options(CLI::App& command, SetupOptions& options) {
-  command.add_option("--model", options.model, "Model: a name in models/, a TOML file or a Hugging Face config.json");
+  command.add_option("--model", options.model,
+                     "Model: a name in models/, a TOML file or a Hugging Face config.json");
   command.add_option("--cluster", options.cluster, "Cluster: a name in topologies/ or a TOML file");
-  command.add_option("--calibration", options.calibration,
-                     "Kernel rates: a name in calibration/ or a TOML file (default: the cluster's device)");
-  command.add_option("--seq", options.sequence, "Tokens a sequence")->capture_default_str()->check(CLI::Range(1, 1 << 24));
+  command.add_option(
+      "--calibration", options.calibration,
+      "Kernel rates: a name in calibration/ or a TOML file (default: the cluster's device)");
+  command.add_option("--seq", options.sequence, "Tokens a sequence")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 24));
   command.add_option("--global-batch", options.global_batch, "Sequences a step")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 26));
-  command.add_option("--tokens", options.tokens, "Tokens of the whole run, such as 14.8T: gives GPU-hours and dollars");
+  command.add_option("--tokens", options.tokens,
+                     "Tokens of the whole run, such as 14.8T: gives GPU-hours and dollars");
 }
 
 double parse_tokens(const std::string& text) {
@@ -51,9 +56,12 @@ Calibration find_calibration(const std::string& name_or_path) {
 
 Setup read_setup(const SetupOptions& options) {
   Diagnostics diagnostics;
-  if (options.model.empty()) diagnostics.error({}, "no model is given", "add --model NAME; `orrery catalog list` names them");
+  if (options.model.empty())
+    diagnostics.error({}, "no model is given",
+                      "add --model NAME; `orrery catalog list` names them");
   if (options.cluster.empty()) {
-    diagnostics.error({}, "no cluster is given", "add --cluster NAME; `orrery catalog list` names them");
+    diagnostics.error({}, "no cluster is given",
+                      "add --cluster NAME; `orrery catalog list` names them");
   }
   diagnostics.throw_if_errors();
   Setup setup;
@@ -62,15 +70,20 @@ Setup read_setup(const SetupOptions& options) {
   setup.training.tokens = parse_tokens(options.tokens);
   setup.model = read_model(resolve(options.model, CatalogKind::kModel));
   setup.cluster = read_cluster(resolve(options.cluster, CatalogKind::kCluster));
-  setup.calibration = find_calibration(options.calibration.empty() ? setup.cluster.device : options.calibration);
+  setup.calibration =
+      find_calibration(options.calibration.empty() ? setup.cluster.device : options.calibration);
   setup.reference = {setup.calibration.device.name, setup.calibration.hash};
   return setup;
 }
 
 Stopwatch::Stopwatch() : wall_start_(wall_now()) {}
 
-double Stopwatch::wall_s() const { return wall_now() - wall_start_; }
+double Stopwatch::wall_s() const {
+  return wall_now() - wall_start_;
+}
 
-double Stopwatch::cpu_s() const { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+double Stopwatch::cpu_s() const {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
 
 }  // namespace orrery::cli

@@ -63,7 +63,8 @@ Prepared from_file(const Options& options) {
     std::fprintf(stderr, "warning: calibration '%s' has changed since the plan was written\n",
                  prepared.plan.calibration.name.c_str());
   }
-  if (!options.setup.tokens.empty()) prepared.plan.training.tokens = parse_tokens(options.setup.tokens);
+  if (!options.setup.tokens.empty())
+    prepared.plan.training.tokens = parse_tokens(options.setup.tokens);
   check(prepared.plan);
   return prepared;
 }
@@ -72,12 +73,14 @@ Prepared from_options(const Options& options) {
   Setup setup = read_setup(options.setup);
   if (options.layout.empty()) {
     Diagnostics diagnostics;
-    diagnostics.error({}, "no layout is given", "add --layout pp=16,ep=64 (others are 1, dp follows), or a plan file");
+    diagnostics.error({}, "no layout is given",
+                      "add --layout pp=16,ep=64 (others are 1, dp follows), or a plan file");
     diagnostics.throw_if_errors();
   }
   Diagnostics diagnostics;
-  PlanRequest request{setup.model, setup.cluster, setup.training, parse_layout(options.layout, diagnostics),
-                      options.schedule, std::nullopt, setup.reference};
+  PlanRequest request{
+      setup.model,      setup.cluster, setup.training, parse_layout(options.layout, diagnostics),
+      options.schedule, std::nullopt,  setup.reference};
   diagnostics.throw_if_errors();
   if (!options.stage_map.empty()) request.stage_map = options.stage_map;
   const CalibratedCost costs(setup.calibration, setup.cluster);
@@ -88,8 +91,10 @@ int simulate(const Options& options) {
   const Stopwatch stopwatch;
   if (options.plan_file.empty() == (options.setup.model.empty() && options.setup.cluster.empty())) {
     Diagnostics diagnostics;
-    diagnostics.error({}, options.plan_file.empty() ? "neither a plan nor a model and a cluster is given"
-                                                    : "a plan file and a model or cluster are both given",
+    diagnostics.error({},
+                      options.plan_file.empty()
+                          ? "neither a plan nor a model and a cluster is given"
+                          : "a plan file and a model or cluster are both given",
                       "give either PLAN.json or --model, --cluster and --layout");
     diagnostics.throw_if_errors();
   }
@@ -102,12 +107,16 @@ int simulate(const Options& options) {
                                 : run_folded(program, plan.cluster, costs, plan.layout.gpus());
   const StepSummary summary = summarise(plan, costs.device(), program, timeline, costs);
   if (!options.trace.empty()) write_trace(options.trace, chrome_trace(plan, program, timeline));
-  if (!options.timeline.empty()) write_file_atomically(options.timeline, to_json(program, timeline));
-  std::string text = options.json ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
-                                  : simulate_text(plan, costs.device(), summary);
+  if (!options.timeline.empty())
+    write_file_atomically(options.timeline, to_json(program, timeline));
+  std::string text = options.json
+                         ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
+                         : simulate_text(plan, costs.device(), summary);
   if (const auto published = published_for(plan); published && !options.json) {
-    text += "\nAgainst the published run (ISCA 2025, arXiv 2505.09343, table 4; reports/deepseek-v3-step.md says more)\n" +
-            comparison_text(compare_step(summary, published->step));
+    text +=
+        "\nAgainst the published run (ISCA 2025, arXiv 2505.09343, table 4; "
+        "reports/deepseek-v3-step.md says more)\n" +
+        comparison_text(compare_step(summary, published->step));
   }
   std::fputs(text.c_str(), stdout);
   for (const RankSummary& rank : summary.ranks) {
@@ -122,19 +131,27 @@ int simulate(const Options& options) {
 
 Command add_simulate(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("simulate", "Carry out one training step of a plan on the modelled cluster");
+  CLI::App* command = app.add_subcommand(
+      "simulate", "Carry out one training step of a plan on the modelled cluster");
   command->add_option("PLAN", options->plan_file, "Plan file written by `orrery plan -o`");
   add_setup_options(*command, options->setup);
-  command->add_option("--layout", options->layout, "Such as pp=16,ep=64: also tp cp etp mbs zero precision recompute "
-                                                   "comm-sms; the others are 1, dp follows");
+  command->add_option("--layout", options->layout,
+                      "Such as pp=16,ep=64: also tp cp etp mbs zero precision recompute "
+                      "comm-sms; the others are 1, dp follows");
   std::string families;
-  for (const ScheduleFamily& family : schedule_families()) families += " " + std::string(family.name);
-  command->add_option("--schedule", options->schedule, "Schedule family:" + families)->capture_default_str();
-  command->add_option("--stage-map", options->stage_map, "Layers of each stage, such as \"E,3d,1t | 4t x 14 | 1t,m,L\"");
-  command->add_option("--fidelity", options->fidelity, "analytic: no contention; folded: SimGrid, flows share links")
+  for (const ScheduleFamily& family : schedule_families())
+    families += " " + std::string(family.name);
+  command->add_option("--schedule", options->schedule, "Schedule family:" + families)
+      ->capture_default_str();
+  command->add_option("--stage-map", options->stage_map,
+                      "Layers of each stage, such as \"E,3d,1t | 4t x 14 | 1t,m,L\"");
+  command
+      ->add_option("--fidelity", options->fidelity,
+                   "analytic: no contention; folded: SimGrid, flows share links")
       ->capture_default_str()
       ->check(CLI::IsMember({"analytic", "folded"}));
-  command->add_option("--trace", options->trace, "Write a Chrome trace for Perfetto; .gz compresses");
+  command->add_option("--trace", options->trace,
+                      "Write a Chrome trace for Perfetto; .gz compresses");
   command->add_option("-o,--output", options->timeline, "Write the Timeline");
   command->add_flag("--json", options->json, "Print one JSON object");
   return [options] { return simulate(*options); };

@@ -16,7 +16,9 @@ struct Options {
   std::string output;
 };
 
-std::string data_file(const char* name) { return (std::filesystem::path(data_root()) / name).string(); }
+std::string data_file(const char* name) {
+  return (std::filesystem::path(data_root()) / name).string();
+}
 
 int validate(const Options& options) {
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
@@ -26,12 +28,14 @@ int validate(const Options& options) {
   names.sequence = published.sequence;
   names.global_batch = published.global_batch;
   const Setup setup = read_setup(names);
-  PlanRequest request{setup.model, setup.cluster, setup.training, {}, published.schedule, std::nullopt, setup.reference};
+  PlanRequest request{setup.model,        setup.cluster, setup.training, {},
+                      published.schedule, std::nullopt,  setup.reference};
   request.layout.pp = published.pp;
   request.layout.ep = published.ep;
   request.layout.dp = 0;
   const CalibratedCost costs(setup.calibration, setup.cluster);
-  const std::string report = validation_report(published, build_plan(std::move(request), costs), costs);
+  const std::string report =
+      validation_report(published, build_plan(std::move(request), costs), costs);
   if (!options.output.empty()) {
     write_file_atomically(options.output, report);
     return kYes;
@@ -39,7 +43,8 @@ int validate(const Options& options) {
   std::fputs(report.c_str(), stdout);
   if (report == read_file(data_file("reports/deepseek-v3-step.md"))) return kYes;
   std::fprintf(stderr,
-               "The prediction has drifted from reports/deepseek-v3-step.md. If that is meant, write it anew with\n"
+               "The prediction has drifted from reports/deepseek-v3-step.md. If that is meant, "
+               "write it anew with\n"
                "  orrery validate -o reports/deepseek-v3-step.md\n");
   return kNo;
 }
@@ -48,10 +53,12 @@ int validate(const Options& options) {
 
 Command add_validate(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(
-      "validate", "Predict published runs and print predicted next to published; fails if the errors have changed since "
-                  "the report in reports/ was written");
-  command->add_option("-o,--output", options->output, "Write the report to a file instead, without comparing");
+  CLI::App* command = app.add_subcommand("validate",
+                                         "Predict published runs and print predicted next to "
+                                         "published; fails if the errors have changed since "
+                                         "the report in reports/ was written");
+  command->add_option("-o,--output", options->output,
+                      "Write the report to a file instead, without comparing");
   return [options] { return validate(*options); };
 }
 

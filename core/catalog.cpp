@@ -44,6 +44,9 @@ std::string_view to_string(CatalogKind kind) {
 std::string data_root() {
   if (const char* root = std::getenv("ORRERY_DATA"); root != nullptr && *root != '\0') return root;
 #ifdef ORRERY_SOURCE_DIR
+  // In a checkout its own files count, wherever the binary was built.
+  const auto here = [](CatalogKind kind) { return fs::is_directory(folder(kind)); };
+  if (here(CatalogKind::kModel) && here(CatalogKind::kCluster)) return ".";
   return ORRERY_SOURCE_DIR;
 #else
   return ".";

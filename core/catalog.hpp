@@ -10,7 +10,9 @@ namespace orrery {
 
 enum class CatalogKind { kModel, kCluster, kCalibration };
 
-// The directory that holds models/, topologies/ and calibration/.
+// The directory that holds models/, topologies/ and calibration/: the environment variable
+// ORRERY_DATA, else the working directory where it has them, else the checkout that the program was
+// built from.
 std::string data_root();
 
 // The path that a user's word means: a word with a '/' or ending in .toml or .json is a path

@@ -1,6 +1,7 @@
 #pragma once
-// A GPU cluster: nodes, links, fabric, price. The device itself (kernel rates, memory) is a calibration file
-// that `device` names. Bandwidths are per GPU or per NIC and in one direction unless said otherwise.
+// A GPU cluster: nodes, links, fabric, price. The device itself (kernel rates, memory) is a
+// calibration file that `device` names. Bandwidths are per GPU or per NIC and in one direction
+// unless said otherwise.
 #include <string>
 #include <string_view>
 
@@ -27,10 +28,11 @@ struct Fabric {
   FabricKind kind = FabricKind::kSingleSwitch;
   int planes = 1;
   int switch_layers = 1;
-  int switch_radix = 0;          // ports of one switch
-  double oversubscription = 1;   // downlink over uplink bandwidth of a leaf switch; 1 = full bisection
-  Seconds same_leaf_latency;     // a small message between GPUs under one leaf switch
-  Seconds cross_leaf_latency;    // the same across the spine
+  int switch_radix = 0;  // ports of one switch
+  double oversubscription =
+      1;                      // downlink over uplink bandwidth of a leaf switch; 1 = full bisection
+  Seconds same_leaf_latency;  // a small message between GPUs under one leaf switch
+  Seconds cross_leaf_latency;  // the same across the spine
   bool operator==(const Fabric&) const = default;
 };
 
@@ -47,7 +49,9 @@ struct Cluster {
 
   int gpus() const { return nodes * gpus_per_node; }
   // NIC bandwidth that one GPU can count on: its share of the node's NICs.
-  BytesPerSecond nic_bandwidth_per_gpu() const { return nic.bandwidth * nic.per_node / gpus_per_node; }
+  BytesPerSecond nic_bandwidth_per_gpu() const {
+    return nic.bandwidth * nic.per_node / gpus_per_node;
+  }
   bool operator==(const Cluster&) const = default;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
-// Where a number comes from. Every figure of a data file has a source; one that nobody published is marked
-// `assumed = "why"`, and each result counts the assumed figures it rests on.
+// Where a number comes from. Every figure of a data file has a source; one that nobody published is
+// marked `assumed = "why"`, and each result counts the assumed figures it rests on.
 #include <compare>
 #include <string>
 #include <vector>

@@ -18,11 +18,13 @@ struct Id {
   constexpr auto operator<=>(const Id&) const = default;
 };
 
-// A pipeline rank: one of the pp positions of the pipeline. Every GPU at that position runs the same Program.
+// A pipeline rank: one of the pp positions of the pipeline. Every GPU at that position runs the
+// same Program.
 using Rank = Id<struct RankTag>;
 // A stage of the model: consecutive layers, numbered from the embedding to the head.
 using Stage = Id<struct StageTag>;
-// A micro-batch within one training step, numbered over both directions of a bidirectional schedule.
+// A micro-batch within one training step, numbered over both directions of a bidirectional
+// schedule.
 using Microbatch = Id<struct MicrobatchTag>;
 // A chunk of a rank: which of the stages it hosts (0 where it hosts one).
 using ChunkId = Id<struct ChunkTag>;

@@ -1,5 +1,6 @@
 #pragma once
-// How a model is spread over GPUs. dp = GPUs / (pp * tp * cp); expert parallelism lies inside dp x cp.
+// How a model is spread over GPUs. dp = GPUs / (pp * tp * cp); expert parallelism lies inside dp x
+// cp.
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,8 +12,8 @@ enum class LayerKind {
   kEmbedding,  // E
   kDense,      // d: a layer with a dense MLP
   kMoe,        // t: a layer with experts
-  kMtp,        // m: one multi-token-prediction module (projection, MoE layer, its output head and loss)
-  kHead,       // L: final norm, output head and loss
+  kMtp,   // m: one multi-token-prediction module (projection, MoE layer, its output head and loss)
+  kHead,  // L: final norm, output head and loss
 };
 
 // Which layers each stage holds, in model order: stage_map[stage] lists its entries.
@@ -20,7 +21,8 @@ enum class LayerKind {
 using StageMap = std::vector<std::vector<LayerKind>>;
 
 enum class Precision {
-  kFp8,   // E4M3 GEMMs with 1x128 / 128x128 scales (DeepSeek-V3 report, section 3.3); head, router, norms in BF16
+  kFp8,  // E4M3 GEMMs with 1x128 / 128x128 scales (DeepSeek-V3 report, section 3.3); head, router,
+         // norms in BF16
   kBf16,
 };
 

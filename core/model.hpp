@@ -1,6 +1,7 @@
 #pragma once
 // A transformer as far as its training cost depends on it: shapes, not weights.
-// Read from TOML (`models/*.toml`) or from a Hugging Face `config.json` as it is (core/model_reader.hpp).
+// Read from TOML (`models/*.toml`) or from a Hugging Face `config.json` as it is
+// (core/model_reader.hpp).
 #include <optional>
 #include <string>
 
@@ -9,7 +10,8 @@
 namespace orrery {
 
 enum class AttentionKind {
-  kMla,  // multi-head latent attention (DeepSeek-V2 report, section 2.1): low-rank q and kv, one shared rope key
+  kMla,  // multi-head latent attention (DeepSeek-V2 report, section 2.1): low-rank q and kv, one
+         // shared rope key
   kGqa,  // grouped-query attention; kv_heads == heads is plain multi-head attention
 };
 
@@ -47,9 +49,9 @@ struct Model {
   int mtp_depth = 0;  // multi-token-prediction modules after the last layer
   bool tied_embeddings = false;
   Attention attention;
-  Moe moe;                                // experts == 0 in a dense model
-  std::optional<std::string> stage_map;   // the model's own map, where its file states one
-  int stage_map_pp = 0;                   // the number of stages that map has
+  Moe moe;                               // experts == 0 in a dense model
+  std::optional<std::string> stage_map;  // the model's own map, where its file states one
+  int stage_map_pp = 0;                  // the number of stages that map has
   AssumedFigures assumed;
 
   int moe_layers() const { return layers - dense_layers; }

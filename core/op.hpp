@@ -1,6 +1,6 @@
 #pragma once
-// One GPU kernel as far as its time depends on it: class, shape, FLOPs, bytes. Ops are grouped into a Work
-// (core/program.hpp); their times come from a CostSource (sim/cost_source.hpp).
+// One GPU kernel as far as its time depends on it: class, shape, FLOPs, bytes. Ops are grouped into
+// a Work (core/program.hpp); their times come from a CostSource (sim/cost_source.hpp).
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,46 +12,46 @@ namespace orrery {
 
 // Kernels that share a rate law. The names in the comments are the keys of the calibration tables.
 enum class KernelClass : std::uint8_t {
-  kGemm,                  // gemm: forward or input gradient, D[M,N] = A[M,K] B[K,N]
-  kGroupedGemm,           // gemm-grouped: M rows in all over `groups` experts
-  kWgrad,                 // wgrad: D[M,N] += A[K,M]^T B[K,N] into an FP32 accumulator
-  kGroupedWgrad,          // wgrad-grouped: K is tokens per expert
-  kAttentionForward,      // attention-forward: causal, M = N = sequence, groups = heads
-  kAttentionBackward,     // attention-backward: main kernel, five matrix products
-  kAttentionBackwardPre,  // attention-backward-pre: delta, clear dQ
-  kAttentionBackwardPost, // attention-backward-post: dQ to BF16
-  kCast,                  // cast: BF16 to FP8 with 1x128 scales
-  kCastBack,              // cast-back: FP8 to BF16
-  kCastE5m6,              // cast-e5m6: BF16 to E5M6
-  kCastBackE5m6,          // cast-back-e5m6
-  kCastTranspose,         // cast-transpose: BF16 to FP8, transposed (operand of a weight gradient)
-  kCastTransposeGathered, // cast-transpose-gathered: FP8 rows gathered by expert, then the same
-  kWeightTranspose,       // weight-transpose: FP8 weight
-  kScaleTranspose,        // scale-transpose: FP32 scales of an activation
-  kNorm,                  // norm: RMSNorm forward
-  kNormBackward,          // norm-backward
-  kNormFinalize,          // norm-finalize: weight gradient of a norm, from partial sums
-  kRope,                  // rope
-  kSwiglu,                // swiglu: forward and cast to FP8
-  kSwigluTranspose,       // swiglu-transpose: recomputed forward, cast and transposed
-  kSwigluBackward,        // swiglu-backward
-  kSwigluRecompute,       // swiglu-recompute: forward again and backward, with routing weight
-  kRoutingWeightGradient, // routing-weight-gradient
-  kExpand,                // expand: received tokens to expert rows
-  kReduce,                // reduce: expert rows to received tokens
-  kCopy,                  // copy: contiguous runs
-  kCopyBroadcast,         // copy-broadcast: one rope key to all heads (strided)
-  kElementwise,           // elementwise: add, scale
-  kHeadReduce,            // head-reduce: sum over heads
-  kRouterTopk,            // router-topk: amount is rows
-  kRouterSmall,           // router-small: sigmoid, masks, counters; amount is rows
-  kRouterBackward,        // router-backward: amount is rows
-  kExpertCount,           // expert-count: amount is rows
-  kExpertMapping,         // expert-mapping: amount is rows
-  kSmall,                 // small: latency-bound launches; amount is launches
-  kEmbeddingLookup,       // embedding: gather, or scatter-add in the backward
-  kCrossEntropy,          // cross-entropy: loss and gradient of the logits
-  kOptimizer,             // optimizer: AdamW on a shard
+  kGemm,                   // gemm: forward or input gradient, D[M,N] = A[M,K] B[K,N]
+  kGroupedGemm,            // gemm-grouped: M rows in all over `groups` experts
+  kWgrad,                  // wgrad: D[M,N] += A[K,M]^T B[K,N] into an FP32 accumulator
+  kGroupedWgrad,           // wgrad-grouped: K is tokens per expert
+  kAttentionForward,       // attention-forward: causal, M = N = sequence, groups = heads
+  kAttentionBackward,      // attention-backward: main kernel, five matrix products
+  kAttentionBackwardPre,   // attention-backward-pre: delta, clear dQ
+  kAttentionBackwardPost,  // attention-backward-post: dQ to BF16
+  kCast,                   // cast: BF16 to FP8 with 1x128 scales
+  kCastBack,               // cast-back: FP8 to BF16
+  kCastE5m6,               // cast-e5m6: BF16 to E5M6
+  kCastBackE5m6,           // cast-back-e5m6
+  kCastTranspose,          // cast-transpose: BF16 to FP8, transposed (operand of a weight gradient)
+  kCastTransposeGathered,  // cast-transpose-gathered: FP8 rows gathered by expert, then the same
+  kWeightTranspose,        // weight-transpose: FP8 weight
+  kScaleTranspose,         // scale-transpose: FP32 scales of an activation
+  kNorm,                   // norm: RMSNorm forward
+  kNormBackward,           // norm-backward
+  kNormFinalize,           // norm-finalize: weight gradient of a norm, from partial sums
+  kRope,                   // rope
+  kSwiglu,                 // swiglu: forward and cast to FP8
+  kSwigluTranspose,        // swiglu-transpose: recomputed forward, cast and transposed
+  kSwigluBackward,         // swiglu-backward
+  kSwigluRecompute,        // swiglu-recompute: forward again and backward, with routing weight
+  kRoutingWeightGradient,  // routing-weight-gradient
+  kExpand,                 // expand: received tokens to expert rows
+  kReduce,                 // reduce: expert rows to received tokens
+  kCopy,                   // copy: contiguous runs
+  kCopyBroadcast,          // copy-broadcast: one rope key to all heads (strided)
+  kElementwise,            // elementwise: add, scale
+  kHeadReduce,             // head-reduce: sum over heads
+  kRouterTopk,             // router-topk: amount is rows
+  kRouterSmall,            // router-small: sigmoid, masks, counters; amount is rows
+  kRouterBackward,         // router-backward: amount is rows
+  kExpertCount,            // expert-count: amount is rows
+  kExpertMapping,          // expert-mapping: amount is rows
+  kSmall,                  // small: latency-bound launches; amount is launches
+  kEmbeddingLookup,        // embedding: gather, or scatter-add in the backward
+  kCrossEntropy,           // cross-entropy: loss and gradient of the logits
+  kOptimizer,              // optimizer: AdamW on a shard
   kCount
 };
 
@@ -84,10 +84,11 @@ struct Op {
   int launches = 1;  // kernels
   bool recompute = false;
   Flops flops;
-  Bytes bytes;       // HBM traffic: every operand and result once
+  Bytes bytes;  // HBM traffic: every operand and result once
   bool operator==(const Op&) const = default;
 
-  // What the calibration tables are indexed by: bytes, or rows / launches for kernels without a byte model.
+  // What the calibration tables are indexed by: bytes, or rows / launches for kernels without a
+  // byte model.
   double amount() const;
 };
 

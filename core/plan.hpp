@@ -1,7 +1,8 @@
 #pragma once
-// A Plan: everything that decides what each GPU does in a training step, in one value. Model, cluster, layout,
-// schedule and training set-up; the calibration only by name and hash, since a plan can be timed with any.
-// One JSON file, self-contained and byte-identical for equal input (core/plan_json.hpp).
+// A Plan: everything that decides what each GPU does in a training step, in one value. Model,
+// cluster, layout, schedule and training set-up; the calibration only by name and hash, since a
+// plan can be timed with any. One JSON file, self-contained and byte-identical for equal input
+// (core/plan_json.hpp).
 #include <cstdint>
 #include <string>
 
@@ -15,9 +16,9 @@ namespace orrery {
 enum class ScalarType { kFp32, kBf16, kFp8 };
 
 struct Training {
-  int sequence = 4096;       // tokens a sequence
-  int global_batch = 0;      // sequences a step
-  double tokens = 0;         // of the whole run; 0 = not given
+  int sequence = 4096;   // tokens a sequence
+  int global_batch = 0;  // sequences a step
+  double tokens = 0;     // of the whole run; 0 = not given
   ScalarType gradient = ScalarType::kFp32;
   ScalarType master = ScalarType::kFp32;
   ScalarType moments = ScalarType::kBf16;  // DeepSeek-V3 report, section 3.3.3

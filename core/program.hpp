@@ -1,13 +1,13 @@
 #pragma once
-// A Program: what every pipeline rank does in one training step, as ordered instruction lists, one per stream.
-// `workload::lower` makes it from a Plan; `sim` carries it out on a modelled cluster and `realrun` on real
-// kernels. It holds no durations: those come from a CostSource.
+// A Program: what every pipeline rank does in one training step, as ordered instruction lists, one
+// per stream. `workload::lower` makes it from a Plan; `sim` carries it out on a modelled cluster
+// and `realrun` on real kernels. It holds no durations: those come from a CostSource.
 //
-// Semantics of carrying out. The instructions of one (rank, stream) run in list order, one at a time. An
-// instruction starts when its predecessor on the stream has ended, all its `deps` have ended and, for a send,
-// its matching recv has been reached on the other rank too (both then run for the length of the transfer); the
-// members of a collective start together.
-// Buffers are allocated when their instruction starts and freed when it ends.
+// Semantics of carrying out. The instructions of one (rank, stream) run in list order, one at a
+// time. An instruction starts when its predecessor on the stream has ended, all its `deps` have
+// ended and, for a send, its matching recv has been reached on the other rank too (both then run
+// for the length of the transfer); the members of a collective start together. Buffers are
+// allocated when their instruction starts and freed when it ends.
 //
 // Size: DeepSeek-V3's step (16 ranks, 120 micro-batches) has about 10^5 instructions, 16 MB.
 #include <array>
@@ -35,27 +35,40 @@ inline constexpr int kStreams = 6;
 
 // The part of a chunk that a piece of work belongs to.
 enum class Component : std::uint8_t {
-  kEmbedding, kAttention, kDispatch, kMlp, kCombine, kMtpProjection, kHead, kPipeline, kGradientReduce, kOptimizer,
-  kParameterGather, kTensorParallel, kContextParallel,
+  kEmbedding,
+  kAttention,
+  kDispatch,
+  kMlp,
+  kCombine,
+  kMtpProjection,
+  kHead,
+  kPipeline,
+  kGradientReduce,
+  kOptimizer,
+  kParameterGather,
+  kTensorParallel,
+  kContextParallel,
 };
 
 // How bytes move. Each pattern has its own achieved rate in the calibration.
 enum class Pattern : std::uint8_t {
-  kNone,           // compute
-  kDispatch,       // node-limited EP dispatch, layout computed first
-  kDispatchCached, // the same kernel with a known layout: the gradient of combine
-  kCombine,        // EP combine: the output of the experts
-  kCombineGradient,// the same kernel: the gradient of dispatch
-  kSend,           // point to point between pipeline neighbours
-  kReduceScatter, kAllGather, kAllReduce,
+  kNone,             // compute
+  kDispatch,         // node-limited EP dispatch, layout computed first
+  kDispatchCached,   // the same kernel with a known layout: the gradient of combine
+  kCombine,          // EP combine: the output of the experts
+  kCombineGradient,  // the same kernel: the gradient of dispatch
+  kSend,             // point to point between pipeline neighbours
+  kReduceScatter,
+  kAllGather,
+  kAllReduce,
 };
 
-// Communication of one GPU: what it puts on its NIC and on its NVLink port in one direction (the other
-// direction carries as much), and the bytes the published rates of the pattern are stated in.
+// Communication of one GPU: what it puts on its NIC and on its NVLink port in one direction (the
+// other direction carries as much), and the bytes the published rates of the pattern are stated in.
 struct Wire {
   Pattern pattern = Pattern::kNone;
-  int group = 1;   // GPUs that take part
-  Bytes logical;   // EP: one copy per target node, the local node included (DeepEP's convention)
+  int group = 1;  // GPUs that take part
+  Bytes logical;  // EP: one copy per target node, the local node included (DeepEP's convention)
   Bytes nic;
   Bytes nvlink;
   bool operator==(const Wire&) const = default;
@@ -86,14 +99,15 @@ struct Instruction {
   WorkId work;
   Rank rank;
   Stream stream = Stream::kCompute;
-  std::int16_t lent_sms = 0;       // SMs that communication takes from compute while this runs
-  std::int32_t cell = -1;          // index of the schedule's cell on this rank; -1 in the optimizer step
+  std::int16_t lent_sms = 0;  // SMs that communication takes from compute while this runs
+  std::int32_t cell = -1;     // index of the schedule's cell on this rank; -1 in the optimizer step
   Stage stage;
   std::int16_t direction = 0;
-  std::int16_t layer = -1;         // entry of the stage map within the stage
+  std::int16_t layer = -1;  // entry of the stage map within the stage
   Microbatch microbatch;
-  InstructionId partner;           // send: its recv; recv: its send
-  std::int32_t collective = -1;    // index into Program::collectives where ranks of the pipeline take part together
+  InstructionId partner;  // send: its recv; recv: its send
+  std::int32_t collective =
+      -1;  // index into Program::collectives where ranks of the pipeline take part together
   std::uint32_t first_dep = 0, last_dep = 0;      // range of Program::deps
   std::uint32_t first_event = 0, last_event = 0;  // range of Program::buffer_events
 };
@@ -117,7 +131,8 @@ struct Program {
 
   const Work& work(const Instruction& instruction) const { return works[instruction.work.index()]; }
   std::span<const InstructionId> deps_of(const Instruction& instruction) const {
-    return std::span(deps).subspan(instruction.first_dep, instruction.last_dep - instruction.first_dep);
+    return std::span(deps).subspan(instruction.first_dep,
+                                   instruction.last_dep - instruction.first_dep);
   }
   std::span<const BufferEvent> events_of(const Instruction& instruction) const {
     return std::span(buffer_events)

@@ -1,12 +1,13 @@
 #pragma once
-// A pipeline schedule: for each rank an ordered list of cells. It knows nothing of time; it can be checked for
-// validity alone (workload/schedule_checker.hpp), drawn, timed and lowered.
+// A pipeline schedule: for each rank an ordered list of cells. It knows nothing of time; it can be
+// checked for validity alone (workload/schedule_checker.hpp), drawn, timed and lowered.
 //
 //   F    forward of one micro-batch through one chunk
 //   B    full backward: input gradient, then weight gradient
 //   I    input gradient only; its weight gradient is a later W
 //   W    weight gradient only
-//   F&B  a forward and a full backward of two micro-batches, co-scheduled so that the communication of one
+//   F&B  a forward and a full backward of two micro-batches, co-scheduled so that the communication
+//   of one
 //        runs under the computation of the other
 //   F&I  the same with an input gradient only
 #include <string>
@@ -32,7 +33,9 @@ struct Cell {
   Half backward;  // valid in B, I, W, F&B, F&I
   bool operator==(const Cell&) const = default;
 
-  bool has_forward() const { return kind == CellKind::kF || kind == CellKind::kFB || kind == CellKind::kFI; }
+  bool has_forward() const {
+    return kind == CellKind::kF || kind == CellKind::kFB || kind == CellKind::kFI;
+  }
   // Runs an input gradient (everything but F and W).
   bool has_input_gradient() const { return kind != CellKind::kF && kind != CellKind::kW; }
   bool has_weight_gradient() const {
@@ -46,7 +49,9 @@ inline Cell forward_cell(Microbatch microbatch, ChunkId chunk) {
 inline Cell backward_cell(CellKind kind, Microbatch microbatch, ChunkId chunk) {
   return {kind, {}, {microbatch, chunk}};
 }
-inline Cell pair_cell(Half forward, Half backward) { return {CellKind::kFB, forward, backward}; }
+inline Cell pair_cell(Half forward, Half backward) {
+  return {CellKind::kFB, forward, backward};
+}
 
 // What a chunk of a rank is: a stage of the model, travelled in one direction.
 // Direction 0 enters at rank 0; direction 1 (bidirectional schedules) enters at the last rank.

@@ -22,10 +22,12 @@ std::vector<int> powers_of_two(int most) {
 
 std::vector<Candidate> enumerate(const SearchRequest& request) {
   std::vector<Candidate> space;
-  const std::vector<int> pps = request.fixed_pp ? std::vector{*request.fixed_pp}
-                                                : powers_of_two(std::min(request.model.layers, request.cluster.gpus()));
-  const std::vector<int> eps = request.fixed_ep ? std::vector{*request.fixed_ep}
-                                                : powers_of_two(std::max(1, request.model.moe.experts));
+  const std::vector<int> pps =
+      request.fixed_pp ? std::vector{*request.fixed_pp}
+                       : powers_of_two(std::min(request.model.layers, request.cluster.gpus()));
+  const std::vector<int> eps = request.fixed_ep
+                                   ? std::vector{*request.fixed_ep}
+                                   : powers_of_two(std::max(1, request.model.moe.experts));
   for (int pp : pps) {
     for (int ep : eps) {
       for (const ScheduleFamily& family : schedule_families()) {
@@ -41,14 +43,16 @@ Rejection reject(const Candidate& candidate, std::string reason, std::string ari
   return {candidate, std::move(reason), std::move(arithmetic)};
 }
 
-std::string gib(Bytes bytes) { return fmt::format("{:.1f}", in_gibibytes(bytes)); }
+std::string gib(Bytes bytes) {
+  return fmt::format("{:.1f}", in_gibibytes(bytes));
+}
 
 std::string memory_arithmetic(const MemoryTable& memory, Rank rank, bool with_activations) {
-  std::string text = fmt::format("rank {}: weights {} + gradients {} + optimizer {}", rank.value, gib(memory.weights),
-                                 gib(memory.gradients), gib(memory.optimizer));
+  std::string text = fmt::format("rank {}: weights {} + gradients {} + optimizer {}", rank.value,
+                                 gib(memory.weights), gib(memory.gradients), gib(memory.optimizer));
   if (with_activations) text += fmt::format(" + activations {}", gib(memory.activations));
-  return text + fmt::format(" + buffers {} + reserve {} = {} GiB{}, the GPU has {} GiB", gib(memory.buffers),
-                            gib(memory.reserve), gib(memory.total()),
+  return text + fmt::format(" + buffers {} + reserve {} = {} GiB{}, the GPU has {} GiB",
+                            gib(memory.buffers), gib(memory.reserve), gib(memory.total()),
                             with_activations ? "" : " before any activation", gib(memory.capacity));
 }
 
@@ -58,12 +62,14 @@ std::optional<Rejection> rule_out(const SearchRequest& request, const Candidate&
   const int per_pipeline = pp * request.base.tp * request.base.cp;
   const int gpus = request.cluster.gpus();
   if (gpus % per_pipeline != 0) {
-    return reject(candidate, "GPUs not divisible", fmt::format("{} GPUs / (pp*tp*cp = {})", gpus, per_pipeline));
+    return reject(candidate, "GPUs not divisible",
+                  fmt::format("{} GPUs / (pp*tp*cp = {})", gpus, per_pipeline));
   }
   const int dp = gpus / per_pipeline;
   const int experts = request.model.moe.experts;
   if (experts > 0 && experts % ep != 0) {
-    return reject(candidate, "experts not divisible", fmt::format("{} experts / ep={}", experts, ep));
+    return reject(candidate, "experts not divisible",
+                  fmt::format("{} experts / ep={}", experts, ep));
   }
   const int replicas = dp * request.base.cp;
   if (replicas % ep != 0) {
@@ -72,11 +78,13 @@ std::optional<Rejection> rule_out(const SearchRequest& request, const Candidate&
   }
   const int at_once = dp * request.base.micro_batch;
   if (request.training.global_batch % at_once != 0) {
-    return reject(candidate, "batch not divisible",
-                  fmt::format("{} sequences / (dp*mbs = {})", request.training.global_batch, at_once));
+    return reject(
+        candidate, "batch not divisible",
+        fmt::format("{} sequences / (dp*mbs = {})", request.training.global_batch, at_once));
   }
   if (pp > request.model.layers) {
-    return reject(candidate, "more stages than layers", fmt::format("pp={}, {} layers", pp, request.model.layers));
+    return reject(candidate, "more stages than layers",
+                  fmt::format("pp={}, {} layers", pp, request.model.layers));
   }
   const int microbatches = request.training.global_batch / at_once;
   if (const auto why = schedule_family(schedule).why_not(pp, microbatches)) {
@@ -86,13 +94,14 @@ std::optional<Rejection> rule_out(const SearchRequest& request, const Candidate&
 }
 
 std::variant<Rejection, ScoredPlan> score(const SearchRequest& request, const Candidate& candidate,
-                                                              const CalibratedCost& costs) {
-  PlanRequest wanted{request.model, request.cluster, request.training, request.base,
-                     candidate.schedule, std::nullopt, request.calibration};
+                                          const CalibratedCost& costs) {
+  PlanRequest wanted{request.model,      request.cluster, request.training,   request.base,
+                     candidate.schedule, std::nullopt,    request.calibration};
   wanted.layout.pp = candidate.pp;
   wanted.layout.ep = candidate.ep;
   wanted.layout.dp = 0;
-  ScoredPlan scored{candidate, build_plan(std::move(wanted), costs), {}, 0, {}, Rank(0), "analytic"};
+  ScoredPlan scored{candidate, build_plan(std::move(wanted), costs), {}, 0, {}, Rank(0),
+                    "analytic"};
   const auto fullest = [&](auto memory_of) {
     for (int rank = 0; rank < candidate.pp; ++rank) {
       const MemoryTable memory = memory_of(Rank(rank));
@@ -104,13 +113,16 @@ std::variant<Rejection, ScoredPlan> score(const SearchRequest& request, const Ca
   };
   fullest([&](Rank rank) { return static_memory(scored.plan, costs.device(), rank); });
   if (!scored.memory.fits()) {
-    return reject(candidate, "exceeds GPU memory", memory_arithmetic(scored.memory, scored.fullest, false));
+    return reject(candidate, "exceeds GPU memory",
+                  memory_arithmetic(scored.memory, scored.fullest, false));
   }
   const Program program = lower(scored.plan);
   const Timeline timeline = run_analytic(program, costs, request.cluster.gpus());
-  fullest([&](Rank rank) { return rank_memory(scored.plan, costs.device(), program, timeline, rank); });
+  fullest(
+      [&](Rank rank) { return rank_memory(scored.plan, costs.device(), program, timeline, rank); });
   if (!scored.memory.fits()) {
-    return reject(candidate, "exceeds GPU memory", memory_arithmetic(scored.memory, scored.fullest, true));
+    return reject(candidate, "exceeds GPU memory",
+                  memory_arithmetic(scored.memory, scored.fullest, true));
   }
   scored.step = timeline.step;
   return scored;
@@ -120,7 +132,8 @@ std::variant<Rejection, ScoredPlan> score(const SearchRequest& request, const Ca
 
 SearchResult search_layouts(const SearchRequest& request, const CalibratedCost& costs,
                             const ProgressCallback& progress) {
-  if (request.schedule) schedule_family(*request.schedule);  // an unknown name is an error, not an empty space
+  if (request.schedule)
+    schedule_family(*request.schedule);  // an unknown name is an error, not an empty space
   const std::vector<Candidate> space = enumerate(request);
   SearchResult result;
   result.space = static_cast<int>(space.size());
@@ -143,16 +156,20 @@ SearchResult search_layouts(const SearchRequest& request, const CalibratedCost& 
     result.plans.push_back(std::move(std::get<ScoredPlan>(outcome)));
     ++result.scored;
   }
-  const double steps = request.training.tokens > 0 ? request.training.tokens / request.training.tokens_per_step() : 1;
+  const double steps = request.training.tokens > 0
+                           ? request.training.tokens / request.training.tokens_per_step()
+                           : 1;
   // All candidates use the whole cluster, so GPU-hours and step time order them alike.
   const auto order = [](auto begin, auto end) {
-    std::stable_sort(begin, end, [](const ScoredPlan& a, const ScoredPlan& b) { return a.step < b.step; });
+    std::stable_sort(begin, end,
+                     [](const ScoredPlan& a, const ScoredPlan& b) { return a.step < b.step; });
   };
   order(result.plans.begin(), result.plans.end());
   if (static_cast<int>(result.plans.size()) > request.top) {
     result.plans.erase(result.plans.begin() + request.top, result.plans.end());
   }
-  const auto finalists = std::min<std::ptrdiff_t>(request.finalists, static_cast<std::ptrdiff_t>(result.plans.size()));
+  const auto finalists =
+      std::min<std::ptrdiff_t>(request.finalists, static_cast<std::ptrdiff_t>(result.plans.size()));
   for (auto plan = result.plans.begin(); plan != result.plans.begin() + finalists; ++plan) {
     plan->step = run_folded(lower(plan->plan), request.cluster, costs, request.cluster.gpus()).step;
     plan->fidelity = "folded";

@@ -61,8 +61,9 @@ MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank) {
   table.weights = Bytes{parameters * 2 + (fp8 ? own.quantised : 0)};
   table.gradients = Bytes{parameters * bytes_of(training.gradient)};
   const double state = bytes_of(training.master) + 2 * bytes_of(training.moments);
-  const double shard = plan.layout.zero_stage >= 1 ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
-                                                   : parameters;
+  const double shard = plan.layout.zero_stage >= 1
+                           ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
+                           : parameters;
   table.optimizer = Bytes{shard * state};
   // Where a token's copies go matters little for the workspace: the largest case is taken.
   RoutingSpread spread;
@@ -74,12 +75,13 @@ MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank) {
   return table;
 }
 
-MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program, const Timeline& timeline,
-                        Rank rank) {
+MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program,
+                        const Timeline& timeline, Rank rank) {
   MemoryTable table = static_memory(plan, device, rank);
-  table.activations =
-      peak(program, timeline, rank, [](BufferKind kind) { return kind != BufferKind::kCommunication; });
-  table.buffers += peak(program, timeline, rank, [](BufferKind kind) { return kind == BufferKind::kCommunication; });
+  table.activations = peak(program, timeline, rank,
+                           [](BufferKind kind) { return kind != BufferKind::kCommunication; });
+  table.buffers += peak(program, timeline, rank,
+                        [](BufferKind kind) { return kind == BufferKind::kCommunication; });
   return table;
 }
 

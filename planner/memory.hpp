@@ -1,8 +1,9 @@
 #pragma once
 // What one GPU of a pipeline rank keeps in memory, as a table that adds up.
 //
-// Weights, gradients and optimizer states follow from the parameters on the rank (workload/stage_parameters.hpp);
-// activations are the largest sum of live buffers at any moment of a Timeline, so they follow the schedule as it runs.
+// Weights, gradients and optimizer states follow from the parameters on the rank
+// (workload/stage_parameters.hpp); activations are the largest sum of live buffers at any moment of
+// a Timeline, so they follow the schedule as it runs.
 #include "core/plan.hpp"
 #include "core/program.hpp"
 #include "core/timeline.hpp"
@@ -14,9 +15,11 @@ namespace orrery {
 struct MemoryTable {
   Bytes weights;      // BF16, and an FP8 copy of what FP8 GEMMs read
   Bytes gradients;    // main gradients, Training::gradient
-  Bytes optimizer;    // this GPU's share of master weights and moments (ZeRO-1), or all of them (ZeRO-0)
+  Bytes optimizer;    // this GPU's share of master weights and moments (ZeRO-1), or all of them
+                      // (ZeRO-0)
   Bytes activations;  // peak of activations and of what is kept for deferred weight gradients
-  Bytes buffers;      // received activations and gradients, workspace of a layer, exchange kernels' buffers
+  Bytes buffers;      // received activations and gradients, workspace of a layer, exchange kernels'
+                      // buffers
   Bytes reserve;      // context, libraries, allocator
   Bytes capacity;
 
@@ -28,7 +31,7 @@ struct MemoryTable {
 MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank);
 
 // The whole table.
-MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program, const Timeline& timeline,
-                        Rank rank);
+MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program,
+                        const Timeline& timeline, Rank rank);
 
 }  // namespace orrery

@@ -1,5 +1,6 @@
 #pragma once
-// Puts a Plan together from its parts: layout checked against model and cluster, default stage map, schedule by name.
+// Puts a Plan together from its parts: layout checked against model and cluster, default stage map,
+// schedule by name.
 #include <optional>
 #include <string>
 
@@ -18,8 +19,8 @@ struct PlanRequest {
   CalibrationRef calibration;
 };
 
-// Throws InputError with all that does not fit. The default stage map is the model's own where its file states one for
-// this number of stages, else the best by planner/stage_map_search.hpp.
+// Throws InputError with all that does not fit. The default stage map is the model's own where its
+// file states one for this number of stages, else the best by planner/stage_map_search.hpp.
 Plan build_plan(PlanRequest request, const CostSource& costs);
 
 // The entries of a model in order: E, dense, MoE, MTP, L.

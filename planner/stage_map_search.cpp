@@ -54,8 +54,8 @@ std::vector<Block> blocks_of(std::span<const LayerKind> entries, std::span<const
 }
 
 // Two objectives over the ways to cut the blocks from `block` to the last into `stages` stages: the
-// cost of the slowest stage, and the sum of squared costs of cuts whose stages stay within `allowed`.
-// Both combine the cost of a first stage with the value of the rest.
+// cost of the slowest stage, and the sum of squared costs of cuts whose stages stay within
+// `allowed`. Both combine the cost of a first stage with the value of the rest.
 class Cuts {
  public:
   template <class Combine>
@@ -89,8 +89,12 @@ class Cuts {
   std::vector<double> best_;
 };
 
-double slower(double stage, double rest) { return std::max(stage, rest); }
-double squares(double stage, double rest) { return stage * stage + rest; }
+double slower(double stage, double rest) {
+  return std::max(stage, rest);
+}
+double squares(double stage, double rest) {
+  return stage * stage + rest;
+}
 
 }  // namespace
 
@@ -108,8 +112,8 @@ StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seco
   const double allowed = slowest(pp, 0) * (1 + kTie);
   const Cuts evenness(blocks, pp, allowed, squares);
 
-  // From the front, the shortest stage that keeps the optimum: the lexicographically smallest of the
-  // most even maps.
+  // From the front, the shortest stage that keeps the optimum: the lexicographically smallest of
+  // the most even maps.
   StageMap map;
   std::size_t block = 0;
   for (int left = pp - 1; left >= 0; --left) {

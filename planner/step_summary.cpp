@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "core/stage_map.hpp"
 #include "workload/parameters.hpp"
 
 namespace orrery {
@@ -52,27 +53,41 @@ std::vector<CellActivity> cell_activity(const Program& program, const Timeline& 
   return activity;
 }
 
-RankSummary summarise_rank(const Plan& plan, const Program& program, const Timeline& timeline, Rank rank) {
+RankSummary summarise_rank(const Plan& plan, const Program& program, const Timeline& timeline,
+                           Rank rank) {
   const std::vector<Cell>& cells = plan.schedule.ranks[rank.index()];
   const std::vector<Span> spans = cell_spans(program, timeline, rank, cells.size());
   const std::vector<CellActivity> activity = cell_activity(program, timeline, rank, cells.size());
   RankSummary out;
   out.rank = rank;
-  for (const ChunkPlace& chunk : plan.schedule.chunks[rank.index()]) out.stages.push_back(chunk.stage);
+  for (const ChunkPlace& chunk : plan.schedule.chunks[rank.index()])
+    out.stages.push_back(chunk.stage);
   Breakdown& time = out.time;
   for (std::size_t cell = 0; cell < cells.size(); ++cell) {
     const Seconds length = spans[cell].length();
     switch (cells[cell].kind) {
-      case CellKind::kF: time.F += length; ++out.n_F; break;
-      case CellKind::kI: time.I += length; ++out.n_I; break;
-      case CellKind::kW: time.W += length; ++out.n_W; break;
+      case CellKind::kF:
+        time.F += length;
+        ++out.n_F;
+        break;
+      case CellKind::kI:
+        time.I += length;
+        ++out.n_I;
+        break;
+      case CellKind::kW:
+        time.W += length;
+        ++out.n_W;
+        break;
       case CellKind::kB:
         time.I += length - activity[cell].weights;
         time.W += activity[cell].weights;
         ++out.n_B;
         break;
       case CellKind::kFB:
-      case CellKind::kFI: time.FB += length; ++out.n_FB; break;
+      case CellKind::kFI:
+        time.FB += length;
+        ++out.n_FB;
+        break;
     }
     time.exposed_comm += activity[cell].covered - activity[cell].compute;
     time.wait += length - activity[cell].covered;
@@ -86,21 +101,28 @@ RankSummary summarise_rank(const Plan& plan, const Program& program, const Timel
   return out;
 }
 
+bool uses_own_stage_map(const Plan& plan) {
+  if (!plan.model.stage_map) return false;
+  Diagnostics diagnostics;
+  return parse_stage_map(*plan.model.stage_map, diagnostics) == plan.layout.stage_map;
+}
+
 AssumedFigures assumed_figures(const Plan& plan, const Program& program, const CostSource& costs) {
   const AssumedFigures timing = costs.assumed(program);
   std::set<AssumedFigure> all(timing.begin(), timing.end());
   all.insert(plan.cluster.assumed.begin(), plan.cluster.assumed.end());
   for (const AssumedFigure& figure : plan.model.assumed) {
-    // The model's own stage map counts only where this plan has that many stages.
+    // The model's own stage map counts only where the plan uses it.
     const bool is_map = figure.name.ends_with(": stage_map");
-    if (!is_map || plan.model.stage_map_pp == static_cast<int>(plan.layout.stage_map.size())) all.insert(figure);
+    if (!is_map || uses_own_stage_map(plan)) all.insert(figure);
   }
   return {all.begin(), all.end()};
 }
 
 }  // namespace
 
-std::vector<Span> cell_spans(const Program& program, const Timeline& timeline, Rank rank, std::size_t cells) {
+std::vector<Span> cell_spans(const Program& program, const Timeline& timeline, Rank rank,
+                             std::size_t cells) {
   constexpr double kNever = std::numeric_limits<double>::infinity();
   std::vector<Span> spans(cells, Span{Seconds{kNever}, Seconds{-kNever}});
   for (Stream which : {Stream::kCompute, Stream::kComm}) {
@@ -113,13 +135,14 @@ std::vector<Span> cell_spans(const Program& program, const Timeline& timeline, R
     }
   }
   for (Span& span : spans) {
-    if (span.end < span.start) span = {};  // a cell without work: a stage of nothing but an embedding, say
+    if (span.end < span.start)
+      span = {};  // a cell without work: a stage of nothing but an embedding, say
   }
   return spans;
 }
 
-StepSummary summarise(const Plan& plan, const Device& device, const Program& program, const Timeline& timeline,
-                      const CostSource& costs) {
+StepSummary summarise(const Plan& plan, const Device& device, const Program& program,
+                      const Timeline& timeline, const CostSource& costs) {
   StepSummary out;
   out.step = timeline.step;
   out.gpus = plan.layout.gpus();
@@ -134,8 +157,8 @@ StepSummary summarise(const Plan& plan, const Device& device, const Program& pro
   out.days = run_seconds / kSecondsPerDay;
   out.cost = out.gpu_hours * plan.cluster.price_per_gpu_hour;
   const auto rate = [&](Causality causality) {
-    return training_flops_per_token(plan.model, plan.training.sequence, causality) * (tokens / out.gpus) /
-           timeline.step;
+    return training_flops_per_token(plan.model, plan.training.sequence, causality) *
+           (tokens / out.gpus) / timeline.step;
   };
   out.causal = rate(Causality::kCausal);
   out.noncausal = rate(Causality::kNonCausal);
@@ -148,8 +171,9 @@ StepSummary summarise(const Plan& plan, const Device& device, const Program& pro
   }
   const double share = 1.0 / plan.layout.pp;
   for (const RankSummary& rank : out.ranks) {
-    for (Seconds Breakdown::*part : {&Breakdown::F, &Breakdown::I, &Breakdown::W, &Breakdown::FB, &Breakdown::bubble,
-                                     &Breakdown::optimizer, &Breakdown::exposed_comm, &Breakdown::wait}) {
+    for (Seconds Breakdown::* part :
+         {&Breakdown::F, &Breakdown::I, &Breakdown::W, &Breakdown::FB, &Breakdown::bubble,
+          &Breakdown::optimizer, &Breakdown::exposed_comm, &Breakdown::wait}) {
       out.mean.*part += share * (rank.time.*part);
     }
   }

@@ -1,9 +1,10 @@
 #pragma once
 // What a step takes and where every second of it goes: the answer of `orrery simulate`.
 //
-// On each rank the step divides without rest into cells (from the first start to the last end of a cell's computation
-// and expert-parallel communication), the optimizer step (gradient reduction, update, parameter gathering; its
-// instructions only) and the bubble, which is what remains: waiting between cells and for other ranks.
+// On each rank the step divides without rest into cells (from the first start to the last end of a
+// cell's computation and expert-parallel communication), the optimizer step (gradient reduction,
+// update, parameter gathering; its instructions only) and the bubble, which is what remains:
+// waiting between cells and for other ranks.
 #include <vector>
 
 #include "core/figure.hpp"
@@ -38,7 +39,7 @@ struct StepSummary {
   double days = 0;
   FlopsPerSecond causal, noncausal;  // model FLOPs a GPU (workload/parameters.hpp's convention)
   double mfu_causal = 0, mfu_noncausal = 0;  // against the BF16 peak of the device
-  Breakdown mean;  // over pipeline ranks
+  Breakdown mean;                            // over pipeline ranks
   std::vector<RankSummary> ranks;
   AssumedFigures assumed;
   std::string fidelity;
@@ -46,10 +47,11 @@ struct StepSummary {
   int rank_classes = 0;
 };
 
-StepSummary summarise(const Plan& plan, const Device& device, const Program& program, const Timeline& timeline,
-                      const CostSource& costs);
+StepSummary summarise(const Plan& plan, const Device& device, const Program& program,
+                      const Timeline& timeline, const CostSource& costs);
 
 // The span of each cell of a rank: first start to last end of its computation and exchanges.
-std::vector<Span> cell_spans(const Program& program, const Timeline& timeline, Rank rank, std::size_t cells);
+std::vector<Span> cell_spans(const Program& program, const Timeline& timeline, Rank rank,
+                             std::size_t cells);
 
 }  // namespace orrery

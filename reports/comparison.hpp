@@ -14,8 +14,8 @@ struct ComparedRow {
   std::string name;
   std::string unit;
   double published = 0;
-  double predicted = 0;               // mean over pipeline ranks, or of the whole step
-  std::optional<double> rank0;        // where ranks differ
+  double predicted = 0;         // mean over pipeline ranks, or of the whole step
+  std::optional<double> rank0;  // where ranks differ
   int decimals = 3;
 
   double error() const { return predicted / published - 1; }

@@ -20,7 +20,8 @@ std::string trimmed(double value, int digits) {
 
 std::string grouped(double value) {
   std::string digits = fmt::format("{:.0f}", std::abs(value));
-  for (std::ptrdiff_t place = static_cast<std::ptrdiff_t>(digits.size()) - 3; place > 0; place -= 3) {
+  for (std::ptrdiff_t place = static_cast<std::ptrdiff_t>(digits.size()) - 3; place > 0;
+       place -= 3) {
     digits.insert(static_cast<std::size_t>(place), ",");
   }
   return std::round(value) < 0 ? "-" + digits : digits;
@@ -45,8 +46,12 @@ std::string money(Dollars amount) {
   return fmt::format("${:.2f}", value);
 }
 
-std::string percent(double share) { return fmt::format("{:.2f} %", share * 100); }
+std::string percent(double share) {
+  return fmt::format("{:.2f} %", share * 100);
+}
 
-std::string signed_percent(double share) { return fmt::format("{:+.1f} %", share * 100); }
+std::string signed_percent(double share) {
+  return fmt::format("{:+.1f} %", share * 100);
+}
 
 }  // namespace orrery

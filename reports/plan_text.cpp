@@ -16,33 +16,37 @@ std::string name(const Candidate& candidate) {
 
 std::string plan_search_text(const SearchRequest& request, const SearchResult& result) {
   const bool run = request.training.tokens > 0;
-  std::string text = fmt::format("{} on {} ({} GPUs): {} sequences of {} tokens a step\n\n", request.model.name,
-                                 request.cluster.name, request.cluster.gpus(), grouped(request.training.global_batch),
-                                 request.training.sequence);
+  std::string text = fmt::format("{} on {} ({} GPUs): {} sequences of {} tokens a step\n\n",
+                                 request.model.name, request.cluster.name, request.cluster.gpus(),
+                                 grouped(request.training.global_batch), request.training.sequence);
   if (result.plans.empty()) {
     text += "No layout is feasible.\n\n";
   } else {
-    text += fmt::format("  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9}{:>12}{:>9}{:>12}  {:<9} {}\n", "#", "pp", "ep", "dp",
-                        "schedule", "step, s", run ? "GPU-hours" : "", "behind", "memory, GiB",
-                        "fidelity", "stages");
+    text += fmt::format("  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9}{:>12}{:>9}{:>12}  {:<9} {}\n", "#",
+                        "pp", "ep", "dp", "schedule", "step, s", run ? "GPU-hours" : "", "behind",
+                        "memory, GiB", "fidelity", "stages");
     int position = 0;
     for (const ScoredPlan& plan : result.plans) {
       ++position;
       const Layout& layout = plan.plan.layout;
-      text += fmt::format("  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9.3f}{:>12}{:>9}{:>12.1f}  {:<9} {}\n", position, layout.pp,
-                          layout.ep, layout.dp, plan.candidate.schedule, plan.step.value(),
-                          run ? grouped(plan.gpu_hours) : "",
-                          position == 1 ? "-" : signed_percent(plan.step / result.plans.front().step - 1),
-                          in_gibibytes(plan.memory.total()), plan.fidelity, format_stage_map(layout.stage_map));
+      text += fmt::format(
+          "  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9.3f}{:>12}{:>9}{:>12.1f}  {:<9} {}\n", position,
+          layout.pp, layout.ep, layout.dp, plan.candidate.schedule, plan.step.value(),
+          run ? grouped(plan.gpu_hours) : "",
+          position == 1 ? "-" : signed_percent(plan.step / result.plans.front().step - 1),
+          in_gibibytes(plan.memory.total()), plan.fidelity, format_stage_map(layout.stage_map));
     }
     text += fmt::format("  memory is that of the fullest GPU, of {:.1f} GiB\n\n",
                         in_gibibytes(result.plans.front().memory.capacity));
   }
   int rejected = 0;
   for (const auto& [reason, count] : result.rejected) rejected += count;
-  text += fmt::format("{} points in the space (pp x ep x schedule) = {} rejected + {} scored; the best {} simulated\n",
-                      result.space, rejected, result.scored, result.simulated);
-  for (const auto& [reason, count] : result.rejected) text += fmt::format("  {:>4}  {}\n", count, reason);
+  text += fmt::format(
+      "{} points in the space (pp x ep x schedule) = {} rejected + {} scored; the best {} "
+      "simulated\n",
+      result.space, rejected, result.scored, result.simulated);
+  for (const auto& [reason, count] : result.rejected)
+    text += fmt::format("  {:>4}  {}\n", count, reason);
   text += "Ask for the arithmetic of one of them with --why pp=P,ep=E.\n";
   return text;
 }
@@ -53,13 +57,16 @@ std::string why_text(const SearchResult& asked, const SearchResult& all) {
     text += fmt::format("{}: {}\n  {}\n", name(out.candidate), out.reason, out.arithmetic);
   }
   for (const ScoredPlan& plan : asked.plans) {
+    if (all.plans.empty()) break;
     const ScoredPlan& best = all.plans.front();
     if (plan.candidate == best.candidate) {
-      text += fmt::format("{}: this is the best plan, {:.3f} s a step\n", name(plan.candidate), plan.step.value());
+      text += fmt::format("{}: this is the best plan, {:.3f} s a step\n", name(plan.candidate),
+                          plan.step.value());
       continue;
     }
-    text += fmt::format("{}: feasible, {:.3f} s a step, {} behind {} ({:.3f} s)\n", name(plan.candidate),
-                        plan.step.value(), signed_percent(plan.step / best.step - 1), name(best.candidate),
+    text += fmt::format("{}: feasible, {:.3f} s a step, {} behind {} ({:.3f} s)\n",
+                        name(plan.candidate), plan.step.value(),
+                        signed_percent(plan.step / best.step - 1), name(best.candidate),
                         best.step.value());
   }
   return text;

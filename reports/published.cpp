@@ -22,7 +22,9 @@ void read_setup(Reader& table, PublishedRun& run) {
 }
 
 void read_step(Reader& table, PublishedStep& step) {
-  const auto read = [&](std::string_view key, double& value) { value = table.required_double(key, 0, kMost); };
+  const auto read = [&](std::string_view key, double& value) {
+    value = table.required_double(key, 0, kMost);
+  };
   read("F_s", step.F_s);
   read("bubble_s", step.bubble_s);
   read("I_s", step.I_s);
@@ -67,13 +69,15 @@ PublishedRun read_published(const std::string& path) {
 }
 
 std::optional<PublishedRun> published_for(const Plan& plan) {
-  const std::string path = (std::filesystem::path(data_root()) / "reports/published/deepseek-v3.toml").string();
+  const std::string path =
+      (std::filesystem::path(data_root()) / "reports/published/deepseek-v3.toml").string();
   if (!std::filesystem::exists(path)) return std::nullopt;
   PublishedRun run = read_published(path);
   const Layout& layout = plan.layout;
-  const bool same = plan.model.name == run.model && layout.gpus() == run.gpus && layout.pp == run.pp &&
-                    layout.ep == run.ep && layout.tp == 1 && layout.cp == 1 &&
-                    plan.training.sequence == run.sequence && plan.training.global_batch == run.global_batch &&
+  const bool same = plan.model.name == run.model && layout.gpus() == run.gpus &&
+                    layout.pp == run.pp && layout.ep == run.ep && layout.tp == 1 &&
+                    layout.cp == 1 && plan.training.sequence == run.sequence &&
+                    plan.training.global_batch == run.global_batch &&
                     plan.schedule.family == run.schedule && layout.precision == Precision::kFp8;
   if (!same) return std::nullopt;
   return run;

@@ -10,10 +10,10 @@ namespace orrery {
 
 struct PublishedStep {
   double F_s = 0, bubble_s = 0, I_s = 0, W_s = 0, FB_s = 0, optimizer_s = 0, step_s = 0;
-  double tokens_per_day_b = 0;                        // billions
-  double tflops_causal = 0, tflops_noncausal = 0;     // a GPU
-  double mfu_causal_pct = 0, mfu_noncausal_pct = 0;   // against the BF16 peak
-  double gpu_hours_per_t_k = 0;                       // thousands of GPU-hours a trillion tokens
+  double tokens_per_day_b = 0;                       // billions
+  double tflops_causal = 0, tflops_noncausal = 0;    // a GPU
+  double mfu_causal_pct = 0, mfu_noncausal_pct = 0;  // against the BF16 peak
+  double gpu_hours_per_t_k = 0;                      // thousands of GPU-hours a trillion tokens
 };
 
 struct PublishedPair {

@@ -21,10 +21,14 @@ Json breakdown(const Breakdown& time) {
 }
 
 Json memory(const MemoryTable& table) {
-  return {{"weights", in_gibibytes(table.weights)},         {"gradients", in_gibibytes(table.gradients)},
-          {"optimizer", in_gibibytes(table.optimizer)},     {"activations", in_gibibytes(table.activations)},
-          {"buffers", in_gibibytes(table.buffers)},         {"reserve", in_gibibytes(table.reserve)},
-          {"total", in_gibibytes(table.total())},           {"capacity", in_gibibytes(table.capacity)}};
+  return {{"weights", in_gibibytes(table.weights)},
+          {"gradients", in_gibibytes(table.gradients)},
+          {"optimizer", in_gibibytes(table.optimizer)},
+          {"activations", in_gibibytes(table.activations)},
+          {"buffers", in_gibibytes(table.buffers)},
+          {"reserve", in_gibibytes(table.reserve)},
+          {"total", in_gibibytes(table.total())},
+          {"capacity", in_gibibytes(table.capacity)}};
 }
 
 Json layout_json(const Layout& layout) {
@@ -44,11 +48,24 @@ Json layout_json(const Layout& layout) {
 
 Json assumed(const AssumedFigures& figures) {
   Json list = Json::array();
-  for (const AssumedFigure& figure : figures) list.push_back({{"name", figure.name}, {"reason", figure.reason}});
+  for (const AssumedFigure& figure : figures)
+    list.push_back({{"name", figure.name}, {"reason", figure.reason}});
   return list;
 }
 
-Json timing_json(const RunTiming& timing) { return {{"wall_s", timing.wall_s}, {"cpu_s", timing.cpu_s}}; }
+Json scored_json(const SearchRequest& request, const ScoredPlan& plan) {
+  Json entry = {{"layout", layout_json(plan.plan.layout)},
+                {"schedule", plan.candidate.schedule},
+                {"step_time_s", plan.step.value()}};
+  if (request.training.tokens > 0) entry["gpu_hours"] = plan.gpu_hours;
+  entry["memory_gib"] = memory(plan.memory);
+  entry["fidelity"] = plan.fidelity;
+  return entry;
+}
+
+Json timing_json(const RunTiming& timing) {
+  return {{"wall_s", timing.wall_s}, {"cpu_s", timing.cpu_s}};
+}
 
 }  // namespace
 
@@ -59,7 +76,11 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Ru
     for (Stage stage : rank.stages) stages.push_back(stage.value);
     Json entry = {{"pipeline_rank", rank.rank.value}, {"stages", std::move(stages)}};
     entry.update(breakdown(rank.time));
-    entry.update(Json{{"n_F", rank.n_F}, {"n_I", rank.n_I}, {"n_B", rank.n_B}, {"n_W", rank.n_W}, {"n_FB", rank.n_FB}});
+    entry.update(Json{{"n_F", rank.n_F},
+                      {"n_I", rank.n_I},
+                      {"n_B", rank.n_B},
+                      {"n_W", rank.n_W},
+                      {"n_FB", rank.n_FB}});
     entry["memory_gib"] = memory(rank.memory);
     ranks.push_back(std::move(entry));
   }
@@ -96,30 +117,40 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Ru
   return out.dump(2) + "\n";
 }
 
-std::string plan_search_json(const SearchRequest& request, const SearchResult& result, const RunTiming& timing) {
+std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
+                             const SearchResult* asked, const RunTiming& timing) {
   Json rejected = Json::object();
   for (const auto& [reason, count] : result.rejected) rejected[reason] = count;
   Json plans = Json::array();
-  for (const ScoredPlan& plan : result.plans) {
-    Json entry = {{"layout", layout_json(plan.plan.layout)},
-                  {"schedule", plan.candidate.schedule},
-                  {"step_time_s", plan.step.value()}};
-    if (request.training.tokens > 0) entry["gpu_hours"] = plan.gpu_hours;
-    entry["memory_gib"] = memory(plan.memory);
-    entry["fidelity"] = plan.fidelity;
-    plans.push_back(std::move(entry));
+  for (const ScoredPlan& plan : result.plans) plans.push_back(scored_json(request, plan));
+  Json out = {{"format_version", "1.0"},
+              {"model", request.model.name},
+              {"cluster", request.cluster.name},
+              {"space", result.space},
+              {"rejected", std::move(rejected)},
+              {"pruned", 0},
+              {"scored", result.scored},
+              {"simulated", result.simulated},
+              {"truncated", false},
+              {"plans", std::move(plans)}};
+  if (asked != nullptr) {
+    Json why = Json::array();
+    for (const Rejection& rejection : asked->rejections) {
+      why.push_back({{"pp", rejection.candidate.pp},
+                     {"ep", rejection.candidate.ep},
+                     {"schedule", rejection.candidate.schedule},
+                     {"feasible", false},
+                     {"reason", rejection.reason},
+                     {"arithmetic", rejection.arithmetic}});
+    }
+    for (const ScoredPlan& plan : asked->plans) {
+      Json entry = scored_json(request, plan);
+      entry["feasible"] = true;
+      why.push_back(std::move(entry));
+    }
+    out["why"] = std::move(why);
   }
-  const Json out = {{"format_version", "1.0"},
-                    {"model", request.model.name},
-                    {"cluster", request.cluster.name},
-                    {"space", result.space},
-                    {"rejected", std::move(rejected)},
-                    {"pruned", 0},
-                    {"scored", result.scored},
-                    {"simulated", result.simulated},
-                    {"truncated", false},
-                    {"plans", std::move(plans)},
-                    {"timing", timing_json(timing)}};
+  out["timing"] = timing_json(timing);
   return out.dump(2) + "\n";
 }
 

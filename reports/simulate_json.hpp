@@ -15,7 +15,8 @@ struct RunTiming {
 };
 
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const RunTiming& timing);
+// `asked`: the layouts of --why, or null.
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
-                             const RunTiming& timing);
+                             const SearchResult* asked, const RunTiming& timing);
 
 }  // namespace orrery

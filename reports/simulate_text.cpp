@@ -14,9 +14,10 @@ namespace {
 constexpr int kMostRanksShown = 16;
 
 std::string time_row(const std::string& label, const Breakdown& time) {
-  return fmt::format("  {:<28}{:>8.3f}{:>8.3f}{:>8.3f}{:>8.3f}{:>8.3f}{:>10.3f}{:>8.3f}   {:>8.3f}{:>8.3f}\n", label,
-                     time.F.value(), time.I.value(), time.W.value(), time.FB.value(), time.bubble.value(),
-                     time.optimizer.value(), time.total().value(), time.exposed_comm.value(), time.wait.value());
+  return fmt::format(
+      "  {:<28}{:>8.3f}{:>8.3f}{:>8.3f}{:>8.3f}{:>8.3f}{:>10.3f}{:>8.3f}   {:>8.3f}{:>8.3f}\n",
+      label, time.F.value(), time.I.value(), time.W.value(), time.FB.value(), time.bubble.value(),
+      time.optimizer.value(), time.total().value(), time.exposed_comm.value(), time.wait.value());
 }
 
 std::string stage_list(const RankSummary& rank) {
@@ -26,17 +27,19 @@ std::string stage_list(const RankSummary& rank) {
 }
 
 std::string memory_table(const StepSummary& summary) {
-  const auto fullest = std::max_element(summary.ranks.begin(), summary.ranks.end(), [](const auto& a, const auto& b) {
-    return a.memory.total() < b.memory.total();
-  });
+  const auto fullest = std::max_element(
+      summary.ranks.begin(), summary.ranks.end(),
+      [](const auto& a, const auto& b) { return a.memory.total() < b.memory.total(); });
   const MemoryTable& m = fullest->memory;
-  std::string text = fmt::format("Memory of the fullest GPU (pipeline rank {}), GiB\n", fullest->rank.value);
+  std::string text =
+      fmt::format("Memory of the fullest GPU (pipeline rank {}), GiB\n", fullest->rank.value);
   text += fmt::format(
-      "  weights {:.1f} + gradients {:.1f} + optimizer {:.1f} + activations {:.1f} + buffers {:.1f} + reserve {:.1f} = "
+      "  weights {:.1f} + gradients {:.1f} + optimizer {:.1f} + activations {:.1f} + buffers "
+      "{:.1f} + reserve {:.1f} = "
       "{:.1f} of {:.1f}: {}\n",
-      in_gibibytes(m.weights), in_gibibytes(m.gradients), in_gibibytes(m.optimizer), in_gibibytes(m.activations),
-      in_gibibytes(m.buffers), in_gibibytes(m.reserve), in_gibibytes(m.total()), in_gibibytes(m.capacity),
-      m.fits() ? "it fits" : "IT DOES NOT FIT");
+      in_gibibytes(m.weights), in_gibibytes(m.gradients), in_gibibytes(m.optimizer),
+      in_gibibytes(m.activations), in_gibibytes(m.buffers), in_gibibytes(m.reserve),
+      in_gibibytes(m.total()), in_gibibytes(m.capacity), m.fits() ? "it fits" : "IT DOES NOT FIT");
   return text;
 }
 
@@ -46,33 +49,43 @@ std::string plan_heading(const Plan& plan) {
   const Model& model = plan.model;
   const Layout& layout = plan.layout;
   std::string text = fmt::format("{} on {}: one training step\n\n", model.name, plan.cluster.name);
-  text += fmt::format("  model      {} parameters, {} active a token; {} sequences of {} tokens a step\n",
-                      compact_count(total_parameters(model)), compact_count(active_parameters(model, false)),
-                      grouped(plan.training.global_batch), plan.training.sequence);
-  text += fmt::format("  cluster    {} nodes x {} {} = {} GPUs, NVLink {:.0f} GB/s, NIC {:.0f} GB/s a GPU each way\n",
-                      plan.cluster.nodes, plan.cluster.gpus_per_node, plan.cluster.device, plan.cluster.gpus(),
-                      in_gigabytes_per_second(plan.cluster.nvlink.bandwidth),
-                      in_gigabytes_per_second(plan.cluster.nic_bandwidth_per_gpu()));
-  text += fmt::format("  layout     {}, ZeRO-{}, {}, recompute {}, {} SMs lent to communication\n", describe(layout),
-                      layout.zero_stage, to_string(layout.precision), to_string(layout.recompute), layout.comm_sms);
+  text += fmt::format(
+      "  model      {} parameters, {} active a token; {} sequences of {} tokens a step\n",
+      compact_count(total_parameters(model)), compact_count(active_parameters(model, false)),
+      grouped(plan.training.global_batch), plan.training.sequence);
+  text += fmt::format(
+      "  cluster    {} nodes x {} {} = {} GPUs, NVLink {:.0f} GB/s, NIC {:.0f} GB/s a GPU each "
+      "way\n",
+      plan.cluster.nodes, plan.cluster.gpus_per_node, plan.cluster.device, plan.cluster.gpus(),
+      in_gigabytes_per_second(plan.cluster.nvlink.bandwidth),
+      in_gigabytes_per_second(plan.cluster.nic_bandwidth_per_gpu()));
+  text += fmt::format("  layout     {}, ZeRO-{}, {}, recompute {}, {} SMs lent to communication\n",
+                      describe(layout), layout.zero_stage, to_string(layout.precision),
+                      to_string(layout.recompute), layout.comm_sms);
   text += fmt::format("  stages     {}\n", format_stage_map(layout.stage_map));
-  text += fmt::format("  schedule   {}, {} micro-batches of {} x {} tokens on each GPU\n", plan.schedule.family,
-                      plan.microbatches(), layout.micro_batch, plan.training.sequence);
+  text += fmt::format("  schedule   {}, {} micro-batches of {} x {} tokens on each GPU\n",
+                      plan.schedule.family, plan.microbatches(), layout.micro_batch,
+                      plan.training.sequence);
   return text;
 }
 
 std::string time_table(const StepSummary& summary) {
-  std::string text = fmt::format("Where the time goes, s\n  {:<28}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}{:>8}   {:>8}{:>8}\n", "",
-                                 "F", "I", "W", "F&B", "bubble", "optimizer", "step", "exposed", "wait");
+  std::string text = fmt::format(
+      "Where the time goes, s\n  {:<28}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}{:>8}   {:>8}{:>8}\n", "",
+      "F", "I", "W", "F&B", "bubble", "optimizer", "step", "exposed", "wait");
   text += time_row("mean over pipeline ranks", summary.mean);
   const bool all = static_cast<int>(summary.ranks.size()) <= kMostRanksShown;
   for (const RankSummary& rank : summary.ranks) {
-    if (!all && rank.rank.value != 0 && rank.rank.value + 1 != static_cast<int>(summary.ranks.size())) continue;
+    if (!all && rank.rank.value != 0 &&
+        rank.rank.value + 1 != static_cast<int>(summary.ranks.size()))
+      continue;
     text += time_row(fmt::format("rank {} ({})", rank.rank.value, stage_list(rank)), rank.time);
   }
   text +=
-      "  F forward, I input gradient, W weight gradient, F&B a forward and a backward of two micro-batches co-scheduled;\n"
-      "  exposed: inside cells, communication without computation beside it; wait: inside cells, neither (a transfer is "
+      "  F forward, I input gradient, W weight gradient, F&B a forward and a backward of two "
+      "micro-batches co-scheduled;\n"
+      "  exposed: inside cells, communication without computation beside it; wait: inside cells, "
+      "neither (a transfer is "
       "due).\n";
   return text;
 }
@@ -82,20 +95,24 @@ std::string simulate_text(const Plan& plan, const Device& device, const StepSumm
   text += fmt::format("Step time    {:.3f} s, {} tokens a day\n", summary.step.value(),
                       compact_count(summary.tokens_per_day));
   if (plan.training.tokens > 0) {
-    text += fmt::format("The run      {} GPU-hours for {} tokens: {:.1f} days, {} at ${:.2f} a GPU-hour\n",
-                        grouped(summary.gpu_hours), compact_count(plan.training.tokens), summary.days,
-                        money(summary.cost), plan.cluster.price_per_gpu_hour.value());
+    text += fmt::format(
+        "The run      {} GPU-hours for {} tokens: {:.1f} days, {} at ${:.2f} a GPU-hour\n",
+        grouped(summary.gpu_hours), compact_count(plan.training.tokens), summary.days,
+        money(summary.cost), plan.cluster.price_per_gpu_hour.value());
   }
-  text += fmt::format("Model FLOPs  {:.0f} TFLOPS a GPU causal = {} of {:.0f} BF16, {:.0f} non-causal = {}\n\n",
-                      in_teraflops(summary.causal), percent(summary.mfu_causal), in_teraflops(device.bf16_peak),
-                      in_teraflops(summary.noncausal), percent(summary.mfu_noncausal));
+  text += fmt::format(
+      "Model FLOPs  {:.0f} TFLOPS a GPU causal = {} of {:.0f} BF16, {:.0f} non-causal = {}\n\n",
+      in_teraflops(summary.causal), percent(summary.mfu_causal), in_teraflops(device.bf16_peak),
+      in_teraflops(summary.noncausal), percent(summary.mfu_noncausal));
   text += time_table(summary) + "\n";
   text += memory_table(summary) + "\n";
-  text += fmt::format("Rests on {} assumed figure{}{}\n", summary.assumed.size(), summary.assumed.size() == 1 ? "" : "s",
-                      summary.assumed.empty() ? "" : ":");
-  for (const AssumedFigure& figure : summary.assumed) text += fmt::format("  {}: {}\n", figure.name, figure.reason);
-  text += fmt::format("\nFidelity {}: {} rank classes stand for {} GPUs, {} activities\n", summary.fidelity,
-                      summary.rank_classes, summary.gpus, grouped(static_cast<double>(summary.activities)));
+  text += fmt::format("Rests on {} assumed figure{}{}\n", summary.assumed.size(),
+                      summary.assumed.size() == 1 ? "" : "s", summary.assumed.empty() ? "" : ":");
+  for (const AssumedFigure& figure : summary.assumed)
+    text += fmt::format("  {}: {}\n", figure.name, figure.reason);
+  text += fmt::format("\nFidelity {}: {} rank classes stand for {} GPUs, {} activities\n",
+                      summary.fidelity, summary.rank_classes, summary.gpus,
+                      grouped(static_cast<double>(summary.activities)));
   return text;
 }
 

@@ -26,12 +26,13 @@ StepSummary simulate(const Plan& plan, const CalibratedCost& costs) {
 
 // A bar would end the cell.
 std::string table_cell(std::string text) {
-  for (std::size_t bar = text.find('|'); bar != std::string::npos; bar = text.find('|', bar + 2)) text.insert(bar, "\\");
+  for (std::size_t bar = text.find('|'); bar != std::string::npos; bar = text.find('|', bar + 2))
+    text.insert(bar, "\\");
   return "`" + text + "`";
 }
 
-// DeepSeek's map is not published, so the answer must not hang on the one assumed: the MTP module and the head with no
-// layer, with two, and what orrery's own dynamic programming gives.
+// DeepSeek's map is not published, so the answer must not hang on the one assumed: the MTP module
+// and the head with no layer, with two, and what orrery's own dynamic programming gives.
 std::vector<StageMap> other_maps(const Plan& plan, const CostSource& costs) {
   std::vector<StageMap> maps;
   for (const char* text : {"E,3d,1t | 4t x 13 | 5t | m,L", "E,3d | 4t x 14 | 2t,m,L"}) {
@@ -45,14 +46,17 @@ std::vector<StageMap> other_maps(const Plan& plan, const CostSource& costs) {
   return maps;
 }
 
-std::string stage_map_section(const PublishedRun& published, const Plan& plan, const StepSummary& summary,
-                              const CalibratedCost& costs) {
+std::string stage_map_section(const PublishedRun& published, const Plan& plan,
+                              const StepSummary& summary, const CalibratedCost& costs) {
   std::string text =
-      "## Other stage maps\n\nWhich layers lie on which stage is not published; the map above is assumed. The step with "
+      "## Other stage maps\n\nWhich layers lie on which stage is not published; the map above is "
+      "assumed. The step with "
       "others:\n\n| stage map | step, s | error | bubble, s |\n|---|---:|---:|---:|\n";
   const auto row = [&](const StageMap& map, const StepSummary& result) {
-    text += fmt::format("| {} | {:.3f} | {} | {:.3f} |\n", table_cell(format_stage_map(map)), result.step.value(),
-                        signed_percent(result.step.value() / published.step.step_s - 1), result.mean.bubble.value());
+    text += fmt::format("| {} | {:.3f} | {} | {:.3f} |\n", table_cell(format_stage_map(map)),
+                        result.step.value(),
+                        signed_percent(result.step.value() / published.step.step_s - 1),
+                        result.mean.bubble.value());
   };
   row(plan.layout.stage_map, summary);
   for (const StageMap& map : other_maps(plan, costs)) {
@@ -63,20 +67,27 @@ std::string stage_map_section(const PublishedRun& published, const Plan& plan, c
   return text + "\n";
 }
 
-std::string pair_section(const PublishedRun& published, const Plan& plan, const CalibratedCost& costs) {
+std::string pair_section(const PublishedRun& published, const Plan& plan,
+                         const CalibratedCost& costs) {
   const std::vector<LayerKind> entries(4, LayerKind::kMoe);
   const ChunkPair pair = simulate_chunk_pair(plan, entries, costs);
   std::string text =
-      "## One chunk pair\n\nA forward and a backward chunk of four MoE layers each, co-scheduled on one GPU, 112 SMs for "
-      "computation and 20 for communication, no pipeline transfers. Published: sums over DeepSeek's public training "
+      "## One chunk pair\n\nA forward and a backward chunk of four MoE layers each, co-scheduled "
+      "on one GPU, 112 SMs for "
+      "computation and 20 for communication, no pipeline transfers. Published: sums over "
+      "DeepSeek's public training "
       "trace.\n\n";
   text += comparison_markdown(compare_pair(pair, published.pair));
   text += fmt::format(
-      "\nOf the predicted idle time {:.1f} ms are launch gaps and {:.1f} ms stalls. The trace's exchanges wait for other "
-      "GPUs before they move bytes (8.1 ms a layer in all, growing from layer to layer), and some of that is exposed; the "
+      "\nOf the predicted idle time {:.1f} ms are launch gaps and {:.1f} ms stalls. The trace's "
+      "exchanges wait for other "
+      "GPUs before they move bytes (8.1 ms a layer in all, growing from layer to layer), and some "
+      "of that is exposed; the "
       "prediction has all GPUs of a group equally loaded and so no such wait.\n\n",
       in_milliseconds(pair.gaps), in_milliseconds(pair.stalls));
-  text += "With communication taking longer or shorter:\n\n| communication time | wall, ms | stalls, ms |\n|---:|---:|---:|\n";
+  text +=
+      "With communication taking longer or shorter:\n\n| communication time | wall, ms | stalls, "
+      "ms |\n|---:|---:|---:|\n";
   for (double factor : {0.0, 1.0, 1.6, 2.0}) {
     const ChunkPair scaled = simulate_chunk_pair(plan, entries, ScaledExchangeCost(costs, factor));
     text += fmt::format("| x {:.1f} | {:.1f} | {:.1f} |\n", factor, in_milliseconds(scaled.wall),
@@ -85,22 +96,32 @@ std::string pair_section(const PublishedRun& published, const Plan& plan, const 
   return text + "\n";
 }
 
-std::string remaining_error(const PublishedRun& published, const StepSummary& summary, const ChunkPair& pair) {
+std::string remaining_error(const PublishedRun& published, const StepSummary& summary,
+                            const ChunkPair& pair) {
   double pairs = 0;
-  for (const RankSummary& rank : summary.ranks) pairs += static_cast<double>(rank.n_FB) / static_cast<double>(summary.ranks.size());
+  for (const RankSummary& rank : summary.ranks)
+    pairs += static_cast<double>(rank.n_FB) / static_cast<double>(summary.ranks.size());
   const double step_gap = published.step.step_s - summary.step.value();
   const double alone = (published.pair.wall_ms - in_milliseconds(pair.wall)) * pairs / 1e3;
   const double in_step = published.step.FB_s / pairs * 1e3;
   return fmt::format(
       "## What the remaining error is\n\n"
-      "The predicted step is {:.3f} s shorter than the published one. A rank runs {:.1f} pairs a step on average. Taken "
-      "alone, the predicted pair is {:.1f} ms shorter than the trace's, which is {:.2f} s a step: waiting of the GPUs of an "
-      "expert-parallel group for the slowest of them, which this prediction leaves out (all experts equally loaded). If the "
-      "published F&B time is a mean over ranks, a pair of the real run took {:.1f} ms, {:.1f} ms more than the same pair in "
-      "the trace: what the trace does not have either, pipeline transfers beside the exchanges and stragglers among 2048 "
-      "GPUs. The predicted bubble is longer than the published one because a predicted rank that is faster inside its "
-      "cells waits between them for the slowest stage instead. The optimizer step has gradient reduction, update and "
-      "parameter gathering alone; clipping, norms and whatever else the published figure includes are not in it. None of "
+      "The predicted step is {:.3f} s shorter than the published one. A rank runs {:.1f} pairs a "
+      "step on average. Taken "
+      "alone, the predicted pair is {:.1f} ms shorter than the trace's, which is {:.2f} s a step: "
+      "waiting of the GPUs of an "
+      "expert-parallel group for the slowest of them, which this prediction leaves out (all "
+      "experts equally loaded). If the "
+      "published F&B time is a mean over ranks, a pair of the real run took {:.1f} ms, {:.1f} ms "
+      "more than the same pair in "
+      "the trace: what the trace does not have either, pipeline transfers beside the exchanges and "
+      "stragglers among 2048 "
+      "GPUs. The predicted bubble is longer than the published one because a predicted rank that "
+      "is faster inside its "
+      "cells waits between them for the slowest stage instead. The optimizer step has gradient "
+      "reduction, update and "
+      "parameter gathering alone; clipping, norms and whatever else the published figure includes "
+      "are not in it. None of "
       "this is fitted: no constant of the calibration comes from a step-level figure.\n\n",
       step_gap, pairs, published.pair.wall_ms - in_milliseconds(pair.wall), alone, in_step,
       in_step - published.pair.wall_ms);
@@ -108,23 +129,31 @@ std::string remaining_error(const PublishedRun& published, const StepSummary& su
 
 }  // namespace
 
-std::string validation_report(const PublishedRun& published, const Plan& plan, const CalibratedCost& costs) {
+std::string validation_report(const PublishedRun& published, const Plan& plan,
+                              const CalibratedCost& costs) {
   const StepSummary summary = simulate(plan, costs);
-  const ChunkPair pair = simulate_chunk_pair(plan, std::vector<LayerKind>(4, LayerKind::kMoe), costs);
-  std::string text = fmt::format("# DeepSeek-V3's training step: predicted and published\n\nWritten by `{}`.\n\n", kCommand);
+  const ChunkPair pair =
+      simulate_chunk_pair(plan, std::vector<LayerKind>(4, LayerKind::kMoe), costs);
+  std::string text = fmt::format(
+      "# DeepSeek-V3's training step: predicted and published\n\nWritten by `{}`.\n\n", kCommand);
   text += "```\n" + plan_heading(plan) + "```\n\n";
   text += "## The step\n\n";
   text +=
-      "Published: \"Insights into DeepSeek-V3\" (ISCA 2025, arXiv 2505.09343), table 4, MPFT; GPU-hours: DeepSeek-V3 "
-      "Technical Report (arXiv 2412.19437), section 3.1. Which pipeline rank the published breakdown is of, or whether it "
+      "Published: \"Insights into DeepSeek-V3\" (ISCA 2025, arXiv 2505.09343), table 4, MPFT; "
+      "GPU-hours: DeepSeek-V3 "
+      "Technical Report (arXiv 2412.19437), section 3.1. Which pipeline rank the published "
+      "breakdown is of, or whether it "
       "is a mean, is not said: predicted is the mean over ranks, with rank 0 beside it.\n\n";
   text += comparison_markdown(compare_step(summary, published.step)) + "\n";
   text += "```\n" + time_table(summary) + "```\n\n";
   text += stage_map_section(published, plan, summary, costs);
   text += pair_section(published, plan, costs);
   text += remaining_error(published, summary, pair);
-  text += fmt::format("## Assumed\n\nThe prediction rests on {} figures that nobody has published:\n\n", summary.assumed.size());
-  for (const AssumedFigure& figure : summary.assumed) text += fmt::format("- {}: {}\n", figure.name, figure.reason);
+  text +=
+      fmt::format("## Assumed\n\nThe prediction rests on {} figures that nobody has published:\n\n",
+                  summary.assumed.size());
+  for (const AssumedFigure& figure : summary.assumed)
+    text += fmt::format("- {}: {}\n", figure.name, figure.reason);
   return text;
 }
 

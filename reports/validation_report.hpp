@@ -1,6 +1,6 @@
 #pragma once
-// The validation report of DeepSeek-V3's training step: predicted next to published, kept in reports/ and written anew
-// by `orrery validate`.
+// The validation report of DeepSeek-V3's training step: predicted next to published, kept in
+// reports/ and written anew by `orrery validate`.
 #include <string>
 
 #include "core/plan.hpp"
@@ -10,6 +10,7 @@
 namespace orrery {
 
 // Simulates the published plan, three other stage maps and the chunk pair; Markdown. Deterministic.
-std::string validation_report(const PublishedRun& published, const Plan& plan, const CalibratedCost& costs);
+std::string validation_report(const PublishedRun& published, const Plan& plan,
+                              const CalibratedCost& costs);
 
 }  // namespace orrery

@@ -15,8 +15,9 @@ Timeline run_analytic(const Program& program, const CostSource& costs, int gpus)
     const auto [entry, fresh] = known.try_emplace({instruction.work, instruction.lent_sms});
     if (fresh) {
       const Work& work = program.work(instruction);
-      entry->second = work.is_compute() ? costs.compute(work, instruction.lent_sms).total()
-                                        : uncontended(work.wire, costs.transfer(work, instruction.lent_sms > 0));
+      entry->second = work.is_compute()
+                          ? costs.compute(work, instruction.lent_sms).total()
+                          : uncontended(work.wire, costs.transfer(work, instruction.lent_sms > 0));
     }
     return entry->second;
   };
@@ -31,7 +32,8 @@ Timeline run_analytic(const Program& program, const CostSource& costs, int gpus)
   std::vector<Seconds> earliest(program.instructions.size());
   const auto raise = [&](InstructionId id, Seconds end) {
     timeline.step = std::max(timeline.step, end);
-    for (InstructionId after : tracker.successors(id)) earliest[after.index()] = std::max(earliest[after.index()], end);
+    for (InstructionId after : tracker.successors(id))
+      earliest[after.index()] = std::max(earliest[after.index()], end);
   };
 
   std::vector<InstructionId> startable = tracker.initial();
@@ -43,7 +45,8 @@ Timeline run_analytic(const Program& program, const CostSource& costs, int gpus)
     Seconds start = earliest[id.index()];
     if (instruction.partner.valid()) start = std::max(start, earliest[instruction.partner.index()]);
     if (instruction.collective >= 0) {
-      for (InstructionId member : program.collectives[static_cast<std::size_t>(instruction.collective)]) {
+      for (InstructionId member :
+           program.collectives[static_cast<std::size_t>(instruction.collective)]) {
         start = std::max(start, earliest[member.index()]);
       }
     }

@@ -1,7 +1,7 @@
 #pragma once
-// Carries out a Program without contention: every transfer takes as long as if it were alone. One pass over the
-// dependency graph (its longest path), a few milliseconds for a step of 10^5 instructions. Equal to the SimGrid engine
-// wherever no two transfers meet on a link.
+// Carries out a Program without contention: every transfer takes as long as if it were alone. One
+// pass over the dependency graph (its longest path), a few milliseconds for a step of 10^5
+// instructions. Equal to the SimGrid engine wherever no two transfers meet on a link.
 #include "core/timeline.hpp"
 #include "sim/cost_source.hpp"
 

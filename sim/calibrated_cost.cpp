@@ -10,8 +10,8 @@ namespace orrery {
 namespace {
 
 bool is_gemm(KernelClass kernel) {
-  return kernel == KernelClass::kGemm || kernel == KernelClass::kGroupedGemm || kernel == KernelClass::kWgrad ||
-         kernel == KernelClass::kGroupedWgrad;
+  return kernel == KernelClass::kGemm || kernel == KernelClass::kGroupedGemm ||
+         kernel == KernelClass::kWgrad || kernel == KernelClass::kGroupedWgrad;
 }
 
 bool is_attention(KernelClass kernel) {
@@ -19,11 +19,12 @@ bool is_attention(KernelClass kernel) {
 }
 
 bool is_exchange(Pattern pattern) {
-  return pattern == Pattern::kDispatch || pattern == Pattern::kDispatchCached || pattern == Pattern::kCombine ||
-         pattern == Pattern::kCombineGradient;
+  return pattern == Pattern::kDispatch || pattern == Pattern::kDispatchCached ||
+         pattern == Pattern::kCombine || pattern == Pattern::kCombineGradient;
 }
 
-// Hops that follow one another before the last byte can arrive: a tree for an all-reduce, a ring otherwise.
+// Hops that follow one another before the last byte can arrive: a tree for an all-reduce, a ring
+// otherwise.
 double rounds(const Wire& wire) {
   switch (wire.pattern) {
     case Pattern::kAllReduce: return 2 * std::ceil(std::log2(std::max(2, wire.group)));
@@ -33,11 +34,12 @@ double rounds(const Wire& wire) {
   }
 }
 
-// Interpolates between points sorted by a positive key, linearly in the logarithms; outside, the rate (key over value)
-// of the end point holds.
+// Interpolates between points sorted by a positive key, linearly in the logarithms; outside, the
+// rate (key over value) of the end point holds.
 double interpolate(std::span<const std::pair<double, double>> points, double key) {
-  const auto above = std::lower_bound(points.begin(), points.end(), key,
-                                      [](const auto& point, double wanted) { return point.first < wanted; });
+  const auto above =
+      std::lower_bound(points.begin(), points.end(), key,
+                       [](const auto& point, double wanted) { return point.first < wanted; });
   if (above == points.end()) return points.back().second * key / points.back().first;
   if (above->first == key || above == points.begin()) return above->second * key / above->first;
   const auto below = std::prev(above);
@@ -47,8 +49,9 @@ double interpolate(std::span<const std::pair<double, double>> points, double key
 
 // Between measured group sizes the logarithm of the size counts; outside the nearest holds.
 BytesPerSecond exchange_rate(const ExchangeTable& table, int group) {
-  const auto above = std::lower_bound(table.rates.begin(), table.rates.end(), group,
-                                      [](const auto& entry, int wanted) { return entry.first < wanted; });
+  const auto above =
+      std::lower_bound(table.rates.begin(), table.rates.end(), group,
+                       [](const auto& entry, int wanted) { return entry.first < wanted; });
   if (above == table.rates.end()) return table.rates.back().second;
   if (above == table.rates.begin() || above->first == group) return above->second;
   const auto below = std::prev(above);
@@ -59,7 +62,8 @@ BytesPerSecond exchange_rate(const ExchangeTable& table, int group) {
 
 }  // namespace
 
-CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cluster, GemmEvidence evidence)
+CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cluster,
+                               GemmEvidence evidence)
     : calibration_(calibration), cluster_(cluster) {
   const auto laws = [&](const std::vector<std::string>& names, double k_scale) {
     std::vector<TileLaw> out;
@@ -76,14 +80,16 @@ CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cl
   };
   const bool training = evidence == GemmEvidence::kTraining;
   const auto add = [&](KernelClass kernel, DataType type, std::vector<TileLaw> family) {
-    gemm_models_.emplace(std::pair{kernel, type},
-                         GemmModel(std::move(family), training ? rows(kernel, type) : std::vector<GemmRow>{}));
+    gemm_models_.emplace(
+        std::pair{kernel, type},
+        GemmModel(std::move(family), training ? rows(kernel, type) : std::vector<GemmRow>{}));
   };
   for (KernelClass kernel : {KernelClass::kGemm, KernelClass::kGroupedGemm}) {
     add(kernel, DataType::kFp8, laws(calibration_.fp8_laws, 1));
     add(kernel, DataType::kBf16, laws(calibration_.bf16_laws, calibration_.bf16_k_scale));
   }
-  // Weight gradients: the law of accumulating kernels comes from the training rows (dense and grouped together).
+  // Weight gradients: the law of accumulating kernels comes from the training rows (dense and
+  // grouped together).
   std::vector<GemmRow> accumulating = rows(KernelClass::kWgrad, DataType::kFp8);
   for (GemmRow row : rows(KernelClass::kGroupedWgrad, DataType::kFp8)) {
     row.m *= row.groups;  // the law counts the tiles of all groups
@@ -106,8 +112,8 @@ CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cl
 const GemmModel& CalibratedCost::gemm_model(const Op& op) const {
   const auto found = gemm_models_.find({op.kernel, op.in});
   if (found == gemm_models_.end()) {
-    throw InputError(fmt::format("calibration '{}' has no rows for kernel '{}' in {}", calibration_.device.name,
-                                 to_string(op.kernel), to_string(op.in)));
+    throw InputError(fmt::format("calibration '{}' has no rows for kernel '{}' in {}",
+                                 calibration_.device.name, to_string(op.kernel), to_string(op.in)));
   }
   return found->second;
 }
@@ -115,8 +121,8 @@ const GemmModel& CalibratedCost::gemm_model(const Op& op) const {
 Seconds CalibratedCost::attention_time(const Op& op, int sms) const {
   const auto found = calibration_.attention_rows.find(op.kernel);
   if (found == calibration_.attention_rows.end()) {
-    throw InputError(fmt::format("calibration '{}' has no attention_rows for kernel '{}'", calibration_.device.name,
-                                 to_string(op.kernel)));
+    throw InputError(fmt::format("calibration '{}' has no attention_rows for kernel '{}'",
+                                 calibration_.device.name, to_string(op.kernel)));
   }
   // FLOP/s of one SM, interpolated over sequence length and number of SMs like the ratio of a GEMM.
   double weights = 0, sum = 0;
@@ -136,8 +142,8 @@ Seconds CalibratedCost::attention_time(const Op& op, int sms) const {
 Seconds CalibratedCost::stream_time(const Op& op) const {
   const auto found = calibration_.stream_rows.find(op.kernel);
   if (found == calibration_.stream_rows.end()) {
-    throw InputError(fmt::format("calibration '{}' has no stream_rows for kernel '{}'", calibration_.device.name,
-                                 to_string(op.kernel)));
+    throw InputError(fmt::format("calibration '{}' has no stream_rows for kernel '{}'",
+                                 calibration_.device.name, to_string(op.kernel)));
   }
   std::vector<std::pair<double, double>> points;
   for (const auto& [amount, time] : found->second.points) points.emplace_back(amount, time.value());
@@ -155,8 +161,8 @@ Seconds CalibratedCost::op_time(const Op& op, int sms) const {
 ComputeCost CalibratedCost::compute(const Work& work, int lent_sms) const {
   const int sms = calibration_.device.sms - lent_sms;
   if (sms <= 0) {
-    throw InputError(fmt::format("comm_sms={} leaves no SM of the {} of '{}' for computation", lent_sms,
-                                 calibration_.device.sms, calibration_.device.name));
+    throw InputError(fmt::format("comm_sms={} leaves no SM of the {} of '{}' for computation",
+                                 lent_sms, calibration_.device.sms, calibration_.device.name));
   }
   ComputeCost cost;
   for (const Op& op : work.ops) {
@@ -171,7 +177,8 @@ TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) con
   const BytesPerSecond nic_line = cluster_.nic_bandwidth_per_gpu();
   const BytesPerSecond nvlink_line = cluster_.nvlink.bandwidth;
   if (!is_exchange(wire.pattern)) {
-    const Seconds hop = wire.nic.value() > 0 ? cluster_.fabric.cross_leaf_latency : cluster_.nvlink.latency;
+    const Seconds hop =
+        wire.nic.value() > 0 ? cluster_.fabric.cross_leaf_latency : cluster_.nvlink.latency;
     return {rounds(wire) * hop, std::min(calibration_.transport_nic, nic_line),
             std::min(calibration_.transport_nvlink, nvlink_line)};
   }
@@ -184,13 +191,14 @@ TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) con
   BytesPerSecond rate = exchange_rate(alone->second, wire.group);
   Seconds overhead = alone->second.overhead;
   if (beside_compute && beside != calibration_.exchanges.end()) {
-    // Few group sizes are measured beside compute: what it costs there against running alone is taken for all.
+    // Few group sizes are measured beside compute: what it costs there against running alone is
+    // taken for all.
     const auto& [group, measured] = beside->second.rates.back();
     rate = rate * (measured / exchange_rate(alone->second, group));
     overhead = beside->second.overhead;
   }
-  // Both media carry their share in the time that the published rate gives the logical bytes; neither is faster than
-  // its line.
+  // Both media carry their share in the time that the published rate gives the logical bytes;
+  // neither is faster than its line.
   const Seconds duration = wire.logical / rate;
   const auto limit = [&](Bytes bytes, BytesPerSecond line) {
     return bytes.value() > 0 ? std::min(bytes / duration, line) : line;
@@ -204,7 +212,8 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
     for (const Op& op : work.ops) {
       const auto found = calibration_.stream_rows.find(op.kernel);
       if (found != calibration_.stream_rows.end() && found->second.assumed) {
-        used.insert({calibration_.device.name + ": " + std::string(to_string(op.kernel)), *found->second.assumed});
+        used.insert({calibration_.device.name + ": " + std::string(to_string(op.kernel)),
+                     *found->second.assumed});
       }
     }
   }

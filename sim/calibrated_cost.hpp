@@ -1,7 +1,7 @@
 #pragma once
-// Times from calibration tables. GEMMs by sim/gemm_model.hpp; attention by its measured rate at the nearest sequence
-// lengths, per SM; everything else by its measured time at the nearest amounts, whatever the SMs (112 of 132 SMs
-// already saturate HBM in the training trace).
+// Times from calibration tables. GEMMs by sim/gemm_model.hpp; attention by its measured rate at the
+// nearest sequence lengths, per SM; everything else by its measured time at the nearest amounts,
+// whatever the SMs (112 of 132 SMs already saturate HBM in the training trace).
 #include <map>
 #include <memory>
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/file.hpp"
 #include "core/hash.hpp"
@@ -11,11 +12,13 @@
 namespace orrery {
 namespace {
 
-constexpr std::pair<std::string_view, DataType> kDataTypes[] = {{"fp8", DataType::kFp8}, {"bf16", DataType::kBf16}};
-constexpr std::pair<std::string_view, Pattern> kExchanges[] = {{"dispatch", Pattern::kDispatch},
-                                                               {"dispatch-cached", Pattern::kDispatchCached},
-                                                               {"combine", Pattern::kCombine},
-                                                               {"combine-gradient", Pattern::kCombineGradient}};
+constexpr std::pair<std::string_view, DataType> kDataTypes[] = {{"fp8", DataType::kFp8},
+                                                                {"bf16", DataType::kBf16}};
+constexpr std::pair<std::string_view, Pattern> kExchanges[] = {
+    {"dispatch", Pattern::kDispatch},
+    {"dispatch-cached", Pattern::kDispatchCached},
+    {"combine", Pattern::kCombine},
+    {"combine-gradient", Pattern::kCombineGradient}};
 
 class CalibrationReader {
  public:
@@ -39,7 +42,8 @@ class CalibrationReader {
     for (Reader& table : root_.tables("exchanges")) read_exchange(table);
     if (auto transport = root_.required_table("transport")) {
       result_.transport_nic = transport->required_quantity<BytesPerSecond>("nic", Zero::kForbidden);
-      result_.transport_nvlink = transport->required_quantity<BytesPerSecond>("nvlink", Zero::kForbidden);
+      result_.transport_nvlink =
+          transport->required_quantity<BytesPerSecond>("nvlink", Zero::kForbidden);
       transport->finish();
     }
     root_.finish();
@@ -60,15 +64,18 @@ class CalibrationReader {
   }
 
   // The rows of a table, each with the columns asked for.
-  std::vector<std::vector<double>> read_rows(Reader& table, const std::vector<std::string>& columns) {
+  std::vector<std::vector<double>> read_rows(Reader& table,
+                                             const std::vector<std::string>& columns) {
     std::vector<std::vector<double>> rows;
     if (const Node* names = table.required_array("columns")) {
       std::vector<std::string> found;
       for (const Node& name : names->children) found.push_back(name.text);
       if (found != columns) {
         std::string wanted;
-        for (const std::string& column : columns) wanted += (wanted.empty() ? "\"" : ", \"") + column + "\"";
-        table.error("columns", "these columns are not known here", "write columns = [" + wanted + "]");
+        for (const std::string& column : columns)
+          wanted += (wanted.empty() ? "\"" : ", \"") + column + "\"";
+        table.error("columns", "these columns are not known here",
+                    "write columns = [" + wanted + "]");
       }
     }
     const Node* list = table.required_array("rows");
@@ -77,21 +84,30 @@ class CalibrationReader {
       std::vector<double> values;
       for (const Node& value : row.children) {
         const bool number = value.kind == NodeKind::kInteger || value.kind == NodeKind::kFloat;
-        if (!number || !(value.number > 0)) {
+        if (!number || !(value.number > 0) || !std::isfinite(value.number)) {
           context_.diagnostics.error(value.place(context_.file), "expected a number above 0");
           return {};
         }
         values.push_back(value.number);
       }
       if (values.size() != columns.size()) {
-        context_.diagnostics.error(row.place(context_.file),
-                                   fmt::format("expected {} numbers, found {}", columns.size(), values.size()));
+        context_.diagnostics.error(
+            row.place(context_.file),
+            fmt::format("expected {} numbers, found {}", columns.size(), values.size()));
         return {};
       }
       rows.push_back(std::move(values));
     }
     if (rows.empty()) table.error("rows", "the table is empty");
     return rows;
+  }
+
+  // A count out of a row of numbers.
+  int count(Reader& table, std::string_view column, double value) {
+    constexpr double kMost = 1e6;
+    if (value == std::floor(value) && value <= kMost) return static_cast<int>(value);
+    table.error("rows", fmt::format("'{}' must be a whole number up to {}, found {}", column, kMost, value));
+    return 1;
   }
 
   // Every table says where it is from, or why it is assumed.
@@ -105,6 +121,18 @@ class CalibrationReader {
     return assumed;
   }
 
+  // The same where all results rest on the table.
+  void read_origin_for_all(Reader& table, std::string_view what) {
+    if (const std::optional<std::string> reason = read_origin(table)) {
+      context_.assumed.push_back({fmt::format("{}: {}", context_.name, what), *reason});
+    }
+  }
+
+  // Two tables of the same thing would leave it open which of them counts.
+  void check_first(Reader& table, std::string_view key, bool first, std::string_view what) {
+    if (!first) table.error(key, fmt::format("there is another table for {} already", what), "join the two");
+  }
+
   KernelClass read_kernel(Reader& table) {
     const std::string name = table.required_string("kernel");
     const std::optional<KernelClass> kernel = kernel_class(name);
@@ -113,8 +141,7 @@ class CalibrationReader {
       for (int k = 0; k < static_cast<int>(KernelClass::kCount); ++k) {
         known.emplace_back(to_string(static_cast<KernelClass>(k)));
       }
-      const std::optional<std::string> near = suggest(name, known);
-      table.error("kernel", "unknown kernel class '" + name + "'", near ? "did you mean '" + *near + "'?" : "");
+      table.error("kernel", "unknown kernel class '" + name + "'", did_you_mean(name, known));
     }
     return kernel.value_or(KernelClass::kSmall);
   }
@@ -123,7 +150,7 @@ class CalibrationReader {
     const int sms = table.required_int("sms", {1, 4096});
     std::vector<GemmRow> rows;
     for (const std::vector<double>& row : read_rows(table, {"m", "n", "k", "groups", "us"})) {
-      rows.push_back({row[0], row[1], row[2], static_cast<int>(row[3]), sms, microseconds(row[4])});
+      rows.push_back({row[0], row[1], row[2], count(table, "groups", row[3]), sms, microseconds(row[4])});
     }
     return rows;
   }
@@ -132,16 +159,18 @@ class CalibrationReader {
     GemmLawTable law;
     law.name = table.required_string("name");
     if (const Node* tile = table.required_array("tile")) {
-      if (tile->children.size() == 2 && tile->children[0].integer > 0 && tile->children[1].integer > 0) {
+      if (tile->children.size() == 2 && tile->children[0].integer > 0 &&
+          tile->children[1].integer > 0) {
         law.tile_m = tile->children[0].number;
         law.tile_n = tile->children[1].number;
       } else {
         table.error("tile", "expected two sizes such as [128, 128]");
       }
     }
-    read_origin(table);
+    read_origin_for_all(table, fmt::format("gemm_laws '{}'", law.name));
     law.rows = gemm_rows_of(table);
     table.finish();
+    check_first(table, "name", !result_.gemm_laws.contains(law.name), fmt::format("'{}'", law.name));
     result_.gemm_laws[law.name] = std::move(law);
   }
 
@@ -151,7 +180,8 @@ class CalibrationReader {
     if (list == nullptr) return names;
     for (const Node& name : list->children) {
       if (!result_.gemm_laws.contains(name.text)) {
-        context_.diagnostics.error(name.place(context_.file), "no [[gemm_laws]] is named '" + name.text + "'");
+        context_.diagnostics.error(name.place(context_.file),
+                                   "no [[gemm_laws]] is named '" + name.text + "'");
       }
       names.push_back(name.text);
     }
@@ -162,7 +192,7 @@ class CalibrationReader {
   void read_gemm_rows(Reader& table) {
     const KernelClass kernel = read_kernel(table);
     const DataType type = table.required_enum<DataType>("dtype", kDataTypes);
-    read_origin(table);
+    read_origin_for_all(table, fmt::format("gemm_rows of {} in {}", to_string(kernel), to_string(type)));
     std::vector<GemmRow> rows = gemm_rows_of(table);
     table.finish();
     std::vector<GemmRow>& all = result_.gemm_rows[{kernel, type}];
@@ -172,9 +202,10 @@ class CalibrationReader {
   void read_attention_rows(Reader& table) {
     const KernelClass kernel = read_kernel(table);
     const int sms = table.required_int("sms", {1, 4096});
-    read_origin(table);
+    read_origin_for_all(table, fmt::format("attention_rows of {}", to_string(kernel)));
     for (const std::vector<double>& row : read_rows(table, {"sequence", "gflop", "us"})) {
-      result_.attention_rows[kernel].push_back({row[0], sms, Flops{row[1] * 1e9} / microseconds(row[2])});
+      result_.attention_rows[kernel].push_back(
+          {row[0], sms, Flops{row[1] * 1e9} / microseconds(row[2])});
     }
     table.finish();
   }
@@ -194,6 +225,7 @@ class CalibrationReader {
     }
     table.finish();
     std::sort(out.points.begin(), out.points.end());
+    check_first(table, "kernel", !result_.stream_rows.contains(kernel), fmt::format("'{}'", to_string(kernel)));
     result_.stream_rows[kernel] = std::move(out);
   }
 
@@ -201,14 +233,16 @@ class CalibrationReader {
     const Pattern pattern = table.required_enum<Pattern>("pattern", kExchanges);
     const bool beside = table.optional_bool("beside_compute", false);
     table.required_int("sms", {0, 4096});
-    read_origin(table);
+    read_origin_for_all(table, fmt::format("exchanges of {}{}", to_string(pattern), beside ? " beside compute" : ""));
     ExchangeTable out;
     out.overhead = table.required_quantity<Seconds>("overhead", Zero::kAllowed);
     for (const std::vector<double>& row : read_rows(table, {"group", "gbps"})) {
-      out.rates.emplace_back(static_cast<int>(row[0]), gigabytes_per_second(row[1]));
+      out.rates.emplace_back(count(table, "group", row[0]), gigabytes_per_second(row[1]));
     }
     table.finish();
     std::sort(out.rates.begin(), out.rates.end());
+    const std::string what = fmt::format("'{}' {} compute", to_string(pattern), beside ? "beside" : "without");
+    check_first(table, "pattern", !result_.exchanges.contains({pattern, beside}), what);
     result_.exchanges[{pattern, beside}] = std::move(out);
   }
 

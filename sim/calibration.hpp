@@ -1,6 +1,6 @@
 #pragma once
-// A device as measured: the tables of `calibration/*.toml`, kernel-level figures only. What they mean for an op is
-// decided in sim/gemm_model.hpp and sim/calibrated_cost.hpp.
+// A device as measured: the tables of `calibration/*.toml`, kernel-level figures only. What they
+// mean for an op is decided in sim/gemm_model.hpp and sim/calibrated_cost.hpp.
 #include <array>
 #include <map>
 #include <optional>

@@ -21,7 +21,8 @@ Program chunk_pair_program(const Plan& plan, const std::vector<LayerKind>& entri
   return lower(pair);
 }
 
-ChunkPair simulate_chunk_pair(const Plan& plan, const std::vector<LayerKind>& entries, const CostSource& costs) {
+ChunkPair simulate_chunk_pair(const Plan& plan, const std::vector<LayerKind>& entries,
+                              const CostSource& costs) {
   const Program program = chunk_pair_program(plan, entries);
   const Timeline timeline = run_analytic(program, costs, plan.layout.gpus());
   ChunkPair pair;

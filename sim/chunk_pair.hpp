@@ -1,7 +1,8 @@
 #pragma once
-// One co-scheduled pair on one GPU, by itself: the forward chunk of one micro-batch and the backward chunk of another,
-// computation and communication on two streams. It is the Program of a single F&B cell, carried out like any other,
-// so the pair inside a step and the pair alone cannot differ.
+// One co-scheduled pair on one GPU, by itself: the forward chunk of one micro-batch and the
+// backward chunk of another, computation and communication on two streams. It is the Program of a
+// single F&B cell, carried out like any other, so the pair inside a step and the pair alone cannot
+// differ.
 #include <vector>
 
 #include "core/plan.hpp"
@@ -23,8 +24,10 @@ struct ChunkPair {
   Seconds compute_idle() const { return wall - compute_busy; }
 };
 
-// A pair of two chunks that both hold `entries`, under the model, cluster, layout and training set-up of `plan`.
-ChunkPair simulate_chunk_pair(const Plan& plan, const std::vector<LayerKind>& entries, const CostSource& costs);
+// A pair of two chunks that both hold `entries`, under the model, cluster, layout and training
+// set-up of `plan`.
+ChunkPair simulate_chunk_pair(const Plan& plan, const std::vector<LayerKind>& entries,
+                              const CostSource& costs);
 
 // The single-cell Program behind it.
 Program chunk_pair_program(const Plan& plan, const std::vector<LayerKind>& entries);

@@ -1,6 +1,6 @@
 #pragma once
-// Where durations come from: calibrated tables (sim/calibrated_cost.hpp) or a recorded measurement. The Program has
-// none of its own.
+// Where durations come from: calibrated tables (sim/calibrated_cost.hpp) or a recorded measurement.
+// The Program has none of its own.
 #include "core/figure.hpp"
 #include "core/program.hpp"
 
@@ -13,8 +13,8 @@ struct ComputeCost {
   Seconds total() const { return busy + gaps; }
 };
 
-// A transfer: after `fixed`, its bytes move on NIC and NVLink at once, each at no more than its limit. What they reach
-// where others use the links too is the engine's business.
+// A transfer: after `fixed`, its bytes move on NIC and NVLink at once, each at no more than its
+// limit. What they reach where others use the links too is the engine's business.
 struct TransferCost {
   Seconds fixed;
   BytesPerSecond nic_limit;

@@ -10,14 +10,16 @@ DependencyTracker::DependencyTracker(const Program& program)
       first_successor_(program.instructions.size() + 1, 0),
       done_(program.instructions.size(), 0),
       reached_(program.instructions.size(), 0) {
-  // Edges: explicit dependencies and the order of each stream. Counted first, then filled (compressed rows).
+  // Edges: explicit dependencies and the order of each stream. Counted first, then filled
+  // (compressed rows).
   const auto for_each_edge = [&](auto visit) {
     for (const Instruction& instruction : program_.instructions) {
       for (InstructionId before : program_.deps_of(instruction)) visit(before, instruction.id);
     }
     for (const auto& streams : program_.streams) {
       for (const auto& list : streams) {
-        for (std::size_t place = 1; place < list.size(); ++place) visit(list[place - 1], list[place]);
+        for (std::size_t place = 1; place < list.size(); ++place)
+          visit(list[place - 1], list[place]);
       }
     }
   };
@@ -25,10 +27,13 @@ DependencyTracker::DependencyTracker(const Program& program)
     ++first_successor_[before.index() + 1];
     ++waiting_[after.index()];
   });
-  for (std::size_t id = 1; id < first_successor_.size(); ++id) first_successor_[id] += first_successor_[id - 1];
+  for (std::size_t id = 1; id < first_successor_.size(); ++id)
+    first_successor_[id] += first_successor_[id - 1];
   successors_.resize(first_successor_.back());
   std::vector<std::uint32_t> next(first_successor_.begin(), first_successor_.end() - 1);
-  for_each_edge([&](InstructionId before, InstructionId after) { successors_[next[before.index()]++] = after; });
+  for_each_edge([&](InstructionId before, InstructionId after) {
+    successors_[next[before.index()]++] = after;
+  });
   for (const auto& members : program_.collectives) {
     collective_missing_.push_back(static_cast<std::int32_t>(members.size()));
   }
@@ -37,7 +42,8 @@ DependencyTracker::DependencyTracker(const Program& program)
 std::vector<InstructionId> DependencyTracker::initial() {
   std::vector<InstructionId> startable;
   for (const Instruction& instruction : program_.instructions) {
-    if (waiting_[instruction.id.index()] == 0 && !reached_[instruction.id.index()]) ready(instruction.id, startable);
+    if (waiting_[instruction.id.index()] == 0 && !reached_[instruction.id.index()])
+      ready(instruction.id, startable);
   }
   return startable;
 }
@@ -46,8 +52,10 @@ void DependencyTracker::ready(InstructionId id, std::vector<InstructionId>& star
   reached_[id.index()] = 1;
   const Instruction& instruction = program_.instructions[id.index()];
   if (instruction.partner.valid()) {
-    const bool is_send = instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev;
-    if (reached_[instruction.partner.index()]) startable.push_back(is_send ? id : instruction.partner);
+    const bool is_send =
+        instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev;
+    if (reached_[instruction.partner.index()])
+      startable.push_back(is_send ? id : instruction.partner);
   } else if (instruction.collective >= 0) {
     const auto collective = static_cast<std::size_t>(instruction.collective);
     if (--collective_missing_[collective] == 0) {
@@ -98,9 +106,10 @@ std::string DependencyTracker::describe_deadlock() const {
 
 std::string describe(const Program& program, InstructionId id) {
   const Instruction& instruction = program.instructions[id.index()];
-  std::string text = fmt::format("rank {}: {} ({})", instruction.rank.value, program.work(instruction).name,
-                                 to_string(instruction.stream));
-  if (instruction.microbatch.valid()) text += fmt::format(", micro-batch {}", instruction.microbatch.value);
+  std::string text = fmt::format("rank {}: {} ({})", instruction.rank.value,
+                                 program.work(instruction).name, to_string(instruction.stream));
+  if (instruction.microbatch.valid())
+    text += fmt::format(", micro-batch {}", instruction.microbatch.value);
   if (instruction.stage.valid()) text += fmt::format(", stage {}", instruction.stage.value);
   return text;
 }

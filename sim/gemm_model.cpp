@@ -21,7 +21,8 @@ TileLaw fit_tile_law(double tile_m, double tile_n, std::span<const GemmRow> rows
   TileLaw law;
   law.tile_m = tile_m;
   law.tile_n = tile_n;
-  // Minimise sum ((a + b K) / y - 1)^2 with y the time of one wave: normal equations with weights 1 / y^2.
+  // Minimise sum ((a + b K) / y - 1)^2 with y the time of one wave: normal equations with weights 1
+  // / y^2.
   double w = 0, wk = 0, wkk = 0, wy = 0, wky = 0;
   for (const GemmRow& row : rows) {
     const double waves = std::ceil(law.tiles(row.m, row.n, row.groups) / row.sms);
@@ -46,7 +47,8 @@ TileLaw fit_tile_law(double tile_m, double tile_n, std::span<const GemmRow> rows
   return law;
 }
 
-GemmModel::GemmModel(std::vector<TileLaw> laws, std::span<const GemmRow> rows) : laws_(std::move(laws)) {
+GemmModel::GemmModel(std::vector<TileLaw> laws, std::span<const GemmRow> rows)
+    : laws_(std::move(laws)) {
   ORRERY_CHECK(!laws_.empty(), "a GEMM model needs a tile law");
   for (const GemmRow& row : rows) {
     points_.push_back({std::log(row.m), std::log(row.n), std::log(row.k),

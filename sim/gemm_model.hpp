@@ -1,18 +1,21 @@
 #pragma once
 // How long a GEMM takes on some SMs.
 //
-// Law. A GEMM is cut into tiles; each wave runs one tile per SM; a tile takes a fixed time (prologue, epilogue, store)
-// plus a time per K:
+// Law. A GEMM is cut into tiles; each wave runs one tile per SM; a tile takes a fixed time
+// (prologue, epilogue, store) plus a time per K:
 //
-//   t = ceil(tiles / SMs) * (a + b K),   tiles = sum over groups of ceil(M_g / tile_m) * ceil(N / tile_n)
+//   t = ceil(tiles / SMs) * (a + b K),   tiles = sum over groups of ceil(M_g / tile_m) * ceil(N /
+//   tile_n)
 //
-// a and b are fitted by least squares (relative errors) to standalone measurements. DeepGEMM's table of 2025-02-25
-// gives a = 2.2 us, b = 2.95 ns for 128x128 FP8 tiles and is reproduced within 3 %: [4096, 24576, 1536] has 6144
-// tiles, 47 waves on 132 SMs, 47 * 6.7 us = 316 us against 312.4 us. Fewer SMs mean more waves and nothing else.
+// a and b are fitted by least squares (relative errors) to standalone measurements. DeepGEMM's
+// table of 2025-02-25 gives a = 2.2 us, b = 2.95 ns for 128x128 FP8 tiles and is reproduced within
+// 3 %: [4096, 24576, 1536] has 6144 tiles, 47 waves on 132 SMs, 47 * 6.7 us = 316 us against 312.4
+// us. Fewer SMs mean more waves and nothing else.
 //
-// Correction. Measurements inside training (other kernels, communication beside them) give the ratio measured / law at
-// some shapes; it is interpolated between them, weighted by the inverse fourth power of the distance in
-// (log M, log N, log K), so that every measured shape is reproduced exactly.
+// Correction. Measurements inside training (other kernels, communication beside them) give the
+// ratio measured / law at some shapes; it is interpolated between them, weighted by the inverse
+// fourth power of the distance in (log M, log N, log K), so that every measured shape is reproduced
+// exactly.
 #include <span>
 #include <vector>
 
@@ -22,8 +25,8 @@ namespace orrery {
 
 struct TileLaw {
   double tile_m = 128, tile_n = 128;
-  Seconds fixed;   // a
-  Seconds per_k;   // b
+  Seconds fixed;       // a
+  Seconds per_k;       // b
   double k_scale = 1;  // K of the op counts so often: 2 for BF16 on a law measured in FP8
 
   double tiles(double m, double n, int groups) const;
@@ -38,7 +41,8 @@ class GemmModel {
   // The fastest of `laws` times the interpolated ratio of `rows`; without rows the law alone.
   GemmModel(std::vector<TileLaw> laws, std::span<const GemmRow> rows);
 
-  // `m` counts the rows of all groups; for weight gradients m, n are the weight and k the tokens, groups extra.
+  // `m` counts the rows of all groups; for weight gradients m, n are the weight and k the tokens,
+  // groups extra.
   Seconds time(double m, double n, double k, int groups, int sms) const;
   Seconds law_time(double m, double n, double k, int groups, int sms) const;
 

@@ -8,7 +8,9 @@ class ScaledExchangeCost : public CostSource {
  public:
   ScaledExchangeCost(const CostSource& base, double factor) : base_(base), factor_(factor) {}
 
-  ComputeCost compute(const Work& work, int lent_sms) const override { return base_.compute(work, lent_sms); }
+  ComputeCost compute(const Work& work, int lent_sms) const override {
+    return base_.compute(work, lent_sms);
+  }
   TransferCost transfer(const Work& work, bool beside_compute) const override;
   AssumedFigures assumed(const Program& program) const override { return base_.assumed(program); }
 

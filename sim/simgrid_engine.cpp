@@ -1,18 +1,19 @@
 #include "sim/simgrid_engine.hpp"
 
-#include <simgrid/kernel/Timer.hpp>
-#include <simgrid/s4u.hpp>
-#include <simgrid/version.h>
 
 #include <array>
 #include <cmath>
 #include <deque>
 #include <map>
 #include <memory>
+#include <simgrid/kernel/Timer.hpp>
+#include <simgrid/s4u.hpp>
 #include <unordered_map>
 
 #include "core/error.hpp"
 #include "sim/dependency_tracker.hpp"
+
+#include <simgrid/version.h>  // not self-contained: it must come after the others
 
 static_assert(SIMGRID_VERSION >= 33200, "the adapter was written for SimGrid 3.32");
 
@@ -23,7 +24,8 @@ namespace s4u = simgrid::s4u;
 
 enum class Medium { kNic, kNvlink };
 
-// SimGrid reads its options from a command line; they hold from the first engine to the end of the process.
+// SimGrid reads its options from a command line; they hold from the first engine to the end of the
+// process.
 class EngineOwner {
  public:
   EngineOwner() {
@@ -35,15 +37,18 @@ class EngineOwner {
   void run() { engine_->run(); }
 
  private:
-  std::vector<std::string> words_ = {"orrery", "--cfg=network/model:CM02", "--cfg=network/crosstraffic:0",
-                                     "--cfg=network/TCP-gamma:0", "--cfg=surf/precision:1e-12",
+  std::vector<std::string> words_ = {"orrery",
+                                     "--cfg=network/model:CM02",
+                                     "--cfg=network/crosstraffic:0",
+                                     "--cfg=network/TCP-gamma:0",
+                                     "--cfg=surf/precision:1e-12",
                                      "--log=root.thres:error"};
   std::vector<char*> pointers_;
   std::unique_ptr<s4u::Engine> engine_;
 };
 
-// Ports of the representatives, and one endpoint pair for each kind of flow. A flow's own limit is a link that only
-// its endpoint pair uses.
+// Ports of the representatives, and one endpoint pair for each kind of flow. A flow's own limit is
+// a link that only its endpoint pair uses.
 class Platform {
  public:
   Platform(int ranks, const Cluster& cluster) {
@@ -124,7 +129,8 @@ class Simulation {
   }
 
   Timeline finish() {
-    if (!tracker_.finished()) throw InputError("the program deadlocks:" + tracker_.describe_deadlock());
+    if (!tracker_.finished())
+      throw InputError("the program deadlocks:" + tracker_.describe_deadlock());
     return std::move(timeline_);
   }
 
@@ -146,8 +152,9 @@ class Simulation {
   using ActionKey = std::tuple<WorkId, std::int16_t, Rank, Rank>;
 
   ActionKey key(const Instruction& instruction) const {
-    const Rank to = instruction.partner.valid() ? program_.instructions[instruction.partner.index()].rank
-                                                : instruction.rank;
+    const Rank to = instruction.partner.valid()
+                        ? program_.instructions[instruction.partner.index()].rank
+                        : instruction.rank;
     return {instruction.work, instruction.lent_sms, instruction.rank, to};
   }
 
@@ -168,7 +175,8 @@ class Simulation {
     const auto add = [&](Medium medium, Bytes bytes, BytesPerSecond limit) {
       // SimGrid counts whole bytes.
       if (std::round(bytes.value()) >= 1) {
-        action.flows.push_back({platform_.endpoints(from, to, medium, limit), std::round(bytes.value())});
+        action.flows.push_back(
+            {platform_.endpoints(from, to, medium, limit), std::round(bytes.value())});
       }
     };
     add(Medium::kNic, work.wire.nic, cost.nic_limit);
@@ -184,7 +192,9 @@ class Simulation {
     if (program_.work(instruction).is_compute()) {
       pending_[id.index()] = 1;
       if (action.compute_s <= 0) return after(0, id);
-      s4u::ExecPtr exec = s4u::Exec::init()->set_flops_amount(action.compute_s)->set_host(platform_.gpu(instruction.rank));
+      s4u::ExecPtr exec = s4u::Exec::init()
+                              ->set_flops_amount(action.compute_s)
+                              ->set_host(platform_.gpu(instruction.rank));
       launch(id, exec);
       return;
     }
@@ -195,7 +205,8 @@ class Simulation {
   // Ends the fixed part of an instruction after `delay`; its flows follow.
   void after(double delay, InstructionId id) {
     if (delay > 0) {
-      simgrid::kernel::timer::Timer::set(s4u::Engine::get_clock() + delay, [this, id] { fixed_part_ended(id); });
+      simgrid::kernel::timer::Timer::set(s4u::Engine::get_clock() + delay,
+                                         [this, id] { fixed_part_ended(id); });
     } else {
       fixed_part_ended(id);
     }
@@ -250,7 +261,8 @@ Simulation* current = nullptr;
 
 }  // namespace
 
-Timeline run_folded(const Program& program, const Cluster& cluster, const CostSource& costs, int gpus) {
+Timeline run_folded(const Program& program, const Cluster& cluster, const CostSource& costs,
+                    int gpus) {
   EngineOwner engine;
   static const bool listening = [] {
     s4u::Activity::on_completion_cb([](const s4u::Activity& activity) {

@@ -21,11 +21,13 @@ Op attention_forward_kernel(const Shard& shard) {
   // q, k, v, output in BF16 and the log-sum-exp in FP32.
   const double key_heads = attention.kind == AttentionKind::kMla ? heads : shard.kv_heads();
   op.bytes = Bytes{tokens * heads * (attention.qk_dim() + attention.v_dim) * 2 +
-                   tokens * shard.cp * key_heads * (attention.qk_dim() + attention.v_dim) * 2 + tokens * heads * 4};
+                   tokens * shard.cp * key_heads * (attention.qk_dim() + attention.v_dim) * 2 +
+                   tokens * heads * 4};
   return op;
 }
 
-// Five products: scores again (d_qk), dP and dV (d_v), dQ and dK (d_qk), FlashAttention-2 (Dao 2023), algorithm 2.
+// Five products: scores again (d_qk), dP and dV (d_v), dQ and dK (d_qk), FlashAttention-2 (Dao
+// 2023), algorithm 2.
 Op attention_backward_kernel(const Shard& shard) {
   const Attention& attention = shard.model.attention;
   const double tokens = shard.tokens;
@@ -43,8 +45,9 @@ Op attention_backward_kernel(const Shard& shard) {
   op.groups = static_cast<int>(heads);
   op.flops = Flops{tokens * shard.sequence * heads * (3 * qk + 2 * v)};
   // Read q, k, v, dO; write dK, dV in BF16; accumulate dQ, read log-sum-exp and delta in FP32.
-  op.bytes = Bytes{tokens * heads * (qk + v) * 2 + 2 * tokens * shard.cp * key_heads * (qk + v) * 2 +
-                   tokens * heads * (qk * 4 + 8)};
+  op.bytes =
+      Bytes{tokens * heads * (qk + v) * 2 + 2 * tokens * shard.cp * key_heads * (qk + v) * 2 +
+            tokens * heads * (qk * 4 + 8)};
   return op;
 }
 
@@ -54,20 +57,24 @@ void add_attention_backward(StepBuilder& ops, const Shard& shard) {
   const double v_width = shard.heads() * attention.v_dim;
   const double qk_width = shard.heads() * attention.qk_dim();
   // delta = rowsum(O * dO), and the FP32 accumulator of dQ is cleared.
-  ops.add(streaming("attention backward preprocess", KernelClass::kAttentionBackwardPre, DataType::kBf16,
-                    DataType::kFp32, tokens, v_width,
-                    Bytes{tokens * v_width * 4 + tokens * qk_width * 4 + tokens * shard.heads() * 8}));
+  ops.add(
+      streaming("attention backward preprocess", KernelClass::kAttentionBackwardPre,
+                DataType::kBf16, DataType::kFp32, tokens, v_width,
+                Bytes{tokens * v_width * 4 + tokens * qk_width * 4 + tokens * shard.heads() * 8}));
   ops.add(attention_backward_kernel(shard));
-  ops.add(streaming("attention backward postprocess dQ", KernelClass::kAttentionBackwardPost, DataType::kFp32,
-                    DataType::kBf16, tokens, qk_width, Bytes{tokens * qk_width * 6}));
+  ops.add(streaming("attention backward postprocess dQ", KernelClass::kAttentionBackwardPost,
+                    DataType::kFp32, DataType::kBf16, tokens, qk_width,
+                    Bytes{tokens * qk_width * 6}));
 }
 
 Steps attention_forward(const Shard& shard) {
-  return shard.model.attention.kind == AttentionKind::kMla ? mla_forward(shard) : gqa_forward(shard);
+  return shard.model.attention.kind == AttentionKind::kMla ? mla_forward(shard)
+                                                           : gqa_forward(shard);
 }
 
 Steps attention_input_gradient(const Shard& shard) {
-  return shard.model.attention.kind == AttentionKind::kMla ? mla_input_gradient(shard) : gqa_input_gradient(shard);
+  return shard.model.attention.kind == AttentionKind::kMla ? mla_input_gradient(shard)
+                                                           : gqa_input_gradient(shard);
 }
 
 Steps attention_weight_gradient(const Shard& shard) {

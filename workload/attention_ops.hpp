@@ -1,8 +1,9 @@
 #pragma once
-// The kernels of one attention block on one GPU, in execution order, forward, input gradient and weight gradient
-// apart. Order and kernels of the MLA block follow DeepSeek-V3's public training profile (deepseek-ai/profile-data):
-// FP8 linears with a cast and a scale transpose each, attention in BF16, attention output kept in E5M6, query and
-// key/value up-projections recomputed in the backward (report, section 3.2.3).
+// The kernels of one attention block on one GPU, in execution order, forward, input gradient and
+// weight gradient apart. Order and kernels of the MLA block follow DeepSeek-V3's public training
+// profile (deepseek-ai/profile-data): FP8 linears with a cast and a scale transpose each, attention
+// in BF16, attention output kept in E5M6, query and key/value up-projections recomputed in the
+// backward (report, section 3.2.3).
 #include "workload/steps.hpp"
 
 namespace orrery {

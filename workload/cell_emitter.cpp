@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::size_t kNoStream = static_cast<std::size_t>(kStreams);
 
-std::size_t index(Stream stream) { return static_cast<std::size_t>(stream); }
+std::size_t index(Stream stream) {
+  return static_cast<std::size_t>(stream);
+}
 
 // The stream on the other side of the cell barrier.
 std::size_t barrier_partner(Stream stream) {
@@ -37,8 +39,8 @@ RankEmitter::RankEmitter(Program& program, LoweringContext& context, Rank rank)
 // ---------------------------------------------------------------------------------------------------------------------
 // Single instructions
 
-InstructionId RankEmitter::add(WorkId work, Stream stream, std::span<const InstructionId> deps, const Flow* flow,
-                               std::int16_t layer) {
+InstructionId RankEmitter::add(WorkId work, Stream stream, std::span<const InstructionId> deps,
+                               const Flow* flow, std::int16_t layer) {
   Instruction instruction;
   instruction.id = next_id();
   instruction.work = work;
@@ -60,7 +62,8 @@ InstructionId RankEmitter::add(WorkId work, Stream stream, std::span<const Instr
     if (on.valid() && !same_stream) program_.deps.push_back(on);
   };
   for (InstructionId on : deps) depend(on);
-  if (const std::size_t partner = barrier_partner(stream); partner != kNoStream && !entered_[index(stream)]) {
+  if (const std::size_t partner = barrier_partner(stream);
+      partner != kNoStream && !entered_[index(stream)]) {
     depend(cell_entry_[partner]);
     entered_[index(stream)] = true;
   }
@@ -81,7 +84,8 @@ InstructionId RankEmitter::emit_closing(WorkId work, Stream stream) {
 
 void RankEmitter::run(Flow& flow, const Unit& unit, const Chain& chain) {
   for (WorkId work : chain) {
-    const Stream stream = program_.works[work.index()].is_compute() ? Stream::kCompute : Stream::kComm;
+    const Stream stream =
+        program_.works[work.index()].is_compute() ? Stream::kCompute : Stream::kComm;
     const InstructionId deps[] = {flow.tail};
     flow.tail = add(work, stream, deps, &flow, unit.layer);
     attach(flow.tail, flow.inbox, false);
@@ -156,7 +160,8 @@ void RankEmitter::begin_forward(const Flow& flow, const Unit& unit) {
 
 void RankEmitter::begin_input_gradient(const Flow& flow, const Unit& unit) {
   LayerBuffers& buffers = layer_buffers(flow, unit);
-  buffers.weight_operands = new_buffer(BufferKind::kWeightGradientInput, unit.works->memory.weight_operands);
+  buffers.weight_operands =
+      new_buffer(BufferKind::kWeightGradientInput, unit.works->memory.weight_operands);
   attach(next_id(), buffers.weight_operands, true);
 }
 
@@ -187,27 +192,29 @@ RankEmitter::Flow RankEmitter::start(const Half& half, bool forward) {
 }
 
 bool RankEmitter::chunk_exchanges(const Flow& flow) const {
-  return std::any_of(flow.units.begin(), flow.units.end(), [](const Unit& unit) { return unit.works->exchanges(); });
+  return std::any_of(flow.units.begin(), flow.units.end(),
+                     [](const Unit& unit) { return unit.works->exchanges(); });
 }
 
 void RankEmitter::forward_unit(Flow& flow, const Unit& unit) {
   begin_forward(flow, unit);
   const UnitWorks& works = *unit.works;
-  for (const Chain* chain :
-       {&works.f_pre, &works.f_attention, &works.f_dispatch, &works.f_mlp, &works.f_combine, &works.f_post}) {
+  for (const Chain* chain : {&works.f_pre, &works.f_attention, &works.f_dispatch, &works.f_mlp,
+                             &works.f_combine, &works.f_post}) {
     run(flow, unit, *chain);
   }
 }
 
 void RankEmitter::recompute_unit(Flow& flow, const Unit& unit) {
   if (context_.plan.layout.recompute != Recompute::kFull) return;
-  // From the stored input to the operands of the MLP's backward; independent of the gradient that comes in, whose
-  // buffer stays with `flow`.
+  // From the stored input to the operands of the MLP's backward; independent of the gradient that
+  // comes in, whose buffer stays with `flow`.
   Flow again = flow;
   again.tail = InstructionId();
   again.inbox = -1;
   const UnitWorks& works = *unit.works;
-  for (const Chain* chain : {&works.f_attention, &works.f_dispatch, &works.f_mlp}) run(again, unit, *chain);
+  for (const Chain* chain : {&works.f_attention, &works.f_dispatch, &works.f_mlp})
+    run(again, unit, *chain);
 }
 
 void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_weights) {
@@ -251,15 +258,16 @@ void RankEmitter::weight_gradient_unit(Flow& flow, const Unit& unit) {
   end_weight_gradient(flow, unit);
 }
 
-void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward, const Unit* backward_unit) {
-  const auto f = [&](const Chain UnitWorks::*chain) {
+void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward,
+                            const Unit* backward_unit) {
+  const auto f = [&](const Chain UnitWorks::* chain) {
     if (forward_unit != nullptr) run(*forward, *forward_unit, forward_unit->works->*chain);
   };
-  const auto b = [&](const Chain UnitWorks::*chain) {
+  const auto b = [&](const Chain UnitWorks::* chain) {
     if (backward_unit != nullptr) run(*backward, *backward_unit, backward_unit->works->*chain);
   };
   const bool weights = backward_unit != nullptr;
-  const auto w = [&](const Chain UnitWorks::*chain) {
+  const auto w = [&](const Chain UnitWorks::* chain) {
     if (weights) run_beside(*backward, *backward_unit, backward_unit->works->*chain);
   };
   if (backward_unit != nullptr) begin_input_gradient(*backward, *backward_unit);
@@ -305,7 +313,8 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
     case CellKind::kI: {
       Flow flow = start(cell.backward, false);
       receive(flow, -1);
-      for (const Unit& unit : flow.units) input_gradient_unit(flow, unit, cell.kind == CellKind::kB);
+      for (const Unit& unit : flow.units)
+        input_gradient_unit(flow, unit, cell.kind == CellKind::kB);
       finish(flow, -1);
       break;
     }
@@ -325,7 +334,8 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
       const std::size_t forward_count = forward.units.size();
       const std::size_t backward_count = backward.units.size();
       const std::size_t slots = std::max(forward_count, backward_count);
-      // Slot s runs unit u of a half with `count` units when u * slots / count == s: the shorter half is spread.
+      // Slot s runs unit u of a half with `count` units when u * slots / count == s: the shorter
+      // half is spread.
       const auto unit_at = [&](const std::vector<Unit>& units, std::size_t slot) -> const Unit* {
         const std::size_t count = units.size();
         const std::size_t unit = (slot * count + slots - 1) / slots;
@@ -338,7 +348,8 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
       finish(backward, -1);
       break;
     }
-    case CellKind::kFI: throw InputError("F&I cells cannot be lowered yet: split them into F and I");
+    case CellKind::kFI:
+      throw InputError("F&I cells cannot be lowered yet: split them into F and I");
   }
 }
 

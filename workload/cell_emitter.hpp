@@ -51,34 +51,40 @@ class RankEmitter {
   struct Flow {
     Half half;
     ChunkPlace place;
-    std::vector<Unit> units;   // in order of execution
-    InstructionId tail;        // last instruction of the data flow
-    std::int32_t inbox = -1;   // buffer of what was received, until the first instruction has read it
+    std::vector<Unit> units;  // in order of execution
+    InstructionId tail;       // last instruction of the data flow
+    std::int32_t inbox =
+        -1;  // buffer of what was received, until the first instruction has read it
   };
   struct LayerBuffers {
     std::int32_t until_input_gradient = -1, until_weight_gradient = -1, weight_operands = -1;
   };
-  using LayerKey = std::tuple<std::int32_t, std::int32_t, std::int16_t>;  // micro-batch, chunk, layer
+  using LayerKey =
+      std::tuple<std::int32_t, std::int32_t, std::int16_t>;  // micro-batch, chunk, layer
 
   Flow start(const Half& half, bool forward);
-  // Sends the flow's output to the stage `step` further on (1: activation, -1: gradient), if there is one.
+  // Sends the flow's output to the stage `step` further on (1: activation, -1: gradient), if there
+  // is one.
   void finish(const Flow& flow, int step);
   void forward_unit(Flow& flow, const Unit& unit);
   void input_gradient_unit(Flow& flow, const Unit& unit, bool with_weights);
   void weight_gradient_unit(Flow& flow, const Unit& unit);
   void recompute_unit(Flow& flow, const Unit& unit);
-  void pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward, const Unit* backward_unit);
+  void pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward,
+                 const Unit* backward_unit);
   // A chain of works after the flow's tail; the tail moves to its end.
   void run(Flow& flow, const Unit& unit, const Chain& chain);
   // Weight gradients: after the tail, which stays.
   void run_beside(Flow& flow, const Unit& unit, const Chain& chain);
-  InstructionId add(WorkId work, Stream stream, std::span<const InstructionId> deps, const Flow* flow,
-                    std::int16_t layer);
+  InstructionId add(WorkId work, Stream stream, std::span<const InstructionId> deps,
+                    const Flow* flow, std::int16_t layer);
   void receive(Flow& flow, int step);
   std::int32_t new_buffer(BufferKind kind, Bytes bytes);
   void attach(InstructionId id, std::int32_t buffer, bool alloc);
   // The id the next instruction will get.
-  InstructionId next_id() const { return InstructionId(static_cast<std::int64_t>(program_.instructions.size())); }
+  InstructionId next_id() const {
+    return InstructionId(static_cast<std::int64_t>(program_.instructions.size()));
+  }
   LayerBuffers& layer_buffers(const Flow& flow, const Unit& unit);
   void begin_forward(const Flow& flow, const Unit& unit);
   void begin_input_gradient(const Flow& flow, const Unit& unit);
@@ -91,9 +97,9 @@ class RankEmitter {
   Rank rank_;
   int cell_index_ = -1;
   std::int16_t lent_sms_ = 0;
-  std::array<InstructionId, kStreams> tail_{};       // last instruction of each stream
+  std::array<InstructionId, kStreams> tail_{};        // last instruction of each stream
   std::array<InstructionId, kStreams> cell_entry_{};  // the tails when the cell began
-  std::array<bool, kStreams> entered_{};             // whether the cell has used the stream yet
+  std::array<bool, kStreams> entered_{};              // whether the cell has used the stream yet
   std::map<LayerKey, LayerBuffers> buffers_;
   std::vector<std::pair<InstructionId, BufferEvent>> events_;
 

@@ -10,18 +10,19 @@ Bytes gathered(const Shard& shard, double width) {
 }
 
 Op elementwise(std::string name, double rows, double columns, double bytes_per_item) {
-  return streaming(std::move(name), KernelClass::kElementwise, DataType::kBf16, DataType::kBf16, rows, columns,
-                   Bytes{rows * columns * bytes_per_item});
+  return streaming(std::move(name), KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
+                   rows, columns, Bytes{rows * columns * bytes_per_item});
 }
 
 Op swiglu_forward(const Shard& shard, double rows, double inter, KernelClass kernel) {
   const bool fp8 = shard.fp8();
-  return streaming("dense SwiGLU", kernel, DataType::kBf16, fp8 ? DataType::kFp8 : DataType::kBf16, rows, inter,
+  return streaming("dense SwiGLU", kernel, DataType::kBf16, fp8 ? DataType::kFp8 : DataType::kBf16,
+                   rows, inter,
                    Bytes{fp8 ? rows * inter * 5 + rows * inter / 128 * 4 : rows * inter * 6});
 }
 
-// BF16 whatever the layout's precision: embedding, head and the MTP projection's surroundings are not quantised
-// (DeepSeek-V3 report, section 3.3.1).
+// BF16 whatever the layout's precision: embedding, head and the MTP projection's surroundings are
+// not quantised (DeepSeek-V3 report, section 3.3.1).
 constexpr Precision kUnquantised = Precision::kBf16;
 
 }  // namespace
@@ -57,9 +58,10 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   ops.cast_operand("cast dY", tokens, hidden);
   ops.add(gemm("dense fc2 dgrad", shard.precision, tokens, inter, hidden));
   ops.add_if(fp8, cast_transpose("cast and transpose dY", tokens, hidden));
-  if (recompute) ops.add(recomputed(swiglu_forward(shard, tokens, inter, KernelClass::kSwigluTranspose)));
-  ops.add(streaming("dense SwiGLU backward", KernelClass::kSwigluBackward, DataType::kBf16, DataType::kBf16, tokens,
-                    2 * inter, Bytes{tokens * inter * 10}));
+  if (recompute)
+    ops.add(recomputed(swiglu_forward(shard, tokens, inter, KernelClass::kSwigluTranspose)));
+  ops.add(streaming("dense SwiGLU backward", KernelClass::kSwigluBackward, DataType::kBf16,
+                    DataType::kBf16, tokens, 2 * inter, Bytes{tokens * inter * 10}));
   ops.cast_operand("cast dH", tokens, 2 * inter);
   ops.add_if(fp8, weight_transpose("transpose fc1 weight", 2 * inter, hidden));
   ops.add(gemm("dense fc1 dgrad", shard.precision, tokens, hidden, 2 * inter));
@@ -76,16 +78,19 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
 
 Steps dense_mlp_weight_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kMlp);
-  ops.add(wgrad("dense fc2 wgrad", shard.precision, shard.model.hidden, shard.dense_inter(), shard.tokens));
-  ops.add(wgrad("dense fc1 wgrad", shard.precision, 2 * shard.dense_inter(), shard.model.hidden, shard.tokens));
+  ops.add(wgrad("dense fc2 wgrad", shard.precision, shard.model.hidden, shard.dense_inter(),
+                shard.tokens));
+  ops.add(wgrad("dense fc1 wgrad", shard.precision, 2 * shard.dense_inter(), shard.model.hidden,
+                shard.tokens));
   return ops.take();
 }
 
 Steps embedding_forward(const Shard& shard) {
   const double rows = shard.local_tokens();
   StepBuilder ops(shard, Component::kEmbedding);
-  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kBf16, rows,
-                    shard.model.hidden, Bytes{rows * shard.model.hidden * 4}));
+  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16,
+                    DataType::kBf16, rows, shard.model.hidden,
+                    Bytes{rows * shard.model.hidden * 4}));
   return ops.take();
 }
 
@@ -93,8 +98,9 @@ Steps embedding_weight_gradient(const Shard& shard) {
   const double rows = shard.local_tokens();
   StepBuilder ops(shard, Component::kEmbedding);
   // Gradient in BF16, accumulated into FP32 rows that are read and written.
-  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kFp32, rows,
-                    shard.model.hidden, Bytes{rows * shard.model.hidden * 10}));
+  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16,
+                    DataType::kFp32, rows, shard.model.hidden,
+                    Bytes{rows * shard.model.hidden * 10}));
   return ops.take();
 }
 
@@ -102,8 +108,8 @@ Steps mtp_projection_forward(const Shard& shard) {
   const double hidden = shard.model.hidden;
   const double rows = shard.local_tokens();
   StepBuilder ops(shard, Component::kMtpProjection);
-  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kBf16, rows, hidden,
-                    Bytes{rows * hidden * 4}));
+  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16,
+                    DataType::kBf16, rows, hidden, Bytes{rows * hidden * 4}));
   ops.add(norm("MTP hidden norm", rows, hidden));
   ops.add(norm("MTP embedding norm", rows, hidden));
   ops.add(copy("concatenate", rows, 2 * hidden));
@@ -133,8 +139,9 @@ Steps mtp_projection_weight_gradient(const Shard& shard) {
   const double hidden = shard.model.hidden;
   StepBuilder ops(shard, Component::kMtpProjection);
   ops.add(wgrad("MTP projection wgrad", shard.precision, hidden, 2 * hidden, shard.local_tokens()));
-  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16, DataType::kFp32,
-                    shard.local_tokens(), hidden, Bytes{shard.local_tokens() * hidden * 10}));
+  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16,
+                    DataType::kFp32, shard.local_tokens(), hidden,
+                    Bytes{shard.local_tokens() * hidden * 10}));
   return ops.take();
 }
 
@@ -144,8 +151,8 @@ Steps head_forward(const Shard& shard) {
   ops.tensor_parallel(Pattern::kAllGather, gathered(shard, shard.model.hidden));
   ops.add(gemm("output head fprop", kUnquantised, shard.tokens, shard.vocab(), shard.model.hidden));
   // One pass for the log-sum-exp, one that overwrites the logits with their gradient.
-  ops.add(streaming("cross-entropy", KernelClass::kCrossEntropy, DataType::kBf16, DataType::kBf16, shard.tokens,
-                    shard.vocab(), Bytes{shard.tokens * shard.vocab() * 6}));
+  ops.add(streaming("cross-entropy", KernelClass::kCrossEntropy, DataType::kBf16, DataType::kBf16,
+                    shard.tokens, shard.vocab(), Bytes{shard.tokens * shard.vocab() * 6}));
   return ops.take();
 }
 
@@ -160,21 +167,24 @@ Steps head_input_gradient(const Shard& shard) {
 
 Steps head_weight_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kHead);
-  ops.add(wgrad("output head wgrad", kUnquantised, shard.vocab(), shard.model.hidden, shard.tokens));
+  ops.add(
+      wgrad("output head wgrad", kUnquantised, shard.vocab(), shard.model.hidden, shard.tokens));
   return ops.take();
 }
 
 namespace {
 
-double scalar_bytes(ScalarType type) { return type == ScalarType::kFp32 ? 4 : type == ScalarType::kBf16 ? 2 : 1; }
+double scalar_bytes(ScalarType type) {
+  return type == ScalarType::kFp32 ? 4 : type == ScalarType::kBf16 ? 2 : 1;
+}
 
 }  // namespace
 
 Op optimizer_update(const Training& training, double parameters) {
   const double moved = scalar_bytes(training.gradient) + 2 * scalar_bytes(training.master) +
                        4 * scalar_bytes(training.moments) + bytes_per_element(DataType::kBf16);
-  return streaming("AdamW update", KernelClass::kOptimizer, DataType::kFp32, DataType::kBf16, parameters, 1,
-                   Bytes{parameters * moved});
+  return streaming("AdamW update", KernelClass::kOptimizer, DataType::kFp32, DataType::kBf16,
+                   parameters, 1, Bytes{parameters * moved});
 }
 
 }  // namespace orrery

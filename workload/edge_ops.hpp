@@ -1,6 +1,6 @@
 #pragma once
-// What is not a layer's attention or experts: dense MLP, embedding, MTP projection, output head with loss,
-// optimizer.
+// What is not a layer's attention or experts: dense MLP, embedding, MTP projection, output head
+// with loss, optimizer.
 #include "core/plan.hpp"
 #include "workload/steps.hpp"
 
@@ -15,8 +15,8 @@ Steps dense_mlp_weight_gradient(const Shard& shard);
 Steps embedding_forward(const Shard& shard);
 Steps embedding_weight_gradient(const Shard& shard);
 
-// MTP module entry (DeepSeek-V3 report, section 2.2): norms of the hidden state and of the next token's embedding,
-// concatenation, projection [2 d -> d].
+// MTP module entry (DeepSeek-V3 report, section 2.2): norms of the hidden state and of the next
+// token's embedding, concatenation, projection [2 d -> d].
 Steps mtp_projection_forward(const Shard& shard);
 Steps mtp_projection_input_gradient(const Shard& shard);
 Steps mtp_projection_weight_gradient(const Shard& shard);
@@ -26,8 +26,8 @@ Steps head_forward(const Shard& shard);
 Steps head_input_gradient(const Shard& shard);
 Steps head_weight_gradient(const Shard& shard);
 
-// AdamW over `parameters` of this GPU's shard: reads gradient, master weight and moments, writes master, moments and
-// the compute weight.
+// AdamW over `parameters` of this GPU's shard: reads gradient, master weight and moments, writes
+// master, moments and the compute weight.
 Op optimizer_update(const Training& training, double parameters);
 
 }  // namespace orrery

@@ -1,4 +1,5 @@
-// Grouped-query attention with one fused QKV projection; plain multi-head attention where kv_heads == heads.
+// Grouped-query attention with one fused QKV projection; plain multi-head attention where kv_heads
+// == heads.
 #include "workload/attention_parts.hpp"
 #include "workload/op_factory.hpp"
 
@@ -43,8 +44,8 @@ Steps gqa_forward(const Shard& shard) {
   ops.cast_operand("cast for o_proj", size.tokens, size.out_width);
   ops.add(gemm("o_proj fprop", shard.precision, size.tokens, size.hidden, size.out_width));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden));
-  ops.add(streaming("add residual", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16, size.local,
-                    size.hidden, Bytes{size.local * size.hidden * 6}));
+  ops.add(streaming("add residual", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
+                    size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
   return ops.take();
 }
 
@@ -56,7 +57,8 @@ Steps gqa_input_gradient(const Shard& shard) {
   ops.cast_operand("cast dY", size.tokens, size.hidden);
   ops.add_if(fp8, weight_transpose("transpose o_proj weight", size.out_width, size.hidden));
   ops.add(gemm("o_proj dgrad", shard.precision, size.tokens, size.out_width, size.hidden));
-  ops.add_if(fp8, cast_transpose("cast and transpose attention output", size.tokens, size.out_width));
+  ops.add_if(fp8,
+             cast_transpose("cast and transpose attention output", size.tokens, size.out_width));
   ops.add_if(fp8, cast_transpose("cast and transpose dY", size.tokens, size.hidden));
   add_attention_backward(ops, shard);
   ops.context_parallel(Pattern::kReduceScatter, key_values(shard, size));

@@ -11,7 +11,9 @@ constexpr double kBf16 = 2;
 constexpr double kFp32 = 4;
 
 // One stored element of an FP8 activation with its 1x128 scale, or BF16.
-double stored(const Shard& shard) { return shard.fp8() ? 1 + kFp32 / 128 : kBf16; }
+double stored(const Shard& shard) {
+  return shard.fp8() ? 1 + kFp32 / 128 : kBf16;
+}
 
 // Both operands of every weight gradient in `steps`.
 Bytes wgrad_operands(const Shard& shard, const Steps& steps) {
@@ -51,27 +53,31 @@ Lifetimes experts(const Shard& shard) {
   const double local = shard.local_tokens();
   const double rows = shard.forward_rows.rows;
   const double received = shard.forward_rows.unique * model.hidden * stored(shard);
-  double bytes = local * model.hidden * kBf16;                      // residual input
-  bytes += local * (model.moe.experts + 2 * model.moe.top_k) * kFp32;  // affinities, choices, weights
-  bytes += rows * 2 * shard.expert_inter() * stored(shard);         // routed fc1 output
+  double bytes = local * model.hidden * kBf16;  // residual input
+  bytes +=
+      local * (model.moe.experts + 2 * model.moe.top_k) * kFp32;     // affinities, choices, weights
+  bytes += rows * 2 * shard.expert_inter() * stored(shard);          // routed fc1 output
   bytes += shard.tokens * 2 * shard.shared_inter() * stored(shard);  // shared fc1 output
   if (shard.recompute == Recompute::kNone) {
-    bytes += rows * shard.expert_inter() * stored(shard) + shard.tokens * shard.shared_inter() * stored(shard);
+    bytes += rows * shard.expert_inter() * stored(shard) +
+             shard.tokens * shard.shared_inter() * stored(shard);
   }
-  // The routed operands of fc1 and fc2 that come over the wire are kept as received, one row a token, and
-  // transposed only in W; the others are kept transposed.
+  // The routed operands of fc1 and fc2 that come over the wire are kept as received, one row a
+  // token, and transposed only in W; the others are kept transposed.
   const double gradient_received = shard.backward_rows.unique * model.hidden * stored(shard);
   const double routed = shard.backward_rows.rows * 3 * shard.expert_inter() * stored(shard);
-  const double shared = shard.shared_inter() > 0
-                            ? shard.tokens * (2 * model.hidden + 3 * shard.shared_inter()) * stored(shard)
-                            : 0;
+  const double shared =
+      shard.shared_inter() > 0
+          ? shard.tokens * (2 * model.hidden + 3 * shard.shared_inter()) * stored(shard)
+          : 0;
   return {Bytes{bytes}, Bytes{received}, Bytes{gradient_received + routed + shared}};
 }
 
 Lifetimes dense_mlp(const Shard& shard) {
   double bytes = shard.local_tokens() * shard.model.hidden * kBf16;
   bytes += shard.tokens * 2 * shard.dense_inter() * stored(shard);
-  if (shard.recompute == Recompute::kNone) bytes += shard.tokens * shard.dense_inter() * stored(shard);
+  if (shard.recompute == Recompute::kNone)
+    bytes += shard.tokens * shard.dense_inter() * stored(shard);
   return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, dense_mlp_weight_gradient(shard))};
 }
 
@@ -82,8 +88,8 @@ Lifetimes head(const Shard& shard) {
 }
 
 Lifetimes operator+(const Lifetimes& a, const Lifetimes& b) {
-  return {a.until_input_gradient + b.until_input_gradient, a.until_weight_gradient + b.until_weight_gradient,
-          a.weight_operands + b.weight_operands};
+  return {a.until_input_gradient + b.until_input_gradient,
+          a.until_weight_gradient + b.until_weight_gradient, a.weight_operands + b.weight_operands};
 }
 
 // A fully recomputed layer keeps its input alone; what its backward makes is gone when it ends.
@@ -101,7 +107,8 @@ Lifetimes lifetimes(const Shard& shard, LayerKind kind) {
     case LayerKind::kDense: return layer(shard, attention(shard) + dense_mlp(shard));
     case LayerKind::kMoe: return layer(shard, attention(shard) + experts(shard));
     case LayerKind::kMtp: {
-      const Lifetimes projection = {shard.local_tokens() * Bytes{2 * shard.model.hidden * kBf16}, Bytes{},
+      const Lifetimes projection = {shard.local_tokens() * Bytes{2 * shard.model.hidden * kBf16},
+                                    Bytes{},
                                     wgrad_operands(shard, mtp_projection_weight_gradient(shard))};
       return projection + layer(shard, attention(shard) + experts(shard)) + head(shard);
     }
@@ -114,11 +121,13 @@ Bytes workspace(const Shard& shard) {
   const double hidden = shard.model.hidden;
   const auto one_pass = [&](const RoutedRows& routed) {
     // Expanded input, fc1 output, fc2 output of the routed experts; rows on the wire in BF16.
-    return routed.rows * (hidden * stored(shard) + 2 * shard.expert_inter() * kBf16 + hidden * kBf16) +
+    return routed.rows *
+               (hidden * stored(shard) + 2 * shard.expert_inter() * kBf16 + hidden * kBf16) +
            routed.unique * hidden * kBf16;
   };
   const double attention = shard.tokens * shard.heads() *
-                           (2 * shard.model.attention.qk_dim() + 2 * shard.model.attention.v_dim) * kBf16;
+                           (2 * shard.model.attention.qk_dim() + 2 * shard.model.attention.v_dim) *
+                           kBf16;
   return Bytes{one_pass(shard.forward_rows) + one_pass(shard.backward_rows) + 2 * attention};
 }
 

@@ -20,23 +20,29 @@ WorkId add_work(Program& program, Work work) {
 LoweringContext make_context(const Plan& plan, Program& program) {
   LoweringContext context{plan, place(plan.cluster, plan.layout), {}, {}, {}, {}, {}, {}};
   const int in_node = context.placement.expert_group_gpus_per_node(plan.layout.ep);
-  const RoutingSpread spread =
-      RoutingSample(plan.model.moe, plan.training.seed + 1).spread(std::max(1, plan.layout.ep), in_node);
+  const RoutingSpread spread = RoutingSample(plan.model.moe, plan.training.seed + 1)
+                                   .spread(std::max(1, plan.layout.ep), in_node);
   const Shard shard = make_shard(plan.model, plan.layout, plan.training.sequence, spread);
   std::set<LayerKind> kinds;
   for (const auto& stage : plan.layout.stage_map) kinds.insert(stage.begin(), stage.end());
-  for (LayerKind kind : kinds) context.units.emplace(kind, make_unit(program.works, shard, kind, in_node));
-  // Context-parallel neighbours are tp GPUs apart: what does not fit into a node goes over the NICs.
+  for (LayerKind kind : kinds)
+    context.units.emplace(kind, make_unit(program.works, shard, kind, in_node));
+  // Context-parallel neighbours are tp GPUs apart: what does not fit into a node goes over the
+  // NICs.
   for (Work& work : program.works) {
     if (work.component != Component::kContextParallel) continue;
     const int cp = plan.layout.cp;
     const int cp_in_node = std::clamp(plan.cluster.gpus_per_node / plan.layout.tp, 1, cp);
-    work.wire = collective_wire(work.wire.pattern, work.wire.logical * cp / (cp - 1), cp, cp_in_node);
+    work.wire =
+        collective_wire(work.wire.pattern, work.wire.logical * cp / (cp - 1), cp, cp_in_node);
   }
   // Activations and their gradients travel in BF16.
   context.boundary_bytes = Bytes{shard.local_tokens() * plan.model.hidden * 2};
   const auto transfer = [&](Bytes nic, Bytes nvlink) {
-    return add_work(program, {Component::kPipeline, Pass::kF, "pipeline transfer", {},
+    return add_work(program, {Component::kPipeline,
+                              Pass::kF,
+                              "pipeline transfer",
+                              {},
                               {Pattern::kSend, 2, context.boundary_bytes, nic, nvlink}});
   };
   context.send_between_nodes = transfer(context.boundary_bytes, Bytes{});
@@ -48,7 +54,8 @@ LoweringContext make_context(const Plan& plan, Program& program) {
 void match_transfers(Program& program, const LoweringContext& context) {
   for (const auto& [message, recv] : context.recvs) {
     const auto send = context.sends.find(message);
-    ORRERY_CHECK(send != context.sends.end(), "no send from stage {} to {}", message.from.value, message.to.value);
+    ORRERY_CHECK(send != context.sends.end(), "no send from stage {} to {}", message.from.value,
+                 message.to.value);
     program.instructions[recv.index()].partner = send->second;
     program.instructions[send->second.index()].partner = recv;
   }
@@ -63,7 +70,8 @@ void match_transfers(Program& program, const LoweringContext& context) {
 }
 
 void lay_out_events(Program& program, std::vector<std::pair<InstructionId, BufferEvent>> events) {
-  std::stable_sort(events.begin(), events.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(events.begin(), events.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   std::size_t next = 0;
   for (Instruction& instruction : program.instructions) {
     instruction.first_event = static_cast<std::uint32_t>(program.buffer_events.size());
@@ -84,26 +92,36 @@ class OptimizerStep {
   void emit(const Placement& placement) {
     std::vector<RankParameters> parameters;
     for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
-      parameters.push_back(rank_parameters(plan_.model, plan_.layout, plan_.schedule, Rank(static_cast<int>(rank))));
+      parameters.push_back(
+          rank_parameters(plan_.model, plan_.layout, plan_.schedule, Rank(static_cast<int>(rank))));
     }
     const bool sharded = plan_.layout.zero_stage >= 1;
     const Pattern reduce = sharded ? Pattern::kReduceScatter : Pattern::kAllReduce;
-    for_both_groups(parameters, placement, Component::kGradientReduce, "gradient reduction", reduce, 4);
+    for_both_groups(parameters, placement, Component::kGradientReduce, "gradient reduction", reduce,
+                    4);
     // Global gradient norm: a few bytes, but every rank waits for every other.
     collective(everyone(), [&](std::size_t) {
-      return Work{Component::kGradientReduce, Pass::kW, "gradient norm all-reduce", {},
+      return Work{Component::kGradientReduce,
+                  Pass::kW,
+                  "gradient norm all-reduce",
+                  {},
                   {Pattern::kAllReduce, plan_.cluster.gpus(), Bytes{8}, Bytes{8}, Bytes{8}}};
     });
     for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
       const RankParameters& own = parameters[rank];
-      const double shard = sharded ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
-                                   : own.expert + own.dense;
-      const WorkId work = add_work(program_, {Component::kOptimizer, Pass::kW, "optimizer",
-                                              {optimizer_update(plan_.training, shard)}, {}});
+      const double shard = sharded
+                               ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
+                               : own.expert + own.dense;
+      const WorkId work = add_work(program_, {Component::kOptimizer,
+                                              Pass::kW,
+                                              "optimizer",
+                                              {optimizer_update(plan_.training, shard)},
+                                              {}});
       ranks_[rank].emit_closing(work, Stream::kCompute);
     }
     if (sharded) {
-      for_both_groups(parameters, placement, Component::kParameterGather, "parameter gather", Pattern::kAllGather, 2);
+      for_both_groups(parameters, placement, Component::kParameterGather, "parameter gather",
+                      Pattern::kAllGather, 2);
     }
   }
 
@@ -115,7 +133,8 @@ class OptimizerStep {
     if (plan_.schedule.directions == 1) {
       for (std::size_t rank = 0; rank < count; ++rank) groups.push_back({rank});
     } else {
-      for (std::size_t rank = 0; rank < count / 2; ++rank) groups.push_back({rank, count - 1 - rank});
+      for (std::size_t rank = 0; rank < count / 2; ++rank)
+        groups.push_back({rank, count - 1 - rank});
     }
     return groups;
   }
@@ -126,24 +145,33 @@ class OptimizerStep {
   }
 
   void for_both_groups(const std::vector<RankParameters>& parameters, const Placement& placement,
-                       Component component, const std::string& name, Pattern pattern, double bytes_per_parameter) {
+                       Component component, const std::string& name, Pattern pattern,
+                       double bytes_per_parameter) {
     const int node = std::min(placement.gpus_per_node, placement.gpus_per_rank);
     for (const std::vector<std::size_t>& group : mirrored()) {
       const RankParameters& own = parameters[group.front()];
-      // An expert-parallel group takes every tp-th GPU, so tp / etp neighbours hold the same experts, and so does the
-      // next group, ep * tp GPUs on. Replicas of dense parameters are tp apart.
+      // An expert-parallel group takes every tp-th GPU, so tp / etp neighbours hold the same
+      // experts, and so does the next group, ep * tp GPUs on. Replicas of dense parameters are tp
+      // apart.
       const Layout& layout = plan_.layout;
-      const int expert_in_node = std::max(1, layout.tp / layout.etp) * std::max(1, node / (layout.ep * layout.tp));
+      const int expert_in_node =
+          std::max(1, layout.tp / layout.etp) * std::max(1, node / (layout.ep * layout.tp));
       const int dense_in_node = std::max(1, node / plan_.layout.tp);
-      const Wire expert = collective_wire(pattern, Bytes{own.expert * bytes_per_parameter}, own.expert_replicas,
-                                          std::min(expert_in_node, own.expert_replicas));
-      const Wire dense = collective_wire(pattern, Bytes{own.dense * bytes_per_parameter}, own.dense_replicas,
-                                         std::min(dense_in_node, own.dense_replicas));
+      const Wire expert =
+          collective_wire(pattern, Bytes{own.expert * bytes_per_parameter}, own.expert_replicas,
+                          std::min(expert_in_node, own.expert_replicas));
+      const Wire dense =
+          collective_wire(pattern, Bytes{own.dense * bytes_per_parameter}, own.dense_replicas,
+                          std::min(dense_in_node, own.dense_replicas));
       if (own.expert > 0 && own.expert_replicas > 1) {
-        collective(group, [&](std::size_t) { return Work{component, Pass::kW, name + ", experts", {}, expert}; });
+        collective(group, [&](std::size_t) {
+          return Work{component, Pass::kW, name + ", experts", {}, expert};
+        });
       }
       if (own.dense_replicas > 1) {
-        collective(group, [&](std::size_t) { return Work{component, Pass::kW, name + ", the rest", {}, dense}; });
+        collective(group, [&](std::size_t) {
+          return Work{component, Pass::kW, name + ", the rest", {}, dense};
+        });
       }
     }
   }
@@ -153,7 +181,8 @@ class OptimizerStep {
     std::vector<InstructionId> ids;
     const auto number = static_cast<std::int32_t>(program_.collectives.size());
     for (std::size_t rank : members) {
-      const InstructionId id = ranks_[rank].emit_closing(add_work(program_, make(rank)), Stream::kComm);
+      const InstructionId id =
+          ranks_[rank].emit_closing(add_work(program_, make(rank)), Stream::kComm);
       program_.instructions[id.index()].collective = number;
       ids.push_back(id);
     }
@@ -171,8 +200,8 @@ Program lower(const Plan& plan) {
   if (plan.layout.zero_stage > 1) {
     throw InputError("ZeRO stages 2 and 3 are not modelled: use zero=0 or zero=1");
   }
-  ORRERY_CHECK(plan.schedule.pp() == plan.layout.pp, "schedule has {} ranks, layout pp={}", plan.schedule.pp(),
-               plan.layout.pp);
+  ORRERY_CHECK(plan.schedule.pp() == plan.layout.pp, "schedule has {} ranks, layout pp={}",
+               plan.schedule.pp(), plan.layout.pp);
   Program program;
   program.pp = plan.layout.pp;
   program.streams.resize(static_cast<std::size_t>(plan.layout.pp));
@@ -181,12 +210,14 @@ Program lower(const Plan& plan) {
   for (int rank = 0; rank < plan.layout.pp; ++rank) {
     ranks.emplace_back(program, context, Rank(rank));
     const std::vector<Cell>& cells = plan.schedule.ranks[static_cast<std::size_t>(rank)];
-    for (std::size_t cell = 0; cell < cells.size(); ++cell) ranks.back().emit(cells[cell], static_cast<int>(cell));
+    for (std::size_t cell = 0; cell < cells.size(); ++cell)
+      ranks.back().emit(cells[cell], static_cast<int>(cell));
   }
   match_transfers(program, context);
   OptimizerStep(plan, program, ranks).emit(context.placement);
   std::vector<std::pair<InstructionId, BufferEvent>> events;
-  for (const RankEmitter& rank : ranks) events.insert(events.end(), rank.events().begin(), rank.events().end());
+  for (const RankEmitter& rank : ranks)
+    events.insert(events.end(), rank.events().begin(), rank.events().end());
   lay_out_events(program, std::move(events));
   return program;
 }

@@ -1,5 +1,5 @@
-// Multi-head latent attention (DeepSeek-V2 report, section 2.1): queries and keys/values go through low-rank
-// latents; one rotated key is shared by all heads.
+// Multi-head latent attention (DeepSeek-V2 report, section 2.1): queries and keys/values go through
+// low-rank latents; one rotated key is shared by all heads.
 #include "workload/attention_parts.hpp"
 #include "workload/op_factory.hpp"
 
@@ -26,7 +26,8 @@ struct Mla {
   double tokens, local, hidden, q_rank, kv_rank, rope_dim, q_width, nope_width, rope_width, v_width;
 };
 
-// From the latents to q, k, v as attention wants them. `recompute` marks the second time, in the backward.
+// From the latents to q, k, v as attention wants them. `recompute` marks the second time, in the
+// backward.
 void up_projections(StepBuilder& ops, const Shard& shard, const Mla& size, bool recompute) {
   const auto add = [&](Op op) {
     op.recompute = recompute;
@@ -34,14 +35,17 @@ void up_projections(StepBuilder& ops, const Shard& shard, const Mla& size, bool 
   };
   if (size.low_rank_query()) {
     ops.cast_operand("cast q_lora", size.tokens, size.q_rank, recompute);
-    add(gemm(recompute ? "q_up recompute" : "q_up fprop", shard.precision, size.tokens, size.q_width, size.q_rank));
+    add(gemm(recompute ? "q_up recompute" : "q_up fprop", shard.precision, size.tokens,
+             size.q_width, size.q_rank));
   }
   ops.cast_operand("cast kv_lora", size.tokens, size.kv_rank, recompute);
-  add(gemm(recompute ? "kv_up recompute" : "kv_up fprop", shard.precision, size.tokens, size.kv_up(), size.kv_rank));
+  add(gemm(recompute ? "kv_up recompute" : "kv_up fprop", shard.precision, size.tokens,
+           size.kv_up(), size.kv_rank));
   add(rope("rotary k_rope", size.tokens, size.rope_dim));
   add(copy("assemble k and v", size.tokens, size.nope_width));
-  add(streaming("broadcast k_rope to heads", KernelClass::kCopyBroadcast, DataType::kBf16, DataType::kBf16,
-                size.tokens, size.rope_width, Bytes{size.tokens * (size.rope_width + size.rope_dim) * 2}));
+  add(streaming("broadcast k_rope to heads", KernelClass::kCopyBroadcast, DataType::kBf16,
+                DataType::kBf16, size.tokens, size.rope_width,
+                Bytes{size.tokens * (size.rope_width + size.rope_dim) * 2}));
   add(rope("rotary q_rope", size.tokens, size.rope_width));
 }
 
@@ -60,7 +64,8 @@ Steps mla_forward(const Shard& shard) {
   if (size.low_rank_query()) {
     ops.add(gemm("q_down fprop", shard.precision, size.local, query_out, size.hidden));
   } else {
-    // A full query projection is divided by heads like an up-projection: the normed input is gathered first.
+    // A full query projection is divided by heads like an up-projection: the normed input is
+    // gathered first.
     ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden));
     ops.add(gemm("q_proj fprop", shard.precision, size.tokens, size.q_width, size.hidden));
   }
@@ -77,13 +82,14 @@ Steps mla_forward(const Shard& shard) {
   ops.context_parallel(Pattern::kAllGather, Bytes{size.tokens * kv_per_token * (shard.cp - 1)});
   ops.add(attention_forward_kernel(shard));
   ops.add_if(shard.fp8() && shard.recompute == Recompute::kSelective,
-             streaming("cast attention output to E5M6", KernelClass::kCastE5m6, DataType::kBf16, DataType::kE5m6,
-                       size.tokens, size.v_width, Bytes{size.tokens * size.v_width * 3.5}));
+             streaming("cast attention output to E5M6", KernelClass::kCastE5m6, DataType::kBf16,
+                       DataType::kE5m6, size.tokens, size.v_width,
+                       Bytes{size.tokens * size.v_width * 3.5}));
   ops.cast_operand("cast for o_proj", size.tokens, size.v_width);
   ops.add(gemm("o_proj fprop", shard.precision, size.tokens, size.hidden, size.v_width));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden));
-  ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16, size.local, size.hidden,
-                    Bytes{size.local * size.hidden * 4}));
+  ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
+                    size.local, size.hidden, Bytes{size.local * size.hidden * 4}));
   return ops.take();
 }
 
@@ -92,12 +98,13 @@ Steps mla_input_gradient(const Shard& shard) {
   const bool fp8 = shard.fp8();
   const bool recompute = shard.recompute == Recompute::kSelective;
   StepBuilder ops(shard, Component::kAttention);
-  ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16, size.local, size.hidden,
-                    Bytes{size.local * size.hidden * 4}));
+  ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
+                    size.local, size.hidden, Bytes{size.local * size.hidden * 4}));
   ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden));
   ops.add_if(fp8 && recompute,
-             streaming("cast attention output back from E5M6", KernelClass::kCastBackE5m6, DataType::kE5m6,
-                       DataType::kBf16, size.tokens, size.v_width, Bytes{size.tokens * size.v_width * 3.5}));
+             streaming("cast attention output back from E5M6", KernelClass::kCastBackE5m6,
+                       DataType::kE5m6, DataType::kBf16, size.tokens, size.v_width,
+                       Bytes{size.tokens * size.v_width * 3.5}));
   ops.add_if(fp8, cast("cast dY", size.tokens, size.hidden));
   ops.add_if(fp8, weight_transpose("transpose o_proj weight", size.v_width, size.hidden));
   ops.add_if(fp8, scale_transpose(size.tokens, size.hidden));
@@ -105,7 +112,8 @@ Steps mla_input_gradient(const Shard& shard) {
   ops.add_if(fp8, cast_transpose("cast and transpose attention output", size.tokens, size.v_width));
   ops.add_if(fp8, cast_transpose("cast and transpose dY", size.tokens, size.hidden));
   if (recompute) {
-    if (size.low_rank_query()) ops.add(recomputed(norm("q_lora norm recompute", size.tokens, size.q_rank)));
+    if (size.low_rank_query())
+      ops.add(recomputed(norm("q_lora norm recompute", size.tokens, size.q_rank)));
     ops.add(recomputed(copy("slice kv_lora", size.tokens, size.kv_rank)));
     ops.add(recomputed(norm("kv_lora norm recompute", size.tokens, size.kv_rank)));
     up_projections(ops, shard, size, true);
@@ -120,8 +128,9 @@ Steps mla_input_gradient(const Shard& shard) {
     ops.add_if(fp8, scale_transpose(size.tokens, size.q_width));
     ops.add(gemm("q_up dgrad", shard.precision, size.tokens, size.q_rank, size.q_width));
   }
-  ops.add(streaming("reduce k_rope gradient over heads", KernelClass::kHeadReduce, DataType::kBf16, DataType::kBf16,
-                    size.tokens, size.rope_width, Bytes{size.tokens * (size.rope_width + size.rope_dim) * 2}));
+  ops.add(streaming("reduce k_rope gradient over heads", KernelClass::kHeadReduce, DataType::kBf16,
+                    DataType::kBf16, size.tokens, size.rope_width,
+                    Bytes{size.tokens * (size.rope_width + size.rope_dim) * 2}));
   ops.add(rope("rotary backward k", size.tokens, size.rope_dim));
   ops.add(copy("copy dk", size.tokens, size.nope_width));
   ops.add(copy("copy dv", size.tokens, size.v_width));
@@ -151,7 +160,8 @@ Steps mla_input_gradient(const Shard& shard) {
   ops.add_if(fp8, scale_transpose(size.local, size.kv_down()));
   ops.add(gemm("kv_down dgrad", shard.precision, size.local, size.hidden, size.kv_down()));
   ops.add_if(fp8, cast_transpose("cast and transpose X", size.local, size.hidden));
-  ops.add_if(fp8, cast_transpose("cast and transpose d(kv_down output)", size.local, size.kv_down()));
+  ops.add_if(fp8,
+             cast_transpose("cast and transpose d(kv_down output)", size.local, size.kv_down()));
   if (size.low_rank_query()) {
     ops.add_if(fp8, cast("cast d(q_down output)", size.local, size.q_rank));
     ops.add_if(fp8, weight_transpose("transpose q_down weight", size.q_rank, size.hidden));
@@ -167,8 +177,8 @@ Steps mla_input_gradient(const Shard& shard) {
     ops.add_if(fp8, cast_transpose("cast and transpose X", size.tokens, size.hidden));
     ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden));
   }
-  ops.add(streaming("add gradients", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16, size.local,
-                    size.hidden, Bytes{size.local * size.hidden * 6}));
+  ops.add(streaming("add gradients", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
+                    size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
   ops.add(norm_backward("pre-attention norm backward", size.local, size.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));

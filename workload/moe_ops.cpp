@@ -31,20 +31,20 @@ Op expand_rows(std::string name, const RoutedRows& routed, double hidden, bool f
 }
 
 Op reduce_rows(const RoutedRows& routed, double hidden) {
-  return streaming("reduce expanded rows", KernelClass::kReduce, DataType::kBf16, DataType::kBf16, routed.rows, hidden,
-                   Bytes{2 * hidden * (routed.rows + routed.unique)});
+  return streaming("reduce expanded rows", KernelClass::kReduce, DataType::kBf16, DataType::kBf16,
+                   routed.rows, hidden, Bytes{2 * hidden * (routed.rows + routed.unique)});
 }
 
 Op scale_rows(const RoutedRows& routed, double top_k) {
-  return streaming("scale routing weights", KernelClass::kElementwise, DataType::kFp32, DataType::kFp32, routed.unique,
-                   top_k, Bytes{routed.unique * top_k * 8});
+  return streaming("scale routing weights", KernelClass::kElementwise, DataType::kFp32,
+                   DataType::kFp32, routed.unique, top_k, Bytes{routed.unique * top_k * 8});
 }
 
 // Gate and up (BF16) in, their product (FP8, or BF16) out.
 Op swiglu(std::string name, KernelClass kernel, double rows, double inter, bool fp8) {
   const double bytes = fp8 ? rows * inter * 5 + rows * inter / 128 * 4 : rows * inter * 6;
-  return streaming(std::move(name), kernel, DataType::kBf16, fp8 ? DataType::kFp8 : DataType::kBf16, rows, inter,
-                   Bytes{bytes});
+  return streaming(std::move(name), kernel, DataType::kBf16, fp8 ? DataType::kFp8 : DataType::kBf16,
+                   rows, inter, Bytes{bytes});
 }
 
 }  // namespace
@@ -57,7 +57,8 @@ Steps router_forward(const Shard& shard) {
   gate.out = DataType::kFp32;
   gate.bytes += Bytes{size.local * size.experts * 2};
   ops.add(gate);
-  ops.add_if(shard.model.moe.groups > 1, by_rows("router group top-k", KernelClass::kRouterTopk, size.local));
+  ops.add_if(shard.model.moe.groups > 1,
+             by_rows("router group top-k", KernelClass::kRouterTopk, size.local));
   ops.add(by_rows("router expert top-k", KernelClass::kRouterTopk, size.local));
   ops.add(by_rows("router scores, masks, counters", KernelClass::kRouterSmall, size.local, 34));
   ops.add_if(shard.fp8(), cast("cast before dispatch", size.local, size.hidden));
@@ -71,32 +72,38 @@ Steps experts_forward(const Shard& shard) {
   const bool shared = size.shared > 0;
   StepBuilder ops(shard, Component::kMlp);
   if (shared) {
-    ops.tensor_parallel(Pattern::kAllGather, Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)});
+    ops.tensor_parallel(Pattern::kAllGather,
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)});
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
     ops.add(gemm("shared fc1 fprop", shard.precision, size.gathered, 2 * size.shared, size.hidden));
   }
   ops.add(by_rows("count rows of experts", KernelClass::kExpertCount, routed.unique));
   ops.add(by_rows("map tokens to rows", KernelClass::kExpertMapping, routed.unique));
   ops.add(expand_rows("expand dispatched tokens", routed, size.hidden, fp8));
-  ops.add_if(fp8, weight_transpose("transpose routed fc1 weights", 2 * size.inter, size.hidden, size.local_experts));
+  ops.add_if(fp8, weight_transpose("transpose routed fc1 weights", 2 * size.inter, size.hidden,
+                                   size.local_experts));
   ops.add_if(fp8, copy_scales(routed.rows, size.hidden));
   ops.add(small("fill tensor maps", 1));
-  ops.add(grouped_gemm("routed fc1 fprop", shard.precision, size.local_experts, routed.rows, 2 * size.inter,
-                       size.hidden));
+  ops.add(grouped_gemm("routed fc1 fprop", shard.precision, size.local_experts, routed.rows,
+                       2 * size.inter, size.hidden));
   ops.add(scale_rows(routed, size.top_k));
   ops.add(swiglu("routed SwiGLU", KernelClass::kSwiglu, routed.rows, size.inter, fp8));
-  ops.add_if(fp8, weight_transpose("transpose routed fc2 weights", size.hidden, size.inter, size.local_experts));
+  ops.add_if(fp8, weight_transpose("transpose routed fc2 weights", size.hidden, size.inter,
+                                   size.local_experts));
   ops.add_if(fp8, copy_scales(routed.rows, size.inter));
-  ops.add(grouped_gemm("routed fc2 fprop", shard.precision, size.local_experts, routed.rows, size.hidden, size.inter));
+  ops.add(grouped_gemm("routed fc2 fprop", shard.precision, size.local_experts, routed.rows,
+                       size.hidden, size.inter));
   ops.add(reduce_rows(routed, size.hidden));
   if (shared) {
     ops.add(swiglu("shared SwiGLU", KernelClass::kSwiglu, size.gathered, size.shared, fp8));
     ops.add_if(fp8, scale_transpose(size.gathered, size.shared));
     ops.add(gemm("shared fc2 fprop", shard.precision, size.gathered, size.hidden, size.shared));
-    ops.tensor_parallel(Pattern::kReduceScatter, Bytes{size.local * (shard.tp - 1) * size.hidden * 2});
+    ops.tensor_parallel(Pattern::kReduceScatter,
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * 2});
   }
   ops.add_if(fp8, cast("cast routed fc1 output for caching", routed.rows, 2 * size.inter));
-  ops.add_if(fp8 && shared, cast("cast shared fc1 output for caching", size.gathered, 2 * size.shared));
+  ops.add_if(fp8 && shared,
+             cast("cast shared fc1 output for caching", size.gathered, 2 * size.shared));
   return ops.take();
 }
 
@@ -108,29 +115,33 @@ Steps experts_input_gradient(const Shard& shard) {
   const bool recompute = shard.recompute != Recompute::kNone;
   StepBuilder ops(shard, Component::kMlp);
   if (shared) {
-    ops.tensor_parallel(Pattern::kAllGather, Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)});
+    ops.tensor_parallel(Pattern::kAllGather,
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)});
     ops.add_if(fp8, cast_back("cast shared fc1 output back", size.gathered, 2 * size.shared));
     ops.add_if(fp8, weight_transpose("transpose shared fc2 weight", size.hidden, size.shared));
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
     ops.add(gemm("shared fc2 dgrad", shard.precision, size.gathered, size.shared, size.hidden));
     ops.add_if(fp8, cast_transpose("cast and transpose shared dY", size.gathered, size.hidden));
     if (recompute) {
-      ops.add(recomputed(swiglu("shared SwiGLU recompute", KernelClass::kSwigluTranspose, size.gathered, size.shared,
-                                fp8)));
+      ops.add(recomputed(swiglu("shared SwiGLU recompute", KernelClass::kSwigluTranspose,
+                                size.gathered, size.shared, fp8)));
     }
-    ops.add(streaming("shared SwiGLU backward", KernelClass::kSwigluBackward, DataType::kBf16, DataType::kBf16,
-                      size.gathered, 2 * size.shared, Bytes{size.gathered * size.shared * 10}));
+    ops.add(streaming("shared SwiGLU backward", KernelClass::kSwigluBackward, DataType::kBf16,
+                      DataType::kBf16, size.gathered, 2 * size.shared,
+                      Bytes{size.gathered * size.shared * 10}));
   }
   ops.add_if(fp8, cast_back("cast routed fc1 output back", routed.rows, 2 * size.inter));
   ops.add(expand_rows("expand dispatched dY", routed, size.hidden, fp8));
   ops.add_if(fp8, copy_scales(routed.rows, size.hidden));
-  ops.add(grouped_gemm("routed fc2 dgrad", shard.precision, size.local_experts, routed.rows, size.inter, size.hidden));
-  Op swiglu_backward = streaming("routed SwiGLU backward", KernelClass::kSwigluRecompute, DataType::kBf16,
-                                 DataType::kBf16, routed.rows, 2 * size.inter, Bytes{routed.rows * size.inter * 12});
+  ops.add(grouped_gemm("routed fc2 dgrad", shard.precision, size.local_experts, routed.rows,
+                       size.inter, size.hidden));
+  Op swiglu_backward =
+      streaming("routed SwiGLU backward", KernelClass::kSwigluRecompute, DataType::kBf16,
+                DataType::kBf16, routed.rows, 2 * size.inter, Bytes{routed.rows * size.inter * 12});
   swiglu_backward.recompute = recompute;
   ops.add(swiglu_backward);
-  ops.add(streaming("routing weight gradient", KernelClass::kRoutingWeightGradient, DataType::kBf16, DataType::kFp32,
-                    routed.rows, size.inter, Bytes{routed.rows * size.inter * 4}));
+  ops.add(streaming("routing weight gradient", KernelClass::kRoutingWeightGradient, DataType::kBf16,
+                    DataType::kFp32, routed.rows, size.inter, Bytes{routed.rows * size.inter * 4}));
   ops.add_if(fp8, cast_transpose("cast and transpose routed fc2 input", routed.rows, size.inter));
   ops.add(scale_rows(routed, size.top_k));
   if (recompute) {
@@ -139,8 +150,8 @@ Steps experts_input_gradient(const Shard& shard) {
   }
   ops.add_if(fp8, cast("cast routed dH", routed.rows, 2 * size.inter));
   ops.add_if(fp8, copy_scales(routed.rows, 2 * size.inter));
-  ops.add(grouped_gemm("routed fc1 dgrad", shard.precision, size.local_experts, routed.rows, size.hidden,
-                       2 * size.inter));
+  ops.add(grouped_gemm("routed fc1 dgrad", shard.precision, size.local_experts, routed.rows,
+                       size.hidden, 2 * size.inter));
   ops.add(reduce_rows(routed, size.hidden));
   ops.add_if(fp8, cast_transpose("cast and transpose routed dH", routed.rows, 2 * size.inter));
   if (shared) {
@@ -151,7 +162,8 @@ Steps experts_input_gradient(const Shard& shard) {
     ops.add(gemm("shared fc1 dgrad", shard.precision, size.gathered, size.hidden, 2 * size.shared));
     ops.add_if(fp8, cast_transpose("cast and transpose shared dH", size.gathered, 2 * size.shared));
     ops.add_if(fp8, cast_transpose("cast and transpose shared X", size.gathered, size.hidden));
-    ops.tensor_parallel(Pattern::kReduceScatter, Bytes{size.local * (shard.tp - 1) * size.hidden * 2});
+    ops.tensor_parallel(Pattern::kReduceScatter,
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * 2});
   }
   return ops.take();
 }
@@ -164,8 +176,8 @@ Steps router_input_gradient(const Shard& shard) {
   Op gate = wgrad("router gate wgrad", Precision::kBf16, size.experts, size.hidden, size.local);
   gate.bytes -= Bytes{size.experts * size.hidden * 4};  // written, not accumulated
   ops.add(gate);
-  ops.add(streaming("add gradients", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16, size.local,
-                    size.hidden, Bytes{size.local * size.hidden * 6}));
+  ops.add(streaming("add gradients", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
+                    size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
   ops.add(norm_backward("pre-MoE norm backward", size.local, size.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));
@@ -177,21 +189,23 @@ Steps experts_weight_gradient(const Shard& shard) {
   const RoutedRows& routed = shard.backward_rows;
   const double rows_per_expert = routed.rows / size.local_experts;
   const auto gathered = [&](std::string name) {
-    return streaming(std::move(name), KernelClass::kCastTransposeGathered, DataType::kFp8, DataType::kFp8, routed.rows,
-                     size.hidden, Bytes{routed.rows * size.hidden * 2 + routed.rows * size.hidden / 128 * 8});
+    return streaming(std::move(name), KernelClass::kCastTransposeGathered, DataType::kFp8,
+                     DataType::kFp8, routed.rows, size.hidden,
+                     Bytes{routed.rows * size.hidden * 2 + routed.rows * size.hidden / 128 * 8});
   };
   StepBuilder ops(shard, Component::kMlp);
   if (size.shared > 0) {
     ops.add(wgrad("shared fc2 wgrad", shard.precision, size.hidden, size.shared, size.gathered));
   }
   ops.add_if(shard.fp8(), gathered("cast and transpose routed dY"));
-  ops.add(grouped_wgrad("routed fc2 wgrad", shard.precision, size.local_experts, size.hidden, size.inter,
-                        rows_per_expert));
+  ops.add(grouped_wgrad("routed fc2 wgrad", shard.precision, size.local_experts, size.hidden,
+                        size.inter, rows_per_expert));
   ops.add_if(shard.fp8(), gathered("cast and transpose routed X"));
-  ops.add(grouped_wgrad("routed fc1 wgrad", shard.precision, size.local_experts, 2 * size.inter, size.hidden,
-                        rows_per_expert));
+  ops.add(grouped_wgrad("routed fc1 wgrad", shard.precision, size.local_experts, 2 * size.inter,
+                        size.hidden, rows_per_expert));
   if (size.shared > 0) {
-    ops.add(wgrad("shared fc1 wgrad", shard.precision, 2 * size.shared, size.hidden, size.gathered));
+    ops.add(
+        wgrad("shared fc1 wgrad", shard.precision, 2 * size.shared, size.hidden, size.gathered));
   }
   return ops.take();
 }
@@ -206,11 +220,15 @@ Wire expert_exchange(const Shard& shard, Pattern pattern, int group_gpus_per_nod
   Wire wire;
   wire.pattern = pattern;
   wire.group = shard.ep;
-  // DeepEP states its rates in bytes to all target nodes, the local one included; inside one node, to all GPUs.
-  wire.logical = Bytes{tokens * bytes_per_copy * (across_nodes ? shard.spread.nodes_per_token : shard.spread.gpus_per_token)};
+  // DeepEP states its rates in bytes to all target nodes, the local one included; inside one node,
+  // to all GPUs.
+  wire.logical = Bytes{tokens * bytes_per_copy *
+                       (across_nodes ? shard.spread.nodes_per_token : shard.spread.gpus_per_token)};
   wire.nic = Bytes{tokens * bytes_per_copy * shard.spread.remote_nodes_per_token};
-  // A copy that lands on the GPU with the sender's index is already where one of every in_node targets is.
-  wire.nvlink = Bytes{tokens * bytes_per_copy * shard.spread.gpus_per_token * (in_node - 1) / in_node};
+  // A copy that lands on the GPU with the sender's index is already where one of every in_node
+  // targets is.
+  wire.nvlink =
+      Bytes{tokens * bytes_per_copy * shard.spread.gpus_per_token * (in_node - 1) / in_node};
   return wire;
 }
 

@@ -1,7 +1,8 @@
 #pragma once
-// The kernels of a mixture-of-experts MLP on one GPU, in execution order, after DeepSeek-V3's public training
-// profile. What runs before the dispatch (norm, router, cast) and after its gradient belongs to the attention
-// component of the same layer, since it runs between the two communications.
+// The kernels of a mixture-of-experts MLP on one GPU, in execution order, after DeepSeek-V3's
+// public training profile. What runs before the dispatch (norm, router, cast) and after its
+// gradient belongs to the attention component of the same layer, since it runs between the two
+// communications.
 #include "workload/steps.hpp"
 
 namespace orrery {
@@ -16,8 +17,8 @@ Steps experts_input_gradient(const Shard& shard);
 Steps router_input_gradient(const Shard& shard);
 Steps experts_weight_gradient(const Shard& shard);
 
-// The four expert-parallel exchanges of one GPU and one micro-batch. Dispatches carry FP8 with scales (BF16 without
-// FP8), combines BF16 (DeepSeek-V3 report, section 3.3.2).
+// The four expert-parallel exchanges of one GPU and one micro-batch. Dispatches carry FP8 with
+// scales (BF16 without FP8), combines BF16 (DeepSeek-V3 report, section 3.3.2).
 Wire expert_exchange(const Shard& shard, Pattern pattern, int group_gpus_per_node);
 
 }  // namespace orrery

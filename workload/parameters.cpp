@@ -15,9 +15,10 @@ ParameterCounts parameter_counts(const Model& model) {
   const double hidden = model.hidden;
   ParameterCounts counts;
   if (a.kind == AttentionKind::kMla) {
-    const double q = a.q_lora_rank > 0 ? hidden * a.q_lora_rank + a.q_lora_rank +
-                                             static_cast<double>(a.q_lora_rank) * a.heads * a.qk_dim()
-                                       : hidden * a.heads * a.qk_dim();
+    const double q = a.q_lora_rank > 0
+                         ? hidden * a.q_lora_rank + a.q_lora_rank +
+                               static_cast<double>(a.q_lora_rank) * a.heads * a.qk_dim()
+                         : hidden * a.heads * a.qk_dim();
     const double kv = hidden * (a.kv_lora_rank + a.qk_rope_dim) + a.kv_lora_rank +
                       static_cast<double>(a.kv_lora_rank) * a.heads * (a.qk_nope_dim + a.v_dim);
     counts.attention = q + kv + static_cast<double>(a.heads) * a.v_dim * hidden;
@@ -45,8 +46,8 @@ double total_parameters(const Model& model) {
 double active_parameters(const Model& model, bool with_embedding) {
   const ParameterCounts counts = parameter_counts(model);
   const double moe = counts.moe_shared(model) + counts.expert * model.moe.top_k;
-  return counts.embedding * (with_embedding ? 2 : 1) + counts.final_norm + counts.dense_layer() * model.dense_layers +
-         moe * model.moe_layers();
+  return counts.embedding * (with_embedding ? 2 : 1) + counts.final_norm +
+         counts.dense_layer() * model.dense_layers + moe * model.moe_layers();
 }
 
 double mtp_parameters(const Model& model) {
@@ -57,7 +58,8 @@ double mtp_parameters(const Model& model) {
 Flops training_flops_per_token(const Model& model, int sequence, Causality causality) {
   const ParameterCounts counts = parameter_counts(model);
   const Attention& a = model.attention;
-  const double norms = counts.layer_norms + (a.kind == AttentionKind::kMla ? a.q_lora_rank + a.kv_lora_rank : 0);
+  const double norms =
+      counts.layer_norms + (a.kind == AttentionKind::kMla ? a.q_lora_rank + a.kv_lora_rank : 0);
   const double linear = active_parameters(model, false) - counts.router * model.moe_layers() -
                         norms * model.layers - counts.final_norm;
   const double keys = causality == Causality::kCausal ? sequence / 2.0 : sequence;

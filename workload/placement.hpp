@@ -1,6 +1,7 @@
 #pragma once
-// Where the GPUs of a layout lie. Pipeline ranks are outermost: each takes GPUs / pp consecutive GPUs, so that its
-// expert-parallel groups fill whole nodes; tensor-parallel neighbours are innermost, in one node.
+// Where the GPUs of a layout lie. Pipeline ranks are outermost: each takes GPUs / pp consecutive
+// GPUs, so that its expert-parallel groups fill whole nodes; tensor-parallel neighbours are
+// innermost, in one node.
 #include "core/cluster.hpp"
 #include "core/ids.hpp"
 #include "core/layout.hpp"
@@ -21,9 +22,9 @@ struct Placement {
 
 Placement place(const Cluster& cluster, const Layout& layout);
 
-// What one GPU sends in a ring reduce-scatter or all-gather of `payload` over `group` GPUs, `in_node` of which share a
-// node: (n-1)/n of it over NVLink inside the node, then the node's 1/n share over the NICs between `group / in_node`
-// nodes. An all-reduce is both, twice as much.
+// What one GPU sends in a ring reduce-scatter or all-gather of `payload` over `group` GPUs,
+// `in_node` of which share a node: (n-1)/n of it over NVLink inside the node, then the node's 1/n
+// share over the NICs between `group / in_node` nodes. An all-reduce is both, twice as much.
 Wire collective_wire(Pattern pattern, Bytes payload, int group, int in_node);
 
 }  // namespace orrery

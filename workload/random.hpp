@@ -1,6 +1,6 @@
 #pragma once
-// A small seeded generator whose numbers are the same with every compiler and library (std distributions are not).
-// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014); normals by Box and Muller.
+// A small seeded generator whose numbers are the same with every compiler and library (std
+// distributions are not). SplitMix64 (Steele, Lea, Flood, OOPSLA 2014); normals by Box and Muller.
 #include <cmath>
 #include <cstdint>
 #include <numbers>

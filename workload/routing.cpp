@@ -11,10 +11,12 @@
 namespace orrery {
 namespace {
 
-// Groups ranked by the sum of the best `per_group` affinities of each; returns whether each group is kept.
+// Groups ranked by the sum of the best `per_group` affinities of each; returns whether each group
+// is kept.
 std::vector<char> keep_groups(const Moe& moe, const std::vector<double>& affinity) {
   const int group_size = moe.experts / moe.groups;
-  // DeepSeek-V3 sums the highest K_r / M affinities of each node (report, section 2.1.2), 8 / 4 = 2.
+  // DeepSeek-V3 sums the highest K_r / M affinities of each node (report, section 2.1.2), 8 / 4
+  // = 2.
   const int counted = std::max(1, moe.top_k / moe.groups_per_token);
   std::vector<std::pair<double, int>> score(moe.groups);
   std::vector<double> members(group_size);
@@ -62,10 +64,17 @@ RoutingSpread RoutingSample::spread(int ep, int group_gpus_per_node) const {
   const int tokens = static_cast<int>(chosen_.size() / moe_.top_k);
   for (int token = 0; token < tokens; ++token) {
     for (int choice = 0; choice < moe_.top_k; ++choice) {
-      const int gpu = chosen_[static_cast<std::size_t>(token) * moe_.top_k + choice] / experts_per_gpu;
-      if (last_on_gpu[gpu] != token) { last_on_gpu[gpu] = token; ++gpu_copies; }
+      const int gpu =
+          chosen_[static_cast<std::size_t>(token) * moe_.top_k + choice] / experts_per_gpu;
+      if (last_on_gpu[gpu] != token) {
+        last_on_gpu[gpu] = token;
+        ++gpu_copies;
+      }
       const int node = gpu / gpus_per_node;
-      if (last_on_node[node] != token) { last_on_node[node] = token; ++node_copies; }
+      if (last_on_node[node] != token) {
+        last_on_node[node] = token;
+        ++node_copies;
+      }
     }
   }
   RoutingSpread spread;

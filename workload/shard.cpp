@@ -2,7 +2,8 @@
 
 namespace orrery {
 
-Shard make_shard(const Model& model, const Layout& layout, int sequence, const RoutingSpread& spread) {
+Shard make_shard(const Model& model, const Layout& layout, int sequence,
+                 const RoutingSpread& spread) {
   Shard shard;
   shard.model = model;
   shard.tp = layout.tp;
@@ -14,8 +15,8 @@ Shard make_shard(const Model& model, const Layout& layout, int sequence, const R
   shard.tokens = static_cast<double>(sequence) * layout.micro_batch / layout.cp;
   shard.sequence = sequence;
   shard.spread = spread;
-  // Balanced experts: an EP group of ep GPUs with T tokens each makes ep * T * top_k rows, spread over ep GPUs.
-  // The etp GPUs that share an expert gather each other's tokens.
+  // Balanced experts: an EP group of ep GPUs with T tokens each makes ep * T * top_k rows, spread
+  // over ep GPUs. The etp GPUs that share an expert gather each other's tokens.
   const double dispatched = shard.local_tokens() * layout.etp;
   shard.forward_rows = {dispatched * model.moe.top_k, dispatched * spread.gpus_per_token};
   shard.backward_rows = shard.forward_rows;

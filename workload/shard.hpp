@@ -1,10 +1,11 @@
 #pragma once
 // What one GPU of a layout sees of the model in one micro-batch: the sizes every op is built from.
 //
-// Tensor parallelism comes with sequence parallelism: norms, casts, router and the MLA down-projections run on
-// tokens / tp; heads and MLP widths are divided by tp. Context parallelism divides the tokens; keys and values of
-// the whole sequence are gathered. Every dimension therefore splits work without repeating any: summed over the
-// shards, the FLOPs of each op equal those of the unsharded op.
+// Tensor parallelism comes with sequence parallelism: norms, casts, router and the MLA
+// down-projections run on tokens / tp; heads and MLP widths are divided by tp. Context parallelism
+// divides the tokens; keys and values of the whole sequence are gathered. Every dimension therefore
+// splits work without repeating any: summed over the shards, the FLOPs of each op equal those of
+// the unsharded op.
 #include "core/layout.hpp"
 #include "core/model.hpp"
 #include "workload/routing.hpp"
@@ -30,7 +31,7 @@ struct Shard {
   double sequence = 0;      // keys each query may see (the causal half is counted)
   RoutedRows forward_rows;  // mean over the GPUs of an expert-parallel group unless loads are given
   RoutedRows backward_rows;
-  RoutingSpread spread;     // where the copies of a token go
+  RoutingSpread spread;  // where the copies of a token go
 
   double local_tokens() const { return tokens / tp; }  // where sequence parallelism applies
   double heads() const { return static_cast<double>(model.attention.heads) / tp; }
@@ -46,6 +47,7 @@ struct Shard {
 };
 
 // The shard of `layout` for one micro-batch of `micro_batch` sequences of `sequence` tokens.
-Shard make_shard(const Model& model, const Layout& layout, int sequence, const RoutingSpread& spread);
+Shard make_shard(const Model& model, const Layout& layout, int sequence,
+                 const RoutingSpread& spread);
 
 }  // namespace orrery

@@ -11,18 +11,20 @@ namespace {
 double latent_parameters(const Model& model) {
   const Attention& a = model.attention;
   if (a.kind != AttentionKind::kMla) return 0;
-  return static_cast<double>(model.hidden) * (a.q_lora_rank + a.kv_lora_rank + a.qk_rope_dim) + a.q_lora_rank +
-         a.kv_lora_rank;
+  return static_cast<double>(model.hidden) * (a.q_lora_rank + a.kv_lora_rank + a.qk_rope_dim) +
+         a.q_lora_rank + a.kv_lora_rank;
 }
 
 }  // namespace
 
-RankParameters rank_parameters(const Model& model, const Layout& layout, const Schedule& schedule, Rank rank) {
+RankParameters rank_parameters(const Model& model, const Layout& layout, const Schedule& schedule,
+                               Rank rank) {
   const ParameterCounts counts = parameter_counts(model);
   RankParameters result;
   bool embedding = false;
   bool head = false;
-  // The MLA down-projections run on tokens / tp (workload/shard.hpp), so every tensor-parallel rank has all of them.
+  // The MLA down-projections run on tokens / tp (workload/shard.hpp), so every tensor-parallel rank
+  // has all of them.
   const double whole = latent_parameters(model);
   const double attention = whole + (counts.attention - whole) / layout.tp;
   const auto add_attention = [&] {
@@ -67,7 +69,8 @@ RankParameters rank_parameters(const Model& model, const Layout& layout, const S
   result.dense += copies * counts.embedding / layout.tp;
   result.dense_replicas = layout.dp * layout.cp * schedule.directions;
   result.expert_replicas =
-      std::max(1, layout.dp * layout.cp * layout.tp / (layout.ep * layout.etp)) * schedule.directions;
+      std::max(1, layout.dp * layout.cp * layout.tp / (layout.ep * layout.etp)) *
+      schedule.directions;
   return result;
 }
 

@@ -7,7 +7,8 @@
 namespace orrery {
 
 void StepBuilder::add(Op op) {
-  if (steps_.empty() || steps_.back().wire.pattern != Pattern::kNone) steps_.push_back({{}, {}, component_});
+  if (steps_.empty() || steps_.back().wire.pattern != Pattern::kNone)
+    steps_.push_back({{}, {}, component_});
   steps_.back().ops.push_back(std::move(op));
 }
 
@@ -27,7 +28,8 @@ void StepBuilder::tensor_parallel(Pattern pattern, Bytes sent) {
 
 void StepBuilder::context_parallel(Pattern pattern, Bytes sent) {
   if (shard_.cp == 1) return;
-  // Neighbouring context-parallel ranks share nodes where they can; lower() moves what crosses nodes to the NIC.
+  // Neighbouring context-parallel ranks share nodes where they can; lower() moves what crosses
+  // nodes to the NIC.
   steps_.push_back({{}, {pattern, shard_.cp, sent, Bytes{}, sent}, Component::kContextParallel});
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// A component of a layer as a chain of steps: kernels on the compute stream, with the collectives of tensor and
-// context parallelism between them. Without those a component is one compute step.
+// A component of a layer as a chain of steps: kernels on the compute stream, with the collectives
+// of tensor and context parallelism between them. Without those a component is one compute step.
 #include <vector>
 
 #include "core/op.hpp"
@@ -12,7 +12,8 @@ namespace orrery {
 struct Step {
   std::vector<Op> ops;  // empty for communication
   Wire wire;            // pattern kNone for compute
-  Component component = Component::kAttention;  // kTensorParallel or kContextParallel for their collectives
+  Component component =
+      Component::kAttention;  // kTensorParallel or kContextParallel for their collectives
 };
 
 using Steps = std::vector<Step>;
@@ -26,7 +27,8 @@ class StepBuilder {
   void add_if(bool wanted, Op op) {
     if (wanted) add(std::move(op));
   }
-  // The FP8 operand of a linear layer: cast, then its scales transposed for the GEMM. Nothing in BF16.
+  // The FP8 operand of a linear layer: cast, then its scales transposed for the GEMM. Nothing in
+  // BF16.
   void cast_operand(std::string name, double rows, double columns, bool recompute = false);
   // A collective among the tp (or cp) GPUs in which each GPU sends `sent` bytes in all.
   void tensor_parallel(Pattern pattern, Bytes sent);

@@ -22,7 +22,8 @@ class UnitMaker {
       work.component = step.component;
       work.pass = pass;
       work.name = std::string(name) + "(" + std::string(to_string(pass)) + ")";
-      if (step.wire.pattern != Pattern::kNone) work.name += " " + std::string(to_string(step.wire.pattern));
+      if (step.wire.pattern != Pattern::kNone)
+        work.name += " " + std::string(to_string(step.wire.pattern));
       work.ops = std::move(step.ops);
       work.wire = step.wire;
       chain.push_back(add(std::move(work)));
@@ -32,7 +33,8 @@ class UnitMaker {
 
   Chain exchange(const char* name, Pass pass, Component component, Pattern pattern) {
     if (shard_.ep == 1) return {};
-    return {add({component, pass, name, {}, expert_exchange(shard_, pattern, group_gpus_per_node_)})};
+    return {
+        add({component, pass, name, {}, expert_exchange(shard_, pattern, group_gpus_per_node_)})};
   }
 
  private:
@@ -60,19 +62,23 @@ class UnitMaker {
 };
 
 void add_attention(UnitMaker& make, const Shard& shard, UnitWorks& unit, bool moe) {
-  unit.f_attention = make.chain("attn", Pass::kF, attention_forward(shard), moe ? router_forward(shard) : Steps{});
+  unit.f_attention =
+      make.chain("attn", Pass::kF, attention_forward(shard), moe ? router_forward(shard) : Steps{});
   unit.i_attention = make.chain("attn", Pass::kI, moe ? router_input_gradient(shard) : Steps{},
                                 attention_input_gradient(shard));
   unit.w_attention = make.chain("attn", Pass::kW, attention_weight_gradient(shard));
 }
 
 void add_experts(UnitMaker& make, const Shard& shard, UnitWorks& unit) {
-  unit.f_dispatch = make.exchange("dispatch(F)", Pass::kF, Component::kDispatch, Pattern::kDispatch);
+  unit.f_dispatch =
+      make.exchange("dispatch(F)", Pass::kF, Component::kDispatch, Pattern::kDispatch);
   unit.f_mlp = make.chain("mlp", Pass::kF, experts_forward(shard));
   unit.f_combine = make.exchange("combine(F)", Pass::kF, Component::kCombine, Pattern::kCombine);
-  unit.i_combine = make.exchange("combine(B)", Pass::kI, Component::kCombine, Pattern::kDispatchCached);
+  unit.i_combine =
+      make.exchange("combine(B)", Pass::kI, Component::kCombine, Pattern::kDispatchCached);
   unit.i_mlp = make.chain("mlp", Pass::kI, experts_input_gradient(shard));
-  unit.i_dispatch = make.exchange("dispatch(B)", Pass::kI, Component::kDispatch, Pattern::kCombineGradient);
+  unit.i_dispatch =
+      make.exchange("dispatch(B)", Pass::kI, Component::kDispatch, Pattern::kCombineGradient);
   unit.w_mlp = make.chain("mlp", Pass::kW, experts_weight_gradient(shard));
 }
 
@@ -84,7 +90,8 @@ void add_head(UnitMaker& make, const Shard& shard, UnitWorks& unit) {
 
 }  // namespace
 
-UnitWorks make_unit(std::vector<Work>& works, const Shard& shard, LayerKind kind, int group_gpus_per_node) {
+UnitWorks make_unit(std::vector<Work>& works, const Shard& shard, LayerKind kind,
+                    int group_gpus_per_node) {
   UnitMaker make(works, shard, group_gpus_per_node);
   UnitWorks unit;
   switch (kind) {

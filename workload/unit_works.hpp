@@ -1,12 +1,14 @@
 #pragma once
-// Private to the lowering: the works of one entry of a stage map, cut where streams and passes change.
+// Private to the lowering: the works of one entry of a stage map, cut where streams and passes
+// change.
 //
 //   forward   pre -> attention -> dispatch -> mlp -> combine -> post
 //   backward  post -> combine -> mlp -> dispatch -> attention -> pre      (input gradients)
-//   weights   post, mlp, attention, pre                                   (each after its input gradient)
+//   weights   post, mlp, attention, pre                                   (each after its input
+//   gradient)
 //
-// pre is the embedding lookup or the MTP projection, post an output head with its loss. The gradient of combine is
-// an EP dispatch and the gradient of dispatch an EP combine.
+// pre is the embedding lookup or the MTP projection, post an output head with its loss. The
+// gradient of combine is an EP dispatch and the gradient of dispatch an EP combine.
 #include <vector>
 
 #include "core/program.hpp"
@@ -25,7 +27,9 @@ struct UnitWorks {
   bool exchanges() const { return !f_dispatch.empty(); }
 };
 
-// Appends the works of `kind` to `works`. `group_gpus_per_node`: GPUs of an expert-parallel group in one node.
-UnitWorks make_unit(std::vector<Work>& works, const Shard& shard, LayerKind kind, int group_gpus_per_node);
+// Appends the works of `kind` to `works`. `group_gpus_per_node`: GPUs of an expert-parallel group
+// in one node.
+UnitWorks make_unit(std::vector<Work>& works, const Shard& shard, LayerKind kind,
+                    int group_gpus_per_node);
 
 }  // namespace orrery

@@ -59,7 +59,8 @@ TEST_CASE("every send has a recv of the same work and micro-batch on the neighbo
       const double bytes = 1024.0 / plan.layout.cp / plan.layout.tp * plan.model.hidden * 2;
       CHECK((work.wire.nic + work.wire.nvlink).value() == bytes);
       const int gpus_per_rank = plan.layout.gpus() / plan.layout.pp;
-      const bool same_node = instruction.rank.value * gpus_per_rank / 8 == recv.rank.value * gpus_per_rank / 8;
+      const bool same_node =
+          instruction.rank.value * gpus_per_rank / 8 == recv.rank.value * gpus_per_rank / 8;
       CHECK((work.wire.nic.value() == 0) == same_node);
     }
     // One activation and one gradient a micro-batch and boundary.
@@ -81,8 +82,10 @@ TEST_CASE("a rank receives from its neighbour in the order in which the neighbou
         return senders;
       };
       CAPTURE(rank);
-      CHECK(partners(Rank(rank + 1), Stream::kRecvPrev) == list(program, Rank(rank), Stream::kSendNext));
-      CHECK(partners(Rank(rank), Stream::kRecvNext) == list(program, Rank(rank + 1), Stream::kSendPrev));
+      CHECK(partners(Rank(rank + 1), Stream::kRecvPrev) ==
+            list(program, Rank(rank), Stream::kSendNext));
+      CHECK(partners(Rank(rank), Stream::kRecvNext) ==
+            list(program, Rank(rank + 1), Stream::kSendPrev));
     }
   }
 }
@@ -158,7 +161,8 @@ TEST_CASE("cells of a rank follow one another on both streams") {
   }
 }
 
-// Ranks 1 and 2 host two stages of four MoE layers, so that a pair has four slots with a forward and a backward half in all.
+// Ranks 1 and 2 host two stages of four MoE layers, so that a pair has four slots with a forward
+// and a backward half in all.
 Plan pair_plan() {
   Plan plan = plan_of({small_mla_moe(), "dualpipe", 16, sizes(4, 4, 4)});
   plan.model.layers = 17;
@@ -196,14 +200,16 @@ std::vector<PairSlots> middle_pairs(const Plan& plan, const Program& program) {
 TEST_CASE("a pair runs its components slot by slot in the order of the public profile") {
   const Plan plan = pair_plan();
   const Program program = lower(plan);
-  const std::vector<std::string> compute = {"attn(F)", "mlp(I)", "mlp(W)", "mlp(F)", "attn(I)", "attn(W)"};
+  const std::vector<std::string> compute = {"attn(F)", "mlp(I)",  "mlp(W)",
+                                            "mlp(F)",  "attn(I)", "attn(W)"};
   const std::vector<std::string> comm = {"combine(B)", "dispatch(F)", "dispatch(B)", "combine(F)"};
   const std::vector<PairSlots> pairs = middle_pairs(plan, program);
   REQUIRE_FALSE(pairs.empty());
   for (const PairSlots& pair : pairs) {
     REQUIRE(pair.compute.size() == 4 * compute.size());
     REQUIRE(pair.comm.size() == 4 * comm.size());
-    const auto check = [&](const std::vector<InstructionId>& ids, const std::vector<std::string>& names) {
+    const auto check = [&](const std::vector<InstructionId>& ids,
+                           const std::vector<std::string>& names) {
       for (std::size_t place = 0; place < ids.size(); ++place) {
         const Instruction& instruction = program.instructions[ids[place].index()];
         const Work& work = program.work(instruction);
@@ -220,8 +226,9 @@ TEST_CASE("a pair runs its components slot by slot in the order of the public pr
   }
 }
 
-// Backward: attn(B) of the previous slot -> combine(B) -> mlp(B) -> dispatch(B) -> attn(B). Forward: combine(F) of the
-// previous slot -> attn(F) -> dispatch(F) -> mlp(F) -> combine(F). Weight gradients wait for nothing but their stream.
+// Backward: attn(B) of the previous slot -> combine(B) -> mlp(B) -> dispatch(B) -> attn(B).
+// Forward: combine(F) of the previous slot -> attn(F) -> dispatch(F) -> mlp(F) -> combine(F).
+// Weight gradients wait for nothing but their stream.
 TEST_CASE("the halves of a pair depend on themselves alone") {
   const Plan plan = pair_plan();
   const Program program = lower(plan);
@@ -286,18 +293,22 @@ TEST_CASE("outputs are sent as soon as they are ready, not when the cell ends") 
   CHECK(checked == 2 * 16);
 }
 
-// Only where communication may run beside it does compute lend SMs: nowhere in F, I and W alone; in B beside W.
+// Only where communication may run beside it does compute lend SMs: nowhere in F, I and W alone; in
+// B beside W.
 TEST_CASE("lone forwards and input gradients have all SMs") {
   const Plan plan = plan_of({small_mla_moe(), "dualpipe", 16, sizes(4, 4, 4)});
   const Program program = lower(plan);
   for (const Instruction& instruction : program.instructions) {
     if (instruction.cell < 0 || is_send(instruction) || is_recv(instruction)) continue;
     const CellKind kind =
-        plan.schedule.ranks[instruction.rank.index()][static_cast<std::size_t>(instruction.cell)].kind;
+        plan.schedule.ranks[instruction.rank.index()][static_cast<std::size_t>(instruction.cell)]
+            .kind;
     const Work& work = program.work(instruction);
     CAPTURE(to_string(kind), work.name);
-    if (kind == CellKind::kF || kind == CellKind::kI || kind == CellKind::kW) CHECK(instruction.lent_sms == 0);
-    if (kind == CellKind::kB && work.is_compute() && work.pass != Pass::kW) CHECK(instruction.lent_sms == 0);
+    if (kind == CellKind::kF || kind == CellKind::kI || kind == CellKind::kW)
+      CHECK(instruction.lent_sms == 0);
+    if (kind == CellKind::kB && work.is_compute() && work.pass != Pass::kW)
+      CHECK(instruction.lent_sms == 0);
   }
 }
 

@@ -31,10 +31,14 @@ inline Model dense_gqa(const char* name, int layers, int hidden, int inter, int 
 }
 
 // Qwen2.5-72B, config.json on Hugging Face.
-inline Model qwen_72b() { return dense_gqa("qwen-72b", 80, 8192, 29568, 152064, 64, 8); }
+inline Model qwen_72b() {
+  return dense_gqa("qwen-72b", 80, 8192, 29568, 152064, 64, 8);
+}
 
 // LLaMA-3.1-405B, config.json on Hugging Face.
-inline Model llama_405b() { return dense_gqa("llama-405b", 126, 16384, 53248, 128256, 128, 8); }
+inline Model llama_405b() {
+  return dense_gqa("llama-405b", 126, 16384, 53248, 128256, 128, 8);
+}
 
 // A small MoE model with grouped queries: 8 heads of 32, 2 for keys; 8 experts, one shared.
 inline Model small_gqa_moe() {

@@ -1,5 +1,6 @@
 #pragma once
-// Plans of many shapes for tests of the lowering, and a walk over a Program in an order that its dependencies allow.
+// Plans of many shapes for tests of the lowering, and a walk over a Program in an order that its
+// dependencies allow.
 #include <algorithm>
 #include <deque>
 #include <numeric>
@@ -80,7 +81,8 @@ inline Layout sizes(int pp, int dp, int ep = 1, int tp = 1, int cp = 1, int etp 
   return layout;
 }
 
-// Every family with even and uneven stages, with and without each dimension of the layout. GPUs fill whole nodes of 8.
+// Every family with even and uneven stages, with and without each dimension of the layout. GPUs
+// fill whole nodes of 8.
 inline std::vector<PlanShape> plan_shapes() {
   std::vector<PlanShape> shapes = {
       {small_mla_moe(), "1f1b", 3, sizes(1, 8, 4)},
@@ -109,8 +111,9 @@ inline std::vector<PlanShape> plan_shapes() {
 
 enum class WalkOrder { kEarliestFirst, kLatestFirst };
 
-// All instructions in an order that streams, dependencies, transfers and collectives allow: a send and its recv, or the
-// members of a collective, come together once all of them may start. Shorter than the Program if it deadlocks.
+// All instructions in an order that streams, dependencies, transfers and collectives allow: a send
+// and its recv, or the members of a collective, come together once all of them may start. Shorter
+// than the Program if it deadlocks.
 inline std::vector<InstructionId> walk(const Program& program, WalkOrder order) {
   const std::size_t count = program.instructions.size();
   // What comes together is represented by its first member.
@@ -118,7 +121,8 @@ inline std::vector<InstructionId> walk(const Program& program, WalkOrder order) 
   std::iota(together.begin(), together.end(), std::size_t{0});
   for (const Instruction& instruction : program.instructions) {
     if (instruction.partner.valid()) {
-      together[instruction.id.index()] = std::min(instruction.id.index(), instruction.partner.index());
+      together[instruction.id.index()] =
+          std::min(instruction.id.index(), instruction.partner.index());
     }
   }
   for (const auto& members : program.collectives) {

@@ -20,8 +20,9 @@ Shard v3_shard(Recompute recompute = Recompute::kSelective, Precision precision 
   return make_shard(read_model("models/deepseek-v3.toml"), layout, 4096, spread);
 }
 
-// DeepSeek-V3, FP8, selective recomputation (report, sections 3.2.3 and 3.3.3), bytes a token and layer.
-// e = 1 + 4/128 = 1.03125 bytes: one FP8 element with its share of a scale. 8 rows and 7.5 copies a token.
+// DeepSeek-V3, FP8, selective recomputation (report, sections 3.2.3 and 3.3.3), bytes a token and
+// layer. e = 1 + 4/128 = 1.03125 bytes: one FP8 element with its share of a scale. 8 rows and 7.5
+// copies a token.
 //
 //   F to I   two residual inputs, BF16                  2 x 7168 x 2        = 28 672
 //            attention output, E5M6                     16384 x 1.5         = 24 576
@@ -34,8 +35,10 @@ Shard v3_shard(Recompute recompute = Recompute::kSelective, Precision precision 
 //   I to W   operands of weight gradients, FP8:
 //            attention  o (7168 + 16384), kv_up (32768 + 512), q_up (24576 + 1536),
 //                       kv_down (576 + 7168), q_down (1536 + 7168): 99 392 e = 102 498
-//            experts    received gradients 7.5 x 7168 e, fc2 input and gradient of fc1's output 8 x 3 x 2048 e;
-//                       shared: both of 7168, 3 x 2048                 (53760 + 49152 + 20480) e = 127 248
+//            experts    received gradients 7.5 x 7168 e, fc2 input and gradient of fc1's output 8 x
+//            3 x 2048 e;
+//                       shared: both of 7168, 3 x 2048                 (53760 + 49152 + 20480) e =
+//                       127 248
 TEST_CASE("a MoE layer of DeepSeek-V3 keeps about 153 KB a token between forward and backward") {
   const Lifetimes layer = lifetimes(v3_shard(), LayerKind::kMoe);
   CHECK(layer.until_input_gradient.value() / 4096 == Approx(97088));
@@ -47,8 +50,8 @@ TEST_CASE("a MoE layer of DeepSeek-V3 keeps about 153 KB a token between forward
   CHECK(kept < 160e3);
 }
 
-// Input of the norm 7168 x 2, E5M6 output and log-sum-exp, latents as above; dense MLP: residual 7168 x 2 and fc1's output
-// 2 x 18432 e; operands 99 392 e and (7168 + 18432 + 36864 + 7168) e.
+// Input of the norm 7168 x 2, E5M6 output and log-sum-exp, latents as above; dense MLP: residual
+// 7168 x 2 and fc1's output 2 x 18432 e; operands 99 392 e and (7168 + 18432 + 36864 + 7168) e.
 TEST_CASE("a dense layer of DeepSeek-V3 keeps its residuals, latents and fc1 output") {
   const Lifetimes layer = lifetimes(v3_shard(), LayerKind::kDense);
   CHECK(layer.until_input_gradient.value() / 4096 ==
@@ -70,11 +73,13 @@ TEST_CASE("recomputing less keeps more, and full recomputation keeps one residua
       CHECK(kept(Recompute::kFull, precision) < kept(Recompute::kSelective, precision));
       CHECK(kept(Recompute::kSelective, precision) < kept(Recompute::kNone, precision));
     }
-    CHECK(kept(Recompute::kSelective, Precision::kFp8) < kept(Recompute::kSelective, Precision::kBf16));
+    CHECK(kept(Recompute::kSelective, Precision::kFp8) <
+          kept(Recompute::kSelective, Precision::kBf16));
   }
 }
 
-// Gradient of the logits (written over them) and the normed input live until W, the residual input until I, all BF16.
+// Gradient of the logits (written over them) and the normed input live until W, the residual input
+// until I, all BF16.
 TEST_CASE("the head keeps the gradient of its logits, the embedding nothing") {
   const Lifetimes head = lifetimes(v3_shard(), LayerKind::kHead);
   CHECK(head.until_input_gradient.value() == 4096.0 * 7168 * 2);
@@ -83,7 +88,8 @@ TEST_CASE("the head keeps the gradient of its logits, the embedding nothing") {
   const Lifetimes mtp = lifetimes(v3_shard(), LayerKind::kMtp);
   const Lifetimes moe = lifetimes(v3_shard(), LayerKind::kMoe);
   CHECK(mtp.until_input_gradient > moe.until_input_gradient + head.until_input_gradient);
-  CHECK(mtp.until_weight_gradient.value() == (moe.until_weight_gradient + head.until_weight_gradient).value());
+  CHECK(mtp.until_weight_gradient.value() ==
+        (moe.until_weight_gradient + head.until_weight_gradient).value());
 }
 
 TEST_CASE("context parallelism divides what a layer keeps") {
@@ -100,7 +106,8 @@ TEST_CASE("context parallelism divides what a layer keeps") {
   CHECK(part.weight_operands.value() * 4 == Approx(whole.weight_operands.value()));
 }
 
-// Whatever the order in which independent instructions run, a buffer is freed once, after it was allocated.
+// Whatever the order in which independent instructions run, a buffer is freed once, after it was
+// allocated.
 TEST_CASE("every buffer of a Program is allocated once and freed once, afterwards, on one rank") {
   for (const PlanShape& shape : plan_shapes()) {
     const Plan plan = plan_of(shape);
@@ -133,8 +140,9 @@ TEST_CASE("every buffer of a Program is allocated once and freed once, afterward
   }
 }
 
-// A chunk's activations are alive from its F to its W, so a rank never holds more of them than the schedule says. Chunks
-// with MTP and head keep the most; the bound takes the largest chunk of the rank.
+// A chunk's activations are alive from its F to its W, so a rank never holds more of them than the
+// schedule says. Chunks with MTP and head keep the most; the bound takes the largest chunk of the
+// rank.
 TEST_CASE("a rank never keeps more activations than its schedule has micro-batches in flight") {
   for (const PlanShape& shape : plan_shapes()) {
     const Plan plan = plan_of(shape);
@@ -161,7 +169,8 @@ TEST_CASE("a rank never keeps more activations than its schedule has micro-batch
         if (instruction.rank != Rank(rank)) continue;
         for (const BufferEvent& event : program.events_of(instruction)) {
           const Buffer& buffer = program.buffers[static_cast<std::size_t>(event.buffer)];
-          if (buffer.kind == BufferKind::kActivation) live += (event.alloc ? 1 : -1) * buffer.bytes.value();
+          if (buffer.kind == BufferKind::kActivation)
+            live += (event.alloc ? 1 : -1) * buffer.bytes.value();
         }
         most = std::max(most, live);
       }

@@ -65,7 +65,8 @@ TEST_CASE("the same plan gives the same Program") {
 }
 
 // FLOPs of a step, by the published count (workload/parameters.hpp) plus what it leaves out:
-//   - the fifth product of the attention backward, T S heads d_qk a layer, T S / 2 scores of 2 d_qk FLOPs;
+//   - the fifth product of the attention backward, T S heads d_qk a layer, T S / 2 scores of 2 d_qk
+//   FLOPs;
 //   - the router, 6 d experts a token and MoE layer;
 //   - MTP: another MoE layer, another head, a projection of 2 d x d.
 // No recomputation. Each GPU of a pipeline rank runs the same Program.
@@ -87,7 +88,8 @@ TEST_CASE("the FLOPs of all GPUs in a step are those of the model times its toke
     Model longer = model;
     longer.layers += model.mtp_depth;
     const double d = model.hidden;
-    const double per_token = counted(longer) + 6.0 * model.mtp_depth * (2 * d * d + d * model.vocab) +
+    const double per_token = counted(longer) +
+                             6.0 * model.mtp_depth * (2 * d * d + d * model.vocab) +
                              longer.layers * 1.0 * plan.training.sequence * model.attention.heads *
                                  model.attention.qk_dim() +
                              longer.moe_layers() * 6.0 * d * model.moe.experts;
@@ -96,8 +98,8 @@ TEST_CASE("the FLOPs of all GPUs in a step are those of the model times its toke
   }
 }
 
-// Selective: MLA's up-projections again, 2 (q_rank h d_qk + kv_rank h (d_nope + d_v)) a token and layer. Full: the whole
-// forward of a layer again, the projection of MTP and the heads left out.
+// Selective: MLA's up-projections again, 2 (q_rank h d_qk + kv_rank h (d_nope + d_v)) a token and
+// layer. Full: the whole forward of a layer again, the projection of MTP and the heads left out.
 TEST_CASE("recomputation adds its FLOPs and no others") {
   const auto executed = [](PlanShape shape, Recompute recompute, Pass pass) {
     shape.layout.recompute = recompute;
@@ -105,7 +107,8 @@ TEST_CASE("recomputation adds its FLOPs and no others") {
     double flops = 0;
     for (const Instruction& instruction : program.instructions) {
       const Work& work = program.work(instruction);
-      const bool layer = work.component == Component::kAttention || work.component == Component::kMlp;
+      const bool layer =
+          work.component == Component::kAttention || work.component == Component::kMlp;
       if (layer && work.pass == pass) {
         for (const Op& op : work.ops) flops += op.flops.value();
       }
@@ -117,11 +120,14 @@ TEST_CASE("recomputation adds its FLOPs and no others") {
     CAPTURE(shape.model.name, shape.schedule, shape.microbatches, describe(shape.layout));
     const double input = executed(shape, Recompute::kNone, Pass::kI);
     const double tokens = plan_of(shape).training.tokens_per_step();
-    const double up = a.kind == AttentionKind::kMla
-                          ? 2.0 * a.heads * (a.q_lora_rank * a.qk_dim() + a.kv_lora_rank * (a.qk_nope_dim + a.v_dim))
-                          : 0;
+    const double up =
+        a.kind == AttentionKind::kMla
+            ? 2.0 * a.heads *
+                  (a.q_lora_rank * a.qk_dim() + a.kv_lora_rank * (a.qk_nope_dim + a.v_dim))
+            : 0;
     const double selective = executed(shape, Recompute::kSelective, Pass::kI) - input;
-    CHECK(selective == Approx(up * tokens * (shape.model.layers + shape.model.mtp_depth)).margin(1));
+    CHECK(selective ==
+          Approx(up * tokens * (shape.model.layers + shape.model.mtp_depth)).margin(1));
     const double forward = executed(shape, Recompute::kNone, Pass::kF);
     CHECK(executed(shape, Recompute::kFull, Pass::kI) == Approx(input));
     CHECK(executed(shape, Recompute::kFull, Pass::kF) == Approx(2 * forward));
@@ -139,7 +145,8 @@ std::map<std::pair<int, Component>, ClosingWire> closing_wires(const Program& pr
   std::map<std::pair<int, Component>, ClosingWire> wires;
   for (const Instruction& instruction : program.instructions) {
     const Work& work = program.work(instruction);
-    if (instruction.cell >= 0 || work.is_compute() || work.name == "gradient norm all-reduce") continue;
+    if (instruction.cell >= 0 || work.is_compute() || work.name == "gradient norm all-reduce")
+      continue;
     ClosingWire& wire = wires[{instruction.rank.value, work.component}];
     wire.logical += work.wire.logical.value();
     wire.nic += work.wire.nic.value();
@@ -148,9 +155,9 @@ std::map<std::pair<int, Component>, ClosingWire> closing_wires(const Program& pr
   return wires;
 }
 
-// ZeRO-1: FP32 gradients reduced and scattered, 4 (n-1)/n bytes a parameter of n replicas; BF16 parameters gathered, half
-// of that; AdamW on the shard: FP32 gradient read, FP32 master and two BF16 moments read and written, BF16 weight written,
-// 4 + 8 + 8 + 2 = 22 bytes.
+// ZeRO-1: FP32 gradients reduced and scattered, 4 (n-1)/n bytes a parameter of n replicas; BF16
+// parameters gathered, half of that; AdamW on the shard: FP32 gradient read, FP32 master and two
+// BF16 moments read and written, BF16 weight written, 4 + 8 + 8 + 2 = 22 bytes.
 TEST_CASE("ZeRO-1 reduces gradients in FP32, updates a shard and gathers parameters in BF16") {
   for (const PlanShape& shape : plan_shapes()) {
     const Plan plan = plan_of(shape);
@@ -159,7 +166,8 @@ TEST_CASE("ZeRO-1 reduces gradients in FP32, updates a shard and gathers paramet
     auto wires = closing_wires(program);
     for (int rank = 0; rank < plan.layout.pp; ++rank) {
       CAPTURE(rank);
-      const RankParameters own = rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
+      const RankParameters own =
+          rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
       const double shared = own.expert * (own.expert_replicas - 1) / own.expert_replicas +
                             own.dense * (own.dense_replicas - 1) / own.dense_replicas;
       const ClosingWire reduce = wires[{rank, Component::kGradientReduce}];
@@ -194,23 +202,27 @@ TEST_CASE("ZeRO-0 reduces all gradients to all replicas and gathers nothing") {
   }
 }
 
-// One node of 8 GPUs, one stage. An expert group takes every tp-th GPU, so with tp = 2 two neighbours hold the same
-// experts, and with ep = 2 two groups more: all four replicas share the node. With ep = 4 the two are the neighbours. With
-// etp = 2 the neighbours hold different halves, and the second group has the replica.
+// One node of 8 GPUs, one stage. An expert group takes every tp-th GPU, so with tp = 2 two
+// neighbours hold the same experts, and with ep = 2 two groups more: all four replicas share the
+// node. With ep = 4 the two are the neighbours. With etp = 2 the neighbours hold different halves,
+// and the second group has the replica.
 TEST_CASE("replicas of experts that share a node reduce their gradients over NVLink alone") {
   struct Case {
     int ep, tp, etp, replicas;
   };
-  const Case each = GENERATE(Case{2, 2, 1, 4}, Case{4, 2, 1, 2}, Case{2, 2, 2, 2}, Case{4, 1, 1, 2});
+  const Case each =
+      GENERATE(Case{2, 2, 1, 4}, Case{4, 2, 1, 2}, Case{2, 2, 2, 2}, Case{4, 1, 1, 2});
   CAPTURE(each.ep, each.tp, each.etp);
   const Plan plan =
       plan_of({small_mla_moe(), "1f1b", 2, sizes(1, 8 / each.tp, each.ep, each.tp, 1, each.etp)});
-  CHECK(rank_parameters(plan.model, plan.layout, plan.schedule, Rank(0)).expert_replicas == each.replicas);
+  CHECK(rank_parameters(plan.model, plan.layout, plan.schedule, Rank(0)).expert_replicas ==
+        each.replicas);
   for (const auto& [key, wire] : closing_wires(lower(plan))) CHECK(wire.nic == 0);
 }
 
-// Two nodes: with tp = 8 each node is one replica of the dense parameters, but holds the experts of a group's GPU eight
-// times (etp = 1). Experts: ep = 2 spreads over both nodes, all eight replicas of a GPU's experts are in its node.
+// Two nodes: with tp = 8 each node is one replica of the dense parameters, but holds the experts of
+// a group's GPU eight times (etp = 1). Experts: ep = 2 spreads over both nodes, all eight replicas
+// of a GPU's experts are in its node.
 TEST_CASE("tensor-parallel neighbours hold the same experts, wherever the next group is") {
   Model model = small_mla_moe();
   const Plan plan = plan_of({model, "1f1b", 2, sizes(1, 2, 2, 8)});
@@ -259,27 +271,33 @@ TEST_CASE("mirrored ranks reduce together in a bidirectional schedule, each rank
   }
 }
 
-TEST_CASE("gradients are reduced, then their norm, then the optimizer runs, then parameters are gathered") {
+TEST_CASE(
+    "gradients are reduced, then their norm, then the optimizer runs, then parameters are "
+    "gathered") {
   const Program program = lower(plan_of(plan_shapes()[4]));
   for (int rank = 0; rank < program.pp; ++rank) {
     std::vector<std::string> order;
     for (InstructionId id : walk(program, WalkOrder::kLatestFirst)) {
       const Instruction& instruction = program.instructions[id.index()];
-      if (instruction.cell < 0 && instruction.rank == Rank(rank)) order.push_back(program.work(instruction).name);
+      if (instruction.cell < 0 && instruction.rank == Rank(rank))
+        order.push_back(program.work(instruction).name);
     }
     // EP16 of 16 data-parallel GPUs: only the mirrored rank has the same experts.
-    CHECK(order == std::vector<std::string>{"gradient reduction, experts", "gradient reduction, the rest",
-                                            "gradient norm all-reduce", "optimizer", "parameter gather, experts",
-                                            "parameter gather, the rest"});
+    CHECK(order ==
+          std::vector<std::string>{"gradient reduction, experts", "gradient reduction, the rest",
+                                   "gradient norm all-reduce", "optimizer",
+                                   "parameter gather, experts", "parameter gather, the rest"});
   }
 }
 
-// Keys and values of tokens / cp are gathered from cp - 1 others. Four context-parallel GPUs two apart (tp = 2) share a
-// node of eight; of eight only four do, and the node's half goes over the NICs: 3/4 on NVLink, 1/4 x 1/2 on the NIC.
+// Keys and values of tokens / cp are gathered from cp - 1 others. Four context-parallel GPUs two
+// apart (tp = 2) share a node of eight; of eight only four do, and the node's half goes over the
+// NICs: 3/4 on NVLink, 1/4 x 1/2 on the NIC.
 TEST_CASE("context-parallel groups larger than a node use the NICs as well") {
   const auto gathers = [](int cp) {
     std::vector<Wire> wires;
-    for (const Work& work : lower(plan_of({small_dense(), "1f1b", 2, sizes(1, 1, 1, 2, cp)})).works) {
+    for (const Work& work :
+         lower(plan_of({small_dense(), "1f1b", 2, sizes(1, 1, 1, 2, cp)})).works) {
       if (work.component == Component::kContextParallel) wires.push_back(work.wire);
     }
     return wires;
@@ -298,8 +316,9 @@ TEST_CASE("context-parallel groups larger than a node use the NICs as well") {
   }
 }
 
-// DeepSeek-V3 at EP64 on 8 nodes: 120.0 MB dispatched in FP8 (3.965 copies of 7168 x 1.03125 bytes of 4096 tokens) and 232.7
-// MB combined in BF16; 7/8 of it leaves the node; NVLink carries 7.49 copies, 7/8 of which are for another GPU.
+// DeepSeek-V3 at EP64 on 8 nodes: 120.0 MB dispatched in FP8 (3.965 copies of 7168 x 1.03125 bytes
+// of 4096 tokens) and 232.7 MB combined in BF16; 7/8 of it leaves the node; NVLink carries 7.49
+// copies, 7/8 of which are for another GPU.
 TEST_CASE("the exchanges of DeepSeek-V3 carry the published bytes") {
   Plan plan = plan_of({read_model("models/deepseek-v3.toml"), "1f1b", 1, sizes(1, 64, 64)});
   plan.training.sequence = 4096;

@@ -1,8 +1,9 @@
 #pragma once
-// The op table of one DeepSeek-V3 MoE layer (tests/data/published/op_table_v3.csv) and the op lists that must reproduce
-// it: DeepSeek-V3, FP8, selective recompute, one micro-batch of 4096 tokens on a GPU of EP64. The padded expert rows R
-// and the received tokens U are the means over the four layer slots of the profiled rank, forward R = 32512 and
-// U = 30278, backward R = 32128 and U = 29836; 4096 x 8 = 32768 rows would be the balanced case.
+// The op table of one DeepSeek-V3 MoE layer (tests/data/published/op_table_v3.csv) and the op lists
+// that must reproduce it: DeepSeek-V3, FP8, selective recompute, one micro-batch of 4096 tokens on
+// a GPU of EP64. The padded expert rows R and the received tokens U are the means over the four
+// layer slots of the profiled rank, forward R = 32512 and U = 30278, backward R = 32128 and U =
+// 29836; 4096 x 8 = 32768 rows would be the balanced case.
 #include <fstream>
 #include <map>
 #include <optional>
@@ -117,7 +118,8 @@ struct TraceComponent {
   std::vector<Op> ops;
 };
 
-// The six compute components of a layer. What the table calls attn(B) begins with the router's backward.
+// The six compute components of a layer. What the table calls attn(B) begins with the router's
+// backward.
 inline std::vector<TraceComponent> trace_components() {
   const Shard shard = trace_shard();
   const auto both = [](const Steps& first, const Steps& second) {

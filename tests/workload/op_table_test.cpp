@@ -7,8 +7,9 @@
 namespace orrery {
 namespace {
 
-// The kernel classes of each kind of the table. What a kind merges is told apart by how its time scales: bytes, rows or
-// launches. Rows without a byte model (fills, accumulations of norm gradients) are kSmall, whatever their kind.
+// The kernel classes of each kind of the table. What a kind merges is told apart by how its time
+// scales: bytes, rows or launches. Rows without a byte model (fills, accumulations of norm
+// gradients) are kSmall, whatever their kind.
 const std::map<std::string, std::set<KernelClass>> kFamilies = {
     {"gemm", {KernelClass::kGemm}},
     {"gemm_grouped", {KernelClass::kGroupedGemm}},
@@ -32,14 +33,13 @@ const std::map<std::string, std::set<KernelClass>> kFamilies = {
      {KernelClass::kExpand, KernelClass::kReduce, KernelClass::kExpertCount,
       KernelClass::kExpertMapping}},
     {"copy", {KernelClass::kCopy, KernelClass::kCopyBroadcast, KernelClass::kSmall}},
-    {"router",
-     {KernelClass::kRouterTopk, KernelClass::kRouterSmall, KernelClass::kRouterBackward}},
-    {"elementwise",
-     {KernelClass::kElementwise, KernelClass::kHeadReduce, KernelClass::kSmall}},
+    {"router", {KernelClass::kRouterTopk, KernelClass::kRouterSmall, KernelClass::kRouterBackward}},
+    {"elementwise", {KernelClass::kElementwise, KernelClass::kHeadReduce, KernelClass::kSmall}},
     {"misc", {KernelClass::kSmall}},
 };
 
-TEST_CASE("the op lists reproduce every compute row of the table in order, FLOPs and bytes exactly") {
+TEST_CASE(
+    "the op lists reproduce every compute row of the table in order, FLOPs and bytes exactly") {
   for (const TraceComponent& component : trace_components()) {
     const std::vector<OpTableRow> rows = compute_rows(component.name);
     CAPTURE(component.name);
@@ -54,7 +54,8 @@ TEST_CASE("the op lists reproduce every compute row of the table in order, FLOPs
       if (row.n) CHECK(op.n == *row.n);
       if (row.k) CHECK(op.k == *row.k);
       if (row.groups) {
-        // The delta kernel of the attention backward streams rows; that there are 128 heads does not matter to it.
+        // The delta kernel of the attention backward streams rows; that there are 128 heads does
+        // not matter to it.
         const bool streams_heads = op.kernel == KernelClass::kAttentionBackwardPre ||
                                    op.kernel == KernelClass::kAttentionBackwardPost;
         CHECK((op.groups == *row.groups || streams_heads));
@@ -65,9 +66,10 @@ TEST_CASE("the op lists reproduce every compute row of the table in order, FLOPs
   }
 }
 
-// 69 launches of attn(F) in the profile; the noise that replaces the router logits is not part of training.
+// 69 launches of attn(F) in the profile; the noise that replaces the router logits is not part of
+// training.
 TEST_CASE("every component has the published number of kernel launches") {
-  const std::map<std::string, int> published = {{"attn(F)", 69}, {"mlp(F)", 20}, {"mlp(B)", 29},
+  const std::map<std::string, int> published = {{"attn(F)", 69},  {"mlp(F)", 20}, {"mlp(B)", 29},
                                                 {"attn(B)", 101}, {"mlp(W)", 12}, {"attn(W)", 5}};
   for (const TraceComponent& component : trace_components()) {
     CAPTURE(component.name);
@@ -82,11 +84,13 @@ TEST_CASE("every component has the published number of kernel launches") {
     for (const Op& op : component.ops) launches += op.launches;
     CHECK(launches + profiling_only == published.at(component.name));
     // One kernel of mlp(F) is launched in three of four slots only.
-    CHECK(in_table == Approx(published.at(component.name)).margin(component.name == "mlp(F)" ? 0.25 : 0));
+    CHECK(in_table ==
+          Approx(published.at(component.name)).margin(component.name == "mlp(F)" ? 0.25 : 0));
   }
 }
 
-// Busy times of the components, us: the table is whole only if its rows add up to the published sums.
+// Busy times of the components, us: the table is whole only if its rows add up to the published
+// sums.
 TEST_CASE("the rows of the table add up to the published busy times of F, I and W") {
   std::map<Pass, double> busy;
   for (const TraceComponent& component : trace_components()) {
@@ -99,8 +103,9 @@ TEST_CASE("the rows of the table add up to the published busy times of F, I and 
   CHECK(busy[Pass::kW] == Approx(7451.25).margin(1e-6));
 }
 
-// F, I and W of one layer and micro-batch: 17.17 TFLOP. Against the published count (2 x active parameters of the layer,
-// S^2 x 128 x 320 of attention, times three): recompute, the fifth attention product and padded rows come on top.
+// F, I and W of one layer and micro-batch: 17.17 TFLOP. Against the published count (2 x active
+// parameters of the layer, S^2 x 128 x 320 of attention, times three): recompute, the fifth
+// attention product and padded rows come on top.
 TEST_CASE("a layer computes 17.17 TFLOP, recompute and padded rows included") {
   double flops = 0;
   for (const TraceComponent& component : trace_components()) {

@@ -8,16 +8,17 @@
 namespace orrery {
 namespace {
 
-// Integers derived from the published configurations (deepseek-ai/DeepSeek-V3 on GitHub, inference/configs). Sums, with
-// d = hidden: MLA = d q + q + q h (128 + 64) + d (kv + 64) + kv + kv h 256 + h 128 d (norms of the latents included), an
-// expert 3 d inter, the router d experts. A layer has two norms of d; MTP adds one MoE layer, a projection 2d x d and three
-// norms. The published integers of V3 hold the router's correction bias too (one value an expert and MoE layer), which is
-// not trained and is left out here.
+// Integers derived from the published configurations (deepseek-ai/DeepSeek-V3 on GitHub,
+// inference/configs). Sums, with d = hidden: MLA = d q + q + q h (128 + 64) + d (kv + 64) + kv + kv
+// h 256 + h 128 d (norms of the latents included), an expert 3 d inter, the router d experts. A
+// layer has two norms of d; MTP adds one MoE layer, a projection 2d x d and three norms. The
+// published integers of V3 hold the router's correction bias too (one value an expert and MoE
+// layer), which is not trained and is left out here.
 struct PublishedCounts {
   Model model;
   double attention, dense_mlp, expert, router, embedding;
   double dense_layer, moe_layer, total, active, active_without_embedding;
-  double mtp_unique;  // of one module, whether or not the model has one
+  double mtp_unique;           // of one module, whether or not the model has one
   double correction_bias = 0;  // a MoE layer
 };
 
@@ -60,10 +61,12 @@ TEST_CASE("parameter counts of the DeepSeek models are the published integers") 
 }
 
 // Qwen2.5-72B: 72.7 B; LLaMA-3.1-405B: 405.8 B; both from their configurations, biases left out.
-TEST_CASE("parameter counts of dense models with grouped queries are those of their configurations") {
+TEST_CASE(
+    "parameter counts of dense models with grouped queries are those of their configurations") {
   // 80 (8192 (8192 + 2 x 1024) + 8192^2 + 3 x 8192 x 29568 + 2 x 8192) + 2 x 152064 x 8192 + 8192
   CHECK(total_parameters(qwen_72b()) == 72705384448.0);
-  // 126 (16384 (16384 + 2 x 1024) + 16384^2 + 3 x 16384 x 53248 + 2 x 16384) + 2 x 128256 x 16384 + 16384
+  // 126 (16384 (16384 + 2 x 1024) + 16384^2 + 3 x 16384 x 53248 + 2 x 16384) + 2 x 128256 x 16384 +
+  // 16384
   CHECK(total_parameters(llama_405b()) == 405853388800.0);
 }
 
@@ -74,8 +77,8 @@ TEST_CASE("tied embeddings are counted once") {
   CHECK(apart - total_parameters(model) == 152064.0 * 8192);
 }
 
-// ISCA'25 (arXiv 2505.09343), table 2: training cost in GFLOP a token at sequence 4096, causal. For V3
-// 3 (2 x 36.6256e9 - 2 x 58 x 1.835e6 + 61 x 2048 x 2 x 128 x 320), norms left out: 249.8.
+// ISCA'25 (arXiv 2505.09343), table 2: training cost in GFLOP a token at sequence 4096, causal. For
+// V3 3 (2 x 36.6256e9 - 2 x 58 x 1.835e6 + 61 x 2048 x 2 x 128 x 320), norms left out: 249.8.
 TEST_CASE("training FLOPs a token of the DeepSeek models are the published ones") {
   const auto gflop = [](const Model& model) {
     return training_flops_per_token(model, 4096, Causality::kCausal).value() / 1e9;
@@ -86,10 +89,11 @@ TEST_CASE("training FLOPs a token of the DeepSeek models are the published ones"
   CHECK(gflop(deepseek_v2()) == Approx(155).margin(0.5));
 }
 
-// The same table states 2448 for LLaMA-405B and 394 for Qwen-72B. By the rule that gives V2 and V3 (half of the scores
-// counted) LLaMA is 6 x 403.75 + 50.73 = 2473.2, by half of that attention 2447.9: the table counted a quarter of its
-// scores. Qwen2.5-72B is 444.9 (436.8 with a quarter) and comes to 393.9 with 72 of its 80 layers. The rule of V2 and V3
-// is kept here for all models; what the table did with the dense ones is inferred from the figures.
+// The same table states 2448 for LLaMA-405B and 394 for Qwen-72B. By the rule that gives V2 and V3
+// (half of the scores counted) LLaMA is 6 x 403.75 + 50.73 = 2473.2, by half of that attention
+// 2447.9: the table counted a quarter of its scores. Qwen2.5-72B is 444.9 (436.8 with a quarter)
+// and comes to 393.9 with 72 of its 80 layers. The rule of V2 and V3 is kept here for all models;
+// what the table did with the dense ones is inferred from the figures.
 TEST_CASE("training FLOPs a token of dense models differ from the published ones as explained") {
   const auto gflop = [](const Model& model, int sequence) {
     return training_flops_per_token(model, sequence, Causality::kCausal).value() / 1e9;

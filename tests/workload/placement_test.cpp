@@ -31,8 +31,8 @@ TEST_CASE("DeepSeek-V3's pipeline ranks take 16 nodes each, its expert groups ei
   }
 }
 
-// Pipeline ranks lie one after another: with 8 GPUs a node and 2 or 3 a rank, four ranks share a node, or ranks straddle
-// nodes (first GPUs 0, 3, 6, 9: the nodes of these).
+// Pipeline ranks lie one after another: with 8 GPUs a node and 2 or 3 a rank, four ranks share a
+// node, or ranks straddle nodes (first GPUs 0, 3, 6, 9: the nodes of these).
 TEST_CASE("pipeline ranks smaller than a node share it") {
   const Placement pairs = place(cluster_of(1, 8), layout_of(4, 1));
   CHECK(pairs.gpus_per_rank == 2);
@@ -48,32 +48,37 @@ TEST_CASE("the GPUs of an expert-parallel group that share a node") {
   struct Case {
     int nodes, pp, tp, ep, expected;
   };
-  const Case each = GENERATE(Case{8, 1, 1, 64, 8}, Case{8, 1, 1, 4, 4}, Case{8, 1, 1, 1, 1}, Case{8, 1, 2, 16, 4},
-                             Case{8, 1, 8, 8, 1}, Case{1, 4, 1, 2, 2}, Case{2, 8, 2, 1, 1}, Case{1, 4, 2, 4, 1});
+  const Case each =
+      GENERATE(Case{8, 1, 1, 64, 8}, Case{8, 1, 1, 4, 4}, Case{8, 1, 1, 1, 1}, Case{8, 1, 2, 16, 4},
+               Case{8, 1, 8, 8, 1}, Case{1, 4, 1, 2, 2}, Case{2, 8, 2, 1, 1}, Case{1, 4, 2, 4, 1});
   CAPTURE(each.nodes, each.pp, each.tp, each.ep);
   const Placement placement = place(cluster_of(each.nodes, 8), layout_of(each.pp, each.tp));
   CHECK(placement.expert_group_gpus_per_node(each.ep) == each.expected);
 }
 
-// Ring over n GPUs: each sends (n-1)/n of the payload. Split in two levels, inside a node of s GPUs and between the n/s
-// nodes, it sends (s-1)/s over NVLink and 1/s x (n/s - 1) / (n/s) over its NIC: 7/8 and 1/8 x 15/16 for 128 GPUs.
+// Ring over n GPUs: each sends (n-1)/n of the payload. Split in two levels, inside a node of s GPUs
+// and between the n/s nodes, it sends (s-1)/s over NVLink and 1/s x (n/s - 1) / (n/s) over its NIC:
+// 7/8 and 1/8 x 15/16 for 128 GPUs.
 TEST_CASE("a collective puts its bytes on NVLink inside a node and the node's share on the NICs") {
   struct Case {
     int group, in_node;
     double nvlink, nic;  // of the payload
   };
-  const Case each = GENERATE(Case{128, 8, 7.0 / 8, 15.0 / 128}, Case{8, 8, 7.0 / 8, 0}, Case{4, 1, 0, 3.0 / 4},
-                             Case{2, 2, 1.0 / 2, 0}, Case{1, 1, 0, 0}, Case{4, 8, 3.0 / 4, 0});
+  const Case each =
+      GENERATE(Case{128, 8, 7.0 / 8, 15.0 / 128}, Case{8, 8, 7.0 / 8, 0}, Case{4, 1, 0, 3.0 / 4},
+               Case{2, 2, 1.0 / 2, 0}, Case{1, 1, 0, 0}, Case{4, 8, 3.0 / 4, 0});
   const Bytes payload{1e9};
   CAPTURE(each.group, each.in_node);
-  for (const Pattern pattern : {Pattern::kReduceScatter, Pattern::kAllGather, Pattern::kAllReduce}) {
+  for (const Pattern pattern :
+       {Pattern::kReduceScatter, Pattern::kAllGather, Pattern::kAllReduce}) {
     const double passes = pattern == Pattern::kAllReduce ? 2 : 1;
     const Wire wire = collective_wire(pattern, payload, each.group, each.in_node);
     CHECK(wire.pattern == pattern);
     CHECK(wire.group == each.group);
     CHECK(wire.nvlink.value() == Approx(passes * 1e9 * each.nvlink).margin(1e-3));
     CHECK(wire.nic.value() == Approx(passes * 1e9 * each.nic).margin(1e-3));
-    CHECK(wire.logical.value() == Approx(passes * 1e9 * (each.group - 1) / each.group).margin(1e-3));
+    CHECK(wire.logical.value() ==
+          Approx(passes * 1e9 * (each.group - 1) / each.group).margin(1e-3));
     // Nothing is sent twice: both levels together are the ring over all.
     CHECK((wire.nvlink + wire.nic).value() == Approx(wire.logical.value()).margin(1e-3));
   }

@@ -10,7 +10,9 @@
 namespace orrery {
 namespace {
 
-Moe v3_gate() { return read_model("models/deepseek-v3.toml").moe; }
+Moe v3_gate() {
+  return read_model("models/deepseek-v3.toml").moe;
+}
 
 Moe without_node_limit() {
   Moe moe = v3_gate();
@@ -18,8 +20,9 @@ Moe without_node_limit() {
   return moe;
 }
 
-// DeepSeek-V3's gate (report, section 2.1.2) on 8 nodes of 8 GPUs, 32 experts a node, 4 a GPU, with independent
-// logits. A token's own node is a target like any other, so 7/8 of the nodes are remote: 3.965 x 7/8 = 3.469.
+// DeepSeek-V3's gate (report, section 2.1.2) on 8 nodes of 8 GPUs, 32 experts a node, 4 a GPU, with
+// independent logits. A token's own node is a target like any other, so 7/8 of the nodes are
+// remote: 3.965 x 7/8 = 3.469.
 TEST_CASE("DeepSeek-V3's gate reaches 3.965 nodes and 7.49 GPUs a token") {
   const std::uint64_t seed = GENERATE(1, 2, 3, 4, 5);
   CAPTURE(seed);
@@ -29,8 +32,8 @@ TEST_CASE("DeepSeek-V3's gate reaches 3.965 nodes and 7.49 GPUs a token") {
   CHECK(spread.gpus_per_token == Approx(7.49).margin(0.02));
 }
 
-// Eight of 256 experts without replacement: 8 (1 - C(224, 8) / C(256, 8)) = 5.29 nodes, 64 (1 - C(252, 8) / C(256, 8))
-// = 7.68 GPUs.
+// Eight of 256 experts without replacement: 8 (1 - C(224, 8) / C(256, 8)) = 5.29 nodes, 64 (1 -
+// C(252, 8) / C(256, 8)) = 7.68 GPUs.
 TEST_CASE("without the node limit a token reaches 5.29 nodes and 7.68 GPUs") {
   const std::uint64_t seed = GENERATE(1, 2, 3);
   CAPTURE(seed);

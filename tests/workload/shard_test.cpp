@@ -69,12 +69,13 @@ Shard shard_of(const Model& model, const Split& split, Precision precision, Reco
   return make_shard(model, layout, 4096, RoutingSpread{});
 }
 
-// A micro-batch is shared by tp x cp GPUs. Expert parallelism exchanges rows between GPUs of equal load, so with
-// balanced experts each GPU computes as many rows as it sends.
+// A micro-batch is shared by tp x cp GPUs. Expert parallelism exchanges rows between GPUs of equal
+// load, so with balanced experts each GPU computes as many rows as it sends.
 TEST_CASE("the FLOPs of all shards of a micro-batch add up to those of one GPU doing it alone") {
   for (const Model& model : models()) {
     for (const Precision precision : {Precision::kFp8, Precision::kBf16}) {
-      for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
+      for (const Recompute recompute :
+           {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
         const Shard whole = shard_of(model, {1, 1, 1, 1}, precision, recompute);
         for (const Split& split : kSplits) {
           if (model.moe.experts == 0 && split.ep * split.etp > 1) continue;
@@ -92,8 +93,9 @@ TEST_CASE("the FLOPs of all shards of a micro-batch add up to those of one GPU d
   }
 }
 
-// Forward 2 x parameters a token, input gradient and weight gradient the same each: what the counters of parameters and
-// of ops must agree on. Attention scores: S^2 / 2 x heads x 2 (d_qk + d_v), five instead of two products backwards.
+// Forward 2 x parameters a token, input gradient and weight gradient the same each: what the
+// counters of parameters and of ops must agree on. Attention scores: S^2 / 2 x heads x 2 (d_qk +
+// d_v), five instead of two products backwards.
 TEST_CASE("a linear layer computes two FLOPs a parameter and token in each of F, I and W") {
   for (const Model& model : models()) {
     CAPTURE(model.name);
@@ -101,8 +103,9 @@ TEST_CASE("a linear layer computes two FLOPs a parameter and token in each of F,
     const Attention& a = model.attention;
     const double tokens = 2 * 4096;
     const double d = model.hidden;
-    const double query = a.q_lora_rank > 0 ? d * a.q_lora_rank + 1.0 * a.q_lora_rank * a.heads * a.qk_dim()
-                                           : d * a.heads * a.qk_dim();
+    const double query = a.q_lora_rank > 0
+                             ? d * a.q_lora_rank + 1.0 * a.q_lora_rank * a.heads * a.qk_dim()
+                             : d * a.heads * a.qk_dim();
     const double key_value = a.kind == AttentionKind::kMla
                                  ? d * (a.kv_lora_rank + a.qk_rope_dim) +
                                        1.0 * a.kv_lora_rank * a.heads * (a.qk_nope_dim + a.v_dim)
@@ -122,18 +125,23 @@ TEST_CASE("a linear layer computes two FLOPs a parameter and token in each of F,
     CHECK(flops(head_input_gradient(shard)) == Approx(head));
     CHECK(flops(head_weight_gradient(shard)) == Approx(head));
     if (model.moe.experts == 0) continue;
-    const double experts = 2 * tokens * 3 * d * model.moe.inter * (model.moe.top_k + model.moe.shared_experts);
+    const double experts =
+        2 * tokens * 3 * d * model.moe.inter * (model.moe.top_k + model.moe.shared_experts);
     CHECK(flops(experts_forward(shard)) == Approx(experts));
     CHECK(flops(experts_input_gradient(shard)) == Approx(experts));
     CHECK(flops(experts_weight_gradient(shard)) == Approx(experts));
     const double router = 2 * tokens * d * model.moe.experts;
     CHECK(flops(router_forward(shard)) == Approx(router));
-    CHECK(flops(router_input_gradient(shard)) == Approx(2 * router));  // its weight gradient included
+    CHECK(flops(router_input_gradient(shard)) ==
+          Approx(2 * router));  // its weight gradient included
   }
 }
 
-// DeepSeek-V3 report, section 3.2.3: MLA's up-projections are computed again, 2 T (q_rank h 192 + kv_rank h 256).
-TEST_CASE("selective recomputation adds the up-projections of MLA to the input gradient and nothing else") {
+// DeepSeek-V3 report, section 3.2.3: MLA's up-projections are computed again, 2 T (q_rank h 192 +
+// kv_rank h 256).
+TEST_CASE(
+    "selective recomputation adds the up-projections of MLA to the input gradient and nothing "
+    "else") {
   const Model v3 = read_model("models/deepseek-v3.toml");
   const auto input_gradient = [&](Recompute recompute) {
     return flops(attention_input_gradient(shard_of(v3, {1, 1, 1, 1}, Precision::kFp8, recompute)));
@@ -182,17 +190,20 @@ TEST_CASE("without tensor or context parallelism a component is one step of comp
       if (!communicates) continue;
       CHECK(step.wire.group == 2);
       CHECK(step.wire.logical.value() > 0);
-      CHECK((step.component == Component::kTensorParallel || step.component == Component::kContextParallel));
+      CHECK((step.component == Component::kTensorParallel ||
+             step.component == Component::kContextParallel));
     }
   }
 }
 
-// Sequence parallelism (Korthikanti et al., 2022): what enters a tensor-parallel block is gathered, what leaves it is
-// reduced and scattered. Of T tokens in BF16 one GPU sends its T / tp to tp - 1 others: 3 x 2048 x 8192 x 2 bytes.
+// Sequence parallelism (Korthikanti et al., 2022): what enters a tensor-parallel block is gathered,
+// what leaves it is reduced and scattered. Of T tokens in BF16 one GPU sends its T / tp to tp - 1
+// others: 3 x 2048 x 8192 x 2 bytes.
 TEST_CASE("a dense layer gathers and scatters its tokens once per block and direction") {
   const Shard shard = shard_of(qwen_72b(), {4, 1, 1, 1}, Precision::kBf16, Recompute::kNone);
   const double moved = 3 * 2048.0 * 8192 * 2;
-  for (const auto steps : {attention_forward, attention_input_gradient, dense_mlp_forward, dense_mlp_input_gradient}) {
+  for (const auto steps :
+       {attention_forward, attention_input_gradient, dense_mlp_forward, dense_mlp_input_gradient}) {
     int gathers = 0;
     int scatters = 0;
     for (const Step& step : steps(shard)) {

@@ -40,8 +40,10 @@ TEST_CASE("the parameters of all pipeline ranks add up to the model's") {
   }
 }
 
-// DeepSeek-V3 report, section 3.2.3: embedding and head lie on the same rank, which shares them with MTP.
-TEST_CASE("in a bidirectional schedule every parameter lives twice, and MTP shares embedding and head") {
+// DeepSeek-V3 report, section 3.2.3: embedding and head lie on the same rank, which shares them
+// with MTP.
+TEST_CASE(
+    "in a bidirectional schedule every parameter lives twice, and MTP shares embedding and head") {
   const Model model = read_model("models/deepseek-v3.toml");
   for (const int pp : {2, 4, 8, 16}) {
     Layout layout;
@@ -65,8 +67,8 @@ TEST_CASE("in a bidirectional schedule every parameter lives twice, and MTP shar
   }
 }
 
-// DeepSeek-V3 on 2048 GPUs: 4 MoE layers a stage, two stages a rank, 4 routed experts a GPU: 409.1 M a layer,
-// 3.27 B a GPU.
+// DeepSeek-V3 on 2048 GPUs: 4 MoE layers a stage, two stages a rank, 4 routed experts a GPU: 409.1
+// M a layer, 3.27 B a GPU.
 TEST_CASE("a middle rank of DeepSeek-V3's published layout holds 3.27 billion parameters") {
   const Model model = read_model("models/deepseek-v3.toml");
   Layout layout;
@@ -82,16 +84,18 @@ TEST_CASE("a middle rank of DeepSeek-V3's published layout holds 3.27 billion pa
   CHECK(own.dense_replicas == 256);
 }
 
-// Divided by tp: heads, MLP widths, vocabulary. Whole on every rank, since they run on tokens / tp: norms, router, the
-// MLA down-projections with the norms of their latents, the MTP projection. Experts: divided by ep and etp.
-TEST_CASE("tensor parallelism divides parameters except those that run on its share of the tokens") {
+// Divided by tp: heads, MLP widths, vocabulary. Whole on every rank, since they run on tokens / tp:
+// norms, router, the MLA down-projections with the norms of their latents, the MTP projection.
+// Experts: divided by ep and etp.
+TEST_CASE(
+    "tensor parallelism divides parameters except those that run on its share of the tokens") {
   const Model model = read_model("models/deepseek-v3.toml");
   const ParameterCounts counts = parameter_counts(model);
   const int layers = model.layers + model.mtp_depth;
   const double latents = 7168.0 * (1536 + 512 + 64) + 1536 + 512;
   const double whole = layers * (counts.layer_norms + latents) +
-                       (model.moe_layers() + model.mtp_depth) * counts.router + counts.mtp_projection +
-                       counts.final_norm;
+                       (model.moe_layers() + model.mtp_depth) * counts.router +
+                       counts.mtp_projection + counts.final_norm;
   for (const int tp : {1, 2, 4, 8}) {
     for (const int etp : {1, 2}) {
       if (tp % etp != 0) continue;

@@ -1,0 +1,1 @@
+orrery simulate plan.json --model deepseek-v3

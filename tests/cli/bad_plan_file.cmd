@@ -1,0 +1,1 @@
+orrery simulate tests/data/input/bad/plan-no-such-microbatch.json

@@ -1,0 +1,1 @@
+orrery catalog show h800-64
