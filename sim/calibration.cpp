@@ -106,7 +106,8 @@ class CalibrationReader {
   int count(Reader& table, std::string_view column, double value) {
     constexpr double kMost = 1e6;
     if (value == std::floor(value) && value <= kMost) return static_cast<int>(value);
-    table.error("rows", fmt::format("'{}' must be a whole number up to {}, found {}", column, kMost, value));
+    table.error("rows", fmt::format("'{}' must be a whole number up to {}, found {}", column, kMost,
+                                    value));
     return 1;
   }
 
@@ -130,7 +131,8 @@ class CalibrationReader {
 
   // Two tables of the same thing would leave it open which of them counts.
   void check_first(Reader& table, std::string_view key, bool first, std::string_view what) {
-    if (!first) table.error(key, fmt::format("there is another table for {} already", what), "join the two");
+    if (!first)
+      table.error(key, fmt::format("there is another table for {} already", what), "join the two");
   }
 
   KernelClass read_kernel(Reader& table) {
@@ -150,7 +152,8 @@ class CalibrationReader {
     const int sms = table.required_int("sms", {1, 4096});
     std::vector<GemmRow> rows;
     for (const std::vector<double>& row : read_rows(table, {"m", "n", "k", "groups", "us"})) {
-      rows.push_back({row[0], row[1], row[2], count(table, "groups", row[3]), sms, microseconds(row[4])});
+      rows.push_back(
+          {row[0], row[1], row[2], count(table, "groups", row[3]), sms, microseconds(row[4])});
     }
     return rows;
   }
@@ -170,7 +173,8 @@ class CalibrationReader {
     read_origin_for_all(table, fmt::format("gemm_laws '{}'", law.name));
     law.rows = gemm_rows_of(table);
     table.finish();
-    check_first(table, "name", !result_.gemm_laws.contains(law.name), fmt::format("'{}'", law.name));
+    check_first(table, "name", !result_.gemm_laws.contains(law.name),
+                fmt::format("'{}'", law.name));
     result_.gemm_laws[law.name] = std::move(law);
   }
 
@@ -192,7 +196,8 @@ class CalibrationReader {
   void read_gemm_rows(Reader& table) {
     const KernelClass kernel = read_kernel(table);
     const DataType type = table.required_enum<DataType>("dtype", kDataTypes);
-    read_origin_for_all(table, fmt::format("gemm_rows of {} in {}", to_string(kernel), to_string(type)));
+    read_origin_for_all(table,
+                        fmt::format("gemm_rows of {} in {}", to_string(kernel), to_string(type)));
     std::vector<GemmRow> rows = gemm_rows_of(table);
     table.finish();
     std::vector<GemmRow>& all = result_.gemm_rows[{kernel, type}];
@@ -225,7 +230,8 @@ class CalibrationReader {
     }
     table.finish();
     std::sort(out.points.begin(), out.points.end());
-    check_first(table, "kernel", !result_.stream_rows.contains(kernel), fmt::format("'{}'", to_string(kernel)));
+    check_first(table, "kernel", !result_.stream_rows.contains(kernel),
+                fmt::format("'{}'", to_string(kernel)));
     result_.stream_rows[kernel] = std::move(out);
   }
 
@@ -233,7 +239,8 @@ class CalibrationReader {
     const Pattern pattern = table.required_enum<Pattern>("pattern", kExchanges);
     const bool beside = table.optional_bool("beside_compute", false);
     table.required_int("sms", {0, 4096});
-    read_origin_for_all(table, fmt::format("exchanges of {}{}", to_string(pattern), beside ? " beside compute" : ""));
+    read_origin_for_all(table, fmt::format("exchanges of {}{}", to_string(pattern),
+                                           beside ? " beside compute" : ""));
     ExchangeTable out;
     out.overhead = table.required_quantity<Seconds>("overhead", Zero::kAllowed);
     for (const std::vector<double>& row : read_rows(table, {"group", "gbps"})) {
@@ -241,7 +248,8 @@ class CalibrationReader {
     }
     table.finish();
     std::sort(out.rates.begin(), out.rates.end());
-    const std::string what = fmt::format("'{}' {} compute", to_string(pattern), beside ? "beside" : "without");
+    const std::string what =
+        fmt::format("'{}' {} compute", to_string(pattern), beside ? "beside" : "without");
     check_first(table, "pattern", !result_.exchanges.contains({pattern, beside}), what);
     result_.exchanges[{pattern, beside}] = std::move(out);
   }

@@ -1,5 +1,6 @@
 #include "sim/calibration.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "core/error.hpp"
@@ -24,7 +25,8 @@ TEST_CASE("a calibration is read with its units, tables and assumed figures") {
   CHECK(small.gemm_laws.at("tiles").rows[1].sms == 100);
   CHECK(small.bf16_k_scale == 2);
   CHECK(small.gemm_rows.at({KernelClass::kGemm, DataType::kFp8}).at(0).sms == 80);
-  CHECK(in_teraflops(small.attention_rows.at(KernelClass::kAttentionForward).at(0).rate) == Approx(600));
+  CHECK(in_teraflops(small.attention_rows.at(KernelClass::kAttentionForward).at(0).rate) ==
+        Approx(600));
   CHECK(small.stream_rows.at(KernelClass::kCast).points.size() == 2);
   CHECK_FALSE(small.stream_rows.at(KernelClass::kCast).assumed);
   CHECK(small.stream_rows.at(KernelClass::kOptimizer).assumed == "like a cast");
@@ -35,8 +37,8 @@ TEST_CASE("a calibration is read with its units, tables and assumed figures") {
 }
 
 TEST_CASE("points of a table may stand in any order") {
-  const Calibration small =
-      read_calibration_text(replaced(kSmallCalibration, "[[1e6, 5], [1e8, 50]]", "[[1e8, 50], [1e6, 5]]"));
+  const Calibration small = read_calibration_text(
+      replaced(kSmallCalibration, "[[1e6, 5], [1e8, 50]]", "[[1e8, 50], [1e6, 5]]"));
   const auto& points = small.stream_rows.at(KernelClass::kCast).points;
   REQUIRE(points.size() == 2);
   CHECK(points[0].first == 1e6);
@@ -44,31 +46,36 @@ TEST_CASE("points of a table may stand in any order") {
 }
 
 TEST_CASE("several gemm_rows tables of one kernel are joined, as for different numbers of SMs") {
-  const std::string more = "[[gemm_rows]]\nkernel = \"gemm\"\ndtype = \"fp8\"\nsms = 60\nsource = \"s\"\n"
-                           "columns = [\"m\", \"n\", \"k\", \"groups\", \"us\"]\nrows = [[1, 1, 1, 1, 9]]\n";
+  const std::string more =
+      "[[gemm_rows]]\nkernel = \"gemm\"\ndtype = \"fp8\"\nsms = 60\nsource = \"s\"\n"
+      "columns = [\"m\", \"n\", \"k\", \"groups\", \"us\"]\nrows = [[1, 1, 1, 1, 9]]\n";
   const Calibration small = read_calibration_text(kSmallCalibration + more);
   const auto& rows = small.gemm_rows.at({KernelClass::kGemm, DataType::kFp8});
   REQUIRE(rows.size() == 2);
   CHECK(rows[1].sms == 60);
 }
 
-// Every result counts the assumed figures it rests on, so a table that is assumed must not pass for a measured one.
+// Every result counts the assumed figures it rests on, so a table that is assumed must not pass for
+// a measured one.
 TEST_CASE("a table marked as assumed is listed with its reason") {
   struct Case {
     const char *from, *to, *name;
   };
-  const Case each = GENERATE(
-      Case{"sms = 100\nsource = \"a table\"", "sms = 100\nassumed = \"why\"", "small: gemm_laws 'tiles'"},
-      Case{"sms = 80\nsource = \"a trace\"", "sms = 80\nassumed = \"why\"", "small: gemm_rows of gemm in fp8"},
-      Case{"sms = 100\nsource = \"a trace\"", "sms = 100\nassumed = \"why\"",
-           "small: attention_rows of attention-forward"},
-      Case{"source = \"a README\"", "assumed = \"why\"", "small: exchanges of dispatch"},
-      Case{"source = \"a README\"", "assumed = \"why\"\nbeside_compute = true",
-           "small: exchanges of dispatch beside compute"});
+  const Case each =
+      GENERATE(Case{"sms = 100\nsource = \"a table\"", "sms = 100\nassumed = \"why\"",
+                    "small: gemm_laws 'tiles'"},
+               Case{"sms = 80\nsource = \"a trace\"", "sms = 80\nassumed = \"why\"",
+                    "small: gemm_rows of gemm in fp8"},
+               Case{"sms = 100\nsource = \"a trace\"", "sms = 100\nassumed = \"why\"",
+                    "small: attention_rows of attention-forward"},
+               Case{"source = \"a README\"", "assumed = \"why\"", "small: exchanges of dispatch"},
+               Case{"source = \"a README\"", "assumed = \"why\"\nbeside_compute = true",
+                    "small: exchanges of dispatch beside compute"});
   CAPTURE(each.name);
   const Calibration small = read_calibration_text(replaced(kSmallCalibration, each.from, each.to));
   CHECK(small.assumed.size() == 2);
-  CHECK(std::count(small.assumed.begin(), small.assumed.end(), AssumedFigure{each.name, "why"}) == 1);
+  CHECK(std::count(small.assumed.begin(), small.assumed.end(), AssumedFigure{each.name, "why"}) ==
+        1);
 }
 
 // What is wrong, as a change of the good file, and what the message must say.
@@ -114,7 +121,8 @@ const Malformed kMalformed[] = {
     {"columns = [\"sequence\", \"gflop\", \"us\"]\n", "", "missing key 'columns'"},
     {"[[4096, 4096, 1000, 1, 150]]", "[[4096, 4096, 1000, 1.5, 150]]",
      "'groups' must be a whole number up to 1000000, found 1.5"},
-    {"[[4096, 4096, 1000, 1, 150]]", "[[4096, 4096, 1000, 1e300, 150]]", "'groups' must be a whole number"},
+    {"[[4096, 4096, 1000, 1, 150]]", "[[4096, 4096, 1000, 1e300, 150]]",
+     "'groups' must be a whole number"},
     {"[[8, 150], [64, 45]]", "[[0.5, 150], [64, 45]]", "'group' must be a whole number"},
     {"kernel = \"optimizer\"", "kernel = \"cast\"", "there is another table for 'cast' already"},
     {"overhead = \"100 us\"", "overhead = \"100 GB\"", "overhead"},
@@ -126,18 +134,23 @@ TEST_CASE("a malformed calibration is refused with the place and the reason") {
   const TemporaryDirectory directory;
   for (const Malformed& each : kMalformed) {
     CAPTURE(each.from, each.to, each.message);
-    const std::string path = directory.write("bad.toml", replaced(kSmallCalibration, each.from, each.to));
+    const std::string path =
+        directory.write("bad.toml", replaced(kSmallCalibration, each.from, each.to));
     CHECK_THROWS_AS(read_calibration(path), InputError);
-    CHECK_THROWS_WITH(read_calibration(path), Catch::Contains(each.message) && Catch::Contains(path));
+    CHECK_THROWS_WITH(read_calibration(path),
+                      Catch::Contains(each.message) && Catch::Contains(path));
   }
 }
 
 TEST_CASE("a second table of the same law or exchange is refused") {
-  const std::string law = "[[gemm_laws]]\nname = \"tiles\"\ntile = [64, 64]\nsms = 100\nsource = \"s\"\n"
-                          "columns = [\"m\", \"n\", \"k\", \"groups\", \"us\"]\nrows = [[1, 1, 1, 1, 9]]\n";
-  CHECK_THROWS_WITH(read_calibration_text(kSmallCalibration + law), Catch::Contains("another table for 'tiles'"));
-  const std::string exchange = "[[exchanges]]\npattern = \"dispatch\"\nsms = 24\nsource = \"s\"\n"
-                               "columns = [\"group\", \"gbps\"]\nrows = [[8, 1]]\noverhead = \"0 us\"\n";
+  const std::string law =
+      "[[gemm_laws]]\nname = \"tiles\"\ntile = [64, 64]\nsms = 100\nsource = \"s\"\n"
+      "columns = [\"m\", \"n\", \"k\", \"groups\", \"us\"]\nrows = [[1, 1, 1, 1, 9]]\n";
+  CHECK_THROWS_WITH(read_calibration_text(kSmallCalibration + law),
+                    Catch::Contains("another table for 'tiles'"));
+  const std::string exchange =
+      "[[exchanges]]\npattern = \"dispatch\"\nsms = 24\nsource = \"s\"\n"
+      "columns = [\"group\", \"gbps\"]\nrows = [[8, 1]]\noverhead = \"0 us\"\n";
   CHECK_THROWS_WITH(read_calibration_text(kSmallCalibration + exchange),
                     Catch::Contains("another table for 'dispatch' without compute"));
 }
@@ -146,33 +159,39 @@ TEST_CASE("all errors of a calibration are reported at once") {
   std::string text = replaced(kSmallCalibration, "sms = 100\nmemory", "sms = 0\nmemory");
   text = replaced(text, "kernel = \"cast\"", "kernel = \"csat\"");
   text = replaced(text, "fp8 = [\"tiles\"]", "fp8 = [\"tyles\"]");
-  CHECK_THROWS_WITH(read_calibration_text(text), Catch::Contains("sms") && Catch::Contains("csat") &&
-                                                     Catch::Contains("tyles"));
+  CHECK_THROWS_WITH(read_calibration_text(text),
+                    Catch::Contains("sms") && Catch::Contains("csat") && Catch::Contains("tyles"));
 }
 
 TEST_CASE("what is no calibration file is refused") {
   const TemporaryDirectory directory;
-  CHECK_THROWS_WITH(read_calibration(directory.path_of("absent.toml")), Catch::Contains("absent.toml"));
+  CHECK_THROWS_WITH(read_calibration(directory.path_of("absent.toml")),
+                    Catch::Contains("absent.toml"));
   for (const char* text : {"", "\n\n", "name = ", "[[", "\xff\xfe", "a = 1\na = 2\n", "42"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(read_calibration(directory.write("bad.toml", text)), InputError);
   }
 }
 
-// Any single line may be lost or cut short: the reader answers with a calibration or an InputError, nothing else.
+// Any single line may be lost or cut short: the reader answers with a calibration or an InputError,
+// nothing else.
 TEST_CASE("a calibration with a line missing or cut never does anything but throw an InputError") {
   std::vector<std::string> lines(1);
   for (const char character : kSmallCalibration) {
-    if (character == '\n') lines.emplace_back();
-    else lines.back() += character;
+    if (character == '\n')
+      lines.emplace_back();
+    else
+      lines.back() += character;
   }
   const TemporaryDirectory directory;
   for (std::size_t victim = 0; victim < lines.size(); ++victim) {
     for (const bool cut : {false, true}) {
       std::string text;
       for (std::size_t line = 0; line < lines.size(); ++line) {
-        if (line != victim) text += lines[line] + "\n";
-        else if (cut) text += lines[line].substr(0, lines[line].size() / 2) + "\n";
+        if (line != victim)
+          text += lines[line] + "\n";
+        else if (cut)
+          text += lines[line].substr(0, lines[line].size() / 2) + "\n";
       }
       CAPTURE(victim, lines[victim], cut);
       try {
@@ -193,8 +212,8 @@ TEST_CASE("the shipped calibration has a table for every kernel and exchange") {
                        h800.gemm_rows.contains({kernel, DataType::kFp8});
     CHECK(found);
   }
-  for (const Pattern pattern :
-       {Pattern::kDispatch, Pattern::kDispatchCached, Pattern::kCombine, Pattern::kCombineGradient}) {
+  for (const Pattern pattern : {Pattern::kDispatch, Pattern::kDispatchCached, Pattern::kCombine,
+                                Pattern::kCombineGradient}) {
     CHECK(h800.exchanges.contains({pattern, false}));
     CHECK(h800.exchanges.contains({pattern, true}));
   }

@@ -19,9 +19,12 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-double relative(Seconds predicted, Seconds measured) { return predicted / measured - 1; }
+double relative(Seconds predicted, Seconds measured) {
+  return predicted / measured - 1;
+}
 
-// [4096, 24576, 1536] in tiles of 128 x 128: 32 x 192 = 6144 tiles; 46.5 on each of 132 SMs, so 47 waves; 55 on 112.
+// [4096, 24576, 1536] in tiles of 128 x 128: 32 x 192 = 6144 tiles; 46.5 on each of 132 SMs, so 47
+// waves; 55 on 112.
 TEST_CASE("a GEMM takes one tile time for each wave of tiles over the SMs") {
   const TileLaw law = law_of(128, 128, 2.2, 2.95);
   CHECK(law.tiles(4096, 24576, 1) == 6144);
@@ -31,7 +34,8 @@ TEST_CASE("a GEMM takes one tile time for each wave of tiles over the SMs") {
   CHECK(in_microseconds(law.time(128, 128, 1536, 1, 132)) == Approx(tile_us));
   // A tile more than a full wave costs a wave.
   CHECK(law.time(128, 132 * 128, 64, 1, 132) == law.time(128, 128, 64, 1, 132));
-  CHECK(law.time(128, 133 * 128, 64, 1, 132).value() == Approx(2 * law.time(128, 128, 64, 1, 132).value()));
+  CHECK(law.time(128, 133 * 128, 64, 1, 132).value() ==
+        Approx(2 * law.time(128, 128, 64, 1, 132).value()));
 }
 
 TEST_CASE("rows of a group are padded to whole tiles, and groups share the waves") {
@@ -55,16 +59,18 @@ TEST_CASE("more SMs never take longer") {
   }
 }
 
-// Times made by a law give the law back: the least-squares fit of relative errors has no error to weigh.
+// Times made by a law give the law back: the least-squares fit of relative errors has no error to
+// weigh.
 TEST_CASE("the fit finds the law behind exact measurements") {
   const double fixed = GENERATE(0.0, 0.4, 2.2, 20.0);
   const double per_k = GENERATE(0.1, 2.95, 30.0);
   const double tile_m = GENERATE(64.0, 128.0, 256.0);
   const TileLaw law = law_of(tile_m, 128, fixed, per_k);
   std::vector<GemmRow> rows;
-  for (const auto& [m, n, k, groups, sms] :
-       {std::tuple{4096.0, 2112.0, 7168.0, 1, 132}, {4096.0, 32768.0, 512.0, 1, 132}, {32768.0, 7168.0, 2048.0, 4, 112},
-        {64.0, 576.0, 16384.0, 1, 78}}) {
+  for (const auto& [m, n, k, groups, sms] : {std::tuple{4096.0, 2112.0, 7168.0, 1, 132},
+                                             {4096.0, 32768.0, 512.0, 1, 132},
+                                             {32768.0, 7168.0, 2048.0, 4, 112},
+                                             {64.0, 576.0, 16384.0, 1, 78}}) {
     rows.push_back({m, n, k, groups, sms, law.time(m, n, k, groups, sms)});
   }
   CAPTURE(fixed, per_k, tile_m);
@@ -88,7 +94,9 @@ TEST_CASE("with a single K, or a prologue that would be negative, all of the tim
   CHECK(law.per_k.value() == Approx((first + second) / (first * first + second * second)));
 }
 
-TEST_CASE("a model takes the fastest of its laws and multiplies by the ratio measured at the nearest shapes") {
+TEST_CASE(
+    "a model takes the fastest of its laws and multiplies by the ratio measured at the nearest "
+    "shapes") {
   const TileLaw slow = law_of(128, 128, 4, 4);
   const TileLaw fast = law_of(128, 128, 2, 3);
   const GemmModel plain({slow, fast}, {});
@@ -99,14 +107,15 @@ TEST_CASE("a model takes the fastest of its laws and multiplies by the ratio mea
   const std::vector<GemmRow> rows = {row(1024, 1.2), row(16384, 0.9)};
   const GemmModel corrected({slow, fast}, rows);
   for (const GemmRow& each : rows) {
-    CHECK(corrected.time(each.m, each.n, each.k, 1, 112).value() == Approx(each.time.value()).epsilon(1e-12));
+    CHECK(corrected.time(each.m, each.n, each.k, 1, 112).value() ==
+          Approx(each.time.value()).epsilon(1e-12));
   }
   const auto ratio = [&](double n, int sms) {
     return corrected.time(4096, n, 1024, 1, sms) / corrected.law_time(4096, n, 1024, 1, sms);
   };
-  CHECK(ratio(4096, 112) == Approx(1.05));  // half-way in the logarithm
+  CHECK(ratio(4096, 112) == Approx(1.05));                   // half-way in the logarithm
   CHECK(ratio(2048, 112) == Approx((1.2 * 81 + 0.9) / 82));  // log distances 1 : 3, weights 81 : 1
-  CHECK(ratio(2048, 60) == ratio(2048, 112));                // fewer SMs mean more waves and nothing else
+  CHECK(ratio(2048, 60) == ratio(2048, 112));  // fewer SMs mean more waves and nothing else
   CHECK(ratio(1e6, 112) > 0.9);
   CHECK(ratio(1e6, 112) < 1.2);
 }
@@ -114,29 +123,36 @@ TEST_CASE("a model takes the fastest of its laws and multiplies by the ratio mea
 TEST_CASE("measurements of one shape are averaged") {
   const TileLaw law = law_of(128, 128, 2, 3);
   const Seconds base = law.time(4096, 4096, 1024, 1, 132);
-  const std::vector<GemmRow> rows = {{4096, 4096, 1024, 1, 132, 1.1 * base}, {4096, 4096, 1024, 1, 132, 1.3 * base}};
-  CHECK(GemmModel({law}, rows).time(4096, 4096, 1024, 1, 132).value() == Approx((1.2 * base).value()));
+  const std::vector<GemmRow> rows = {{4096, 4096, 1024, 1, 132, 1.1 * base},
+                                     {4096, 4096, 1024, 1, 132, 1.3 * base}};
+  CHECK(GemmModel({law}, rows).time(4096, 4096, 1024, 1, 132).value() ==
+        Approx((1.2 * base).value()));
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 // Against the H800 calibration
 
-Calibration h800() { return read_calibration("calibration/h800.toml"); }
+Calibration h800() {
+  return read_calibration("calibration/h800.toml");
+}
 
-// DeepGEMM's tables on H800 (README of 2025-02-25 and 2025-04-09, PR 74), 132 SMs, nothing beside them. Two numbers a
-// tiling, a and b, stand for 6 to 10 measurements. The table of the training run's generation is reproduced within 3 %, the
-// tile study within 4 %, 256 x 128 within 7 %: there the kernel picks its block by shape. One shape shows that: 2112
-// columns are 272 tiles of 256 x 128, 2.06 waves and so 3, which a kernel with another block avoids.
+// DeepGEMM's tables on H800 (README of 2025-02-25 and 2025-04-09, PR 74), 132 SMs, nothing beside
+// them. Two numbers a tiling, a and b, stand for 6 to 10 measurements. The table of the training
+// run's generation is reproduced within 3 %, the tile study within 4 %, 256 x 128 within 7 %: there
+// the kernel picks its block by shape. One shape shows that: 2112 columns are 272 tiles of 256 x
+// 128, 2.06 waves and so 3, which a kernel with another block avoids.
 TEST_CASE("two constants reproduce DeepGEMM's tables") {
   const Calibration calibration = h800();
-  for (const auto& [name, bound] : {std::pair{"fp8-128x128", 0.03}, {"fp8-128x160", 0.04}, {"fp8-256x128", 0.07}}) {
+  for (const auto& [name, bound] :
+       {std::pair{"fp8-128x128", 0.03}, {"fp8-128x160", 0.04}, {"fp8-256x128", 0.07}}) {
     const GemmLawTable& table = calibration.gemm_laws.at(name);
     const TileLaw law = fit_tile_law(table.tile_m, table.tile_n, table.rows);
-    std::string text = fmt::format("{}: a = {:.2f} us, b = {:.2f} ns a K\n", name, in_microseconds(law.fixed),
-                                   law.per_k.value() * 1e9);
+    std::string text = fmt::format("{}: a = {:.2f} us, b = {:.2f} ns a K\n", name,
+                                   in_microseconds(law.fixed), law.per_k.value() * 1e9);
     for (const GemmRow& row : table.rows) {
       const double error = relative(law.time(row.m, row.n, row.k, row.groups, row.sms), row.time);
-      text += fmt::format("  [{}, {}, {}] x {}: {:+.1f} %\n", row.m, row.n, row.k, row.groups, 100 * error);
+      text += fmt::format("  [{}, {}, {}] x {}: {:+.1f} %\n", row.m, row.n, row.k, row.groups,
+                          100 * error);
       CAPTURE(name, row.m, row.n, row.k, row.groups);
       const bool other_block = table.tile_m == 256 && row.n == 2112;
       CHECK(std::abs(error) <= (other_block ? 0.15 : bound));
@@ -172,30 +188,36 @@ TEST_CASE("measured shapes are reproduced exactly, repeated ones within their sp
     const GemmModel model(family.laws, family.rows);
     for (const GemmRow& row : family.rows) {
       CAPTURE(to_string(family.kernel), row.m, row.n, row.k);
-      CHECK(std::abs(relative(model.time(row.m, row.n, row.k, row.groups, row.sms), row.time)) <= 0.003);
+      CHECK(std::abs(relative(model.time(row.m, row.n, row.k, row.groups, row.sms), row.time)) <=
+            0.003);
     }
   }
 }
 
-// Each shape predicted from the others. The correction is worth having only if it predicts shapes it has not seen better
-// than the law alone, which is therefore the bound.
-TEST_CASE("a shape left out is predicted better by its neighbours' correction than by the law alone") {
+// Each shape predicted from the others. The correction is worth having only if it predicts shapes
+// it has not seen better than the law alone, which is therefore the bound.
+TEST_CASE(
+    "a shape left out is predicted better by its neighbours' correction than by the law alone") {
   std::vector<double> corrected, alone;
   std::string text = "left out   corrected  law alone\n";
   for (const Family& family : families(h800())) {
     for (const GemmRow& row : family.rows) {
       std::vector<GemmRow> others = family.rows;
-      std::erase_if(others, [&](const GemmRow& each) { return each.m == row.m && each.n == row.n && each.k == row.k; });
+      std::erase_if(others, [&](const GemmRow& each) {
+        return each.m == row.m && each.n == row.n && each.k == row.k;
+      });
       const GemmModel model(family.laws, others);
       const double error = relative(model.time(row.m, row.n, row.k, row.groups, row.sms), row.time);
-      const double law = relative(model.law_time(row.m, row.n, row.k, row.groups, row.sms), row.time);
+      const double law =
+          relative(model.law_time(row.m, row.n, row.k, row.groups, row.sms), row.time);
       corrected.push_back(std::abs(error));
       alone.push_back(std::abs(law));
-      text += fmt::format("[{}, {}, {}] x {}: {:+.1f} %, {:+.1f} %\n", row.m, row.n, row.k, row.groups, 100 * error,
-                          100 * law);
+      text += fmt::format("[{}, {}, {}] x {}: {:+.1f} %, {:+.1f} %\n", row.m, row.n, row.k,
+                          row.groups, 100 * error, 100 * law);
     }
   }
-  WARN(text << fmt::format("median {:.2f} %, by the law alone {:.2f} %", 100 * median(corrected), 100 * median(alone)));
+  WARN(text << fmt::format("median {:.2f} %, by the law alone {:.2f} %", 100 * median(corrected),
+                           100 * median(alone)));
   CHECK(median(corrected) < median(alone));
 }
 

@@ -1,8 +1,8 @@
-// The times of the ops of one DeepSeek-V3 layer against the public training profile, row by row: 112 SMs, the other 20
-// lent to communication. What each check rests on:
-//   out of sample  GEMMs by standalone measurements alone (DeepGEMM's tables, 132 SMs, nothing beside them)
-//   in sample      every row by the calibration that was made from the profile
-//   left out       every row by a calibration from which all rows of its shape are removed
+// The times of the ops of one DeepSeek-V3 layer against the public training profile, row by row:
+// 112 SMs, the other 20 lent to communication. What each check rests on:
+//   out of sample  GEMMs by standalone measurements alone (DeepGEMM's tables, 132 SMs, nothing
+//   beside them) in sample      every row by the calibration that was made from the profile left
+//   out       every row by a calibration from which all rows of its shape are removed
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -55,8 +55,9 @@ double median_error(const std::vector<Timed>& rows) {
 std::string table(std::string_view title, const std::vector<Timed>& rows) {
   std::string text = fmt::format("{}\n row component predicted  measured   error  op, us\n", title);
   for (const Timed& each : rows) {
-    text += fmt::format("{:4} {:9} {:9.2f} {:9.2f} {:+7.1f}%  {:.28}\n", each.row.row, each.row.component,
-                        each.predicted, each.row.us, 100 * each.error(), each.row.op);
+    text += fmt::format("{:4} {:9} {:9.2f} {:9.2f} {:+7.1f}%  {:.28}\n", each.row.row,
+                        each.row.component, each.predicted, each.row.us, 100 * each.error(),
+                        each.row.op);
   }
   return text;
 }
@@ -66,23 +67,31 @@ std::string summary(std::string_view title, const std::vector<Timed>& rows) {
   for (const Timed& each : rows) {
     if (each.op.flops.value() > 0) gemms.push_back(std::abs(each.error()));
   }
-  return fmt::format("{}: median absolute error {:.2f} % of {} rows, {:.2f} % of the {} GEMMs and attentions",
-                     title, 100 * median_error(rows), rows.size(), 100 * median(gemms), gemms.size());
+  return fmt::format(
+      "{}: median absolute error {:.2f} % of {} rows, {:.2f} % of the {} GEMMs and attentions",
+      title, 100 * median_error(rows), rows.size(), 100 * median(gemms), gemms.size());
 }
 
 std::vector<Timed> worst(std::vector<Timed> rows, std::size_t count) {
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const Timed& a, const Timed& b) { return std::abs(a.error()) > std::abs(b.error()); });
+  std::stable_sort(rows.begin(), rows.end(), [](const Timed& a, const Timed& b) {
+    return std::abs(a.error()) > std::abs(b.error());
+  });
   rows.resize(std::min(count, rows.size()));
   return rows;
 }
 
-Calibration h800() { return read_calibration("calibration/h800.toml"); }
-Cluster cluster() { return read_cluster("topologies/h800-64.toml"); }
+Calibration h800() {
+  return read_calibration("calibration/h800.toml");
+}
+Cluster cluster() {
+  return read_cluster("topologies/h800-64.toml");
+}
 
-// Nothing of the profile enters: the tile law is fitted to DeepGEMM's tables at 132 SMs (FP8; BF16 at twice K), and
-// 112 SMs change the number of waves alone.
-TEST_CASE("standalone measurements predict every forward and input-gradient GEMM of the profile within 20 %") {
+// Nothing of the profile enters: the tile law is fitted to DeepGEMM's tables at 132 SMs (FP8; BF16
+// at twice K), and 112 SMs change the number of waves alone.
+TEST_CASE(
+    "standalone measurements predict every forward and input-gradient GEMM of the profile within "
+    "20 %") {
   const CalibratedCost cost(h800(), cluster(), GemmEvidence::kStandalone);
   std::vector<Timed> gemms;
   for (Timed& each : timed_rows()) {
@@ -108,7 +117,9 @@ TEST_CASE("the calibration reproduces the profile it was made from with a median
 }
 
 // F 8.97, I 14.65, W 7.45 ms: sums of the rows, published to two decimals.
-TEST_CASE("a MoE layer computes 8.97 ms forward, 14.65 ms for inputs and 7.45 ms for weights, within 2 %") {
+TEST_CASE(
+    "a MoE layer computes 8.97 ms forward, 14.65 ms for inputs and 7.45 ms for weights, within 2 "
+    "%") {
   const CalibratedCost cost(h800(), cluster());
   std::map<Pass, double> busy;
   for (const TraceComponent& component : trace_components()) {
@@ -116,8 +127,8 @@ TEST_CASE("a MoE layer computes 8.97 ms forward, 14.65 ms for inputs and 7.45 ms
     work.ops = component.ops;
     busy[component.pass] += in_milliseconds(cost.compute(work, 132 - kSms).busy);
   }
-  WARN(fmt::format("busy time of a layer: F {:.3f}, I {:.3f}, W {:.3f} ms", busy[Pass::kF], busy[Pass::kI],
-                   busy[Pass::kW]));
+  WARN(fmt::format("busy time of a layer: F {:.3f}, I {:.3f}, W {:.3f} ms", busy[Pass::kF],
+                   busy[Pass::kI], busy[Pass::kW]));
   CHECK(busy[Pass::kF] == Approx(8.97).epsilon(0.02));
   CHECK(busy[Pass::kI] == Approx(14.65).epsilon(0.02));
   CHECK(busy[Pass::kW] == Approx(7.45).epsilon(0.02));
@@ -127,13 +138,16 @@ TEST_CASE("a MoE layer computes 8.97 ms forward, 14.65 ms for inputs and 7.45 ms
 std::optional<Calibration> without(const Calibration& all, const Op& op) {
   Calibration rest = all;
   if (auto gemms = rest.gemm_rows.find({op.kernel, op.in}); gemms != rest.gemm_rows.end()) {
-    std::erase_if(gemms->second, [&](const GemmRow& row) { return row.m == op.m && row.n == op.n && row.k == op.k; });
+    std::erase_if(gemms->second, [&](const GemmRow& row) {
+      return row.m == op.m && row.n == op.n && row.k == op.k;
+    });
     const bool wgrad = op.kernel == KernelClass::kWgrad || op.kernel == KernelClass::kGroupedWgrad;
     // A weight gradient has no law but that of the others.
     if (gemms->second.empty() && wgrad) return std::nullopt;
     return rest;
   }
-  if (auto attention = rest.attention_rows.find(op.kernel); attention != rest.attention_rows.end()) {
+  if (auto attention = rest.attention_rows.find(op.kernel);
+      attention != rest.attention_rows.end()) {
     std::erase_if(attention->second, [&](const AttentionRow& row) { return row.sms == kSms; });
     if (attention->second.empty()) return std::nullopt;
     return rest;
@@ -141,15 +155,16 @@ std::optional<Calibration> without(const Calibration& all, const Op& op) {
   auto& points = rest.stream_rows.at(op.kernel).points;
   if (points.size() < 2) return std::nullopt;
   // A table's amounts are rounded: the nearest is the op's own.
-  const auto own = std::min_element(points.begin(), points.end(), [&](const auto& a, const auto& b) {
-    return std::abs(a.first - op.amount()) < std::abs(b.first - op.amount());
-  });
+  const auto own =
+      std::min_element(points.begin(), points.end(), [&](const auto& a, const auto& b) {
+        return std::abs(a.first - op.amount()) < std::abs(b.first - op.amount());
+      });
   points.erase(own);
   return rest;
 }
 
-// How good interpolation is where nothing was measured. The bound is the spread of one and the same kernel within the
-// profile: casts of 88997888 bytes took 45 to 57 us, +-12 % about their mean.
+// How good interpolation is where nothing was measured. The bound is the spread of one and the same
+// kernel within the profile: casts of 88997888 bytes took 45 to 57 us, +-12 % about their mean.
 TEST_CASE("without its own measurement a row is still predicted with a median error below 12 %") {
   const Calibration all = h800();
   std::vector<Timed> rows;
@@ -159,27 +174,30 @@ TEST_CASE("without its own measurement a row is still predicted with a median er
     each.predicted = in_microseconds(CalibratedCost(*rest, cluster()).op_time(each.op, kSms));
     rows.push_back(std::move(each));
   }
-  WARN(table("the worst without their own measurement", worst(rows, 15)) + summary("left out", rows));
+  WARN(table("the worst without their own measurement", worst(rows, 15)) +
+       summary("left out", rows));
   CHECK(rows.size() > 100);
   CHECK(median_error(rows) <= 0.12);
 }
 
-// Attention away from the profile: alone on 132 SMs it takes InferSim's time, and twice the sequence four times as long
-// at the rate of the longer one.
+// Attention away from the profile: alone on 132 SMs it takes InferSim's time, and twice the
+// sequence four times as long at the rate of the longer one.
 TEST_CASE("attention takes its measured time on its own SMs and sequence") {
   const CalibratedCost cost(h800(), cluster());
   Shard shard = trace_shard();
   for (const auto& [sequence, us] : {std::pair{4096, 1104.69}, {8192, 4538.83}, {32768, 76337.7}}) {
     shard.tokens = shard.sequence = sequence;
     CAPTURE(sequence);
-    CHECK(in_microseconds(cost.op_time(attention_forward_kernel(shard), 132)) == Approx(us).epsilon(1e-4));
+    CHECK(in_microseconds(cost.op_time(attention_forward_kernel(shard), 132)) ==
+          Approx(us).epsilon(1e-4));
   }
   shard.tokens = shard.sequence = 4096;
-  CHECK(in_microseconds(cost.op_time(attention_forward_kernel(shard), 112)) == Approx(1237).epsilon(1e-4));
+  CHECK(in_microseconds(cost.op_time(attention_forward_kernel(shard), 112)) ==
+        Approx(1237).epsilon(1e-4));
 }
 
-// Streaming kernels: linear in the logarithms between measured amounts, at the rate of the last one outside; never
-// shorter than a launch.
+// Streaming kernels: linear in the logarithms between measured amounts, at the rate of the last one
+// outside; never shorter than a launch.
 TEST_CASE("streaming kernels take time by amount, whatever the SMs") {
   const CalibratedCost cost(h800(), cluster());
   Op op;

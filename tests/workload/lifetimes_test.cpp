@@ -1,6 +1,7 @@
 #include "workload/lifetimes.hpp"
 
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "core/model_reader.hpp"
 #include "tests/workload/example_programs.hpp"
