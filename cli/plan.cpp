@@ -2,8 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
@@ -25,22 +27,44 @@ struct Options {
   std::string schedule = "auto";
   std::string output;
   int top = 10;
-  int finalists = 3;
+  int finalists = 10;
   bool json = false;
 };
 
-// pp and ep as far as the text sets them; everything else goes to `base`.
-void fix(const std::string& text, SearchRequest& request) {
-  if (text.empty()) return;
+// "pp=16, ep=64" -> {pp: "16", ep: "64"}; what is malformed is left for parse_layout to report.
+std::map<std::string, std::string> keys_of(const std::string& text) {
+  std::map<std::string, std::string> keys;
+  std::stringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    std::erase(item, ' ');
+    const std::size_t equals = item.find('=');
+    keys[item.substr(0, equals)] = equals == std::string::npos ? "" : item.substr(equals + 1);
+  }
+  return keys;
+}
+
+// Fixes what the texts set, the later text first: pp and ep restrict the space, the rest holds for
+// all of it.
+void fix(const std::string& text, const std::string& over, SearchRequest& request) {
   Diagnostics diagnostics;
-  const Layout layout = parse_layout(text, diagnostics);
+  for (const std::string& given : {text, over}) {
+    if (!given.empty()) parse_layout(given, diagnostics);
+  }
   diagnostics.throw_if_errors();
-  const auto sets = [&](const std::string& key) {
-    return ("," + text).find("," + key + "=") != std::string::npos;
-  };
-  request.base = layout;
-  if (sets("pp")) request.fixed_pp = layout.pp;
-  if (sets("ep")) request.fixed_ep = layout.ep;
+  std::map<std::string, std::string> keys = keys_of(over);
+  keys.merge(keys_of(text));
+  if (keys.contains("dp")) {
+    diagnostics.error({}, "dp follows from pp, tp, cp and the number of GPUs", "leave dp out");
+  }
+  diagnostics.throw_if_errors();
+  std::string merged;
+  for (const auto& [key, value] : keys) {
+    if (!key.empty()) merged += (merged.empty() ? "" : ",") + key + "=" + value;
+  }
+  if (merged.empty()) return;
+  request.base = parse_layout(merged, diagnostics);
+  if (keys.contains("pp")) request.fixed_pp = request.base.pp;
+  if (keys.contains("ep")) request.fixed_ep = request.base.ep;
 }
 
 // One line on a terminal, nothing elsewhere.
@@ -67,7 +91,7 @@ int plan(const Options& options) {
   request.top = options.top;
   request.finalists = options.finalists;
   if (options.schedule != "auto") request.schedule = options.schedule;
-  fix(options.fix, request);
+  fix(options.fix, "", request);
   const SearchResult result = search_layouts(request, costs, progress_bar());
   if (!options.output.empty() && !result.plans.empty()) {
     write_file_atomically(options.output, to_json(result.plans.front().plan));
@@ -75,7 +99,7 @@ int plan(const Options& options) {
   std::optional<SearchResult> asked;
   if (!options.why.empty()) {
     SearchRequest narrow = request;
-    fix(options.why, narrow);
+    fix(options.fix, options.why, narrow);
     narrow.top = 1000;  // all of it
     asked = search_layouts(narrow, costs);
   }

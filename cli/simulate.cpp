@@ -33,6 +33,7 @@ struct Options {
   std::string trace;
   std::string timeline;
   bool json = false;
+  std::vector<std::string> overridden;  // options given that a plan file already decides
 };
 
 // A plan file that the schedule checker rejects is bad input.
@@ -56,6 +57,13 @@ struct Prepared {
 };
 
 Prepared from_file(const Options& options) {
+  if (!options.overridden.empty()) {
+    Diagnostics diagnostics;
+    for (const std::string& option : options.overridden) {
+      diagnostics.error({}, "the plan file already decides " + option, "leave " + option + " out");
+    }
+    diagnostics.throw_if_errors();
+  }
   Prepared prepared{read_plan(options.plan_file), {}};
   const std::string& named = options.setup.calibration;
   prepared.calibration = find_calibration(named.empty() ? prepared.plan.calibration.name : named);
@@ -71,7 +79,7 @@ Prepared from_file(const Options& options) {
 
 Prepared from_options(const Options& options) {
   Setup setup = read_setup(options.setup);
-  if (options.layout.empty()) {
+  if (options.layout.find_first_not_of(' ') == std::string::npos) {
     Diagnostics diagnostics;
     diagnostics.error({}, "no layout is given",
                       "add --layout pp=16,ep=64 (others are 1, dp follows), or a plan file");
@@ -121,6 +129,7 @@ int simulate(const Options& options) {
   std::fputs(text.c_str(), stdout);
   for (const RankSummary& rank : summary.ranks) {
     if (rank.memory.fits()) continue;
+    std::fflush(stdout);
     std::fprintf(stderr, "The plan does not fit into GPU memory.\n");
     return kNo;
   }
@@ -154,7 +163,14 @@ Command add_simulate(CLI::App& app) {
                       "Write a Chrome trace for Perfetto; .gz compresses");
   command->add_option("-o,--output", options->timeline, "Write the Timeline");
   command->add_flag("--json", options->json, "Print one JSON object");
-  return [options] { return simulate(*options); };
+  return [options, command] {
+    for (const char* name : {"--layout", "--schedule", "--stage-map", "--seq", "--global-batch"}) {
+      if (command->count(name) > 0 && !options->plan_file.empty()) {
+        options->overridden.emplace_back(name);
+      }
+    }
+    return simulate(*options);
+  };
 }
 
 }  // namespace orrery::cli

@@ -92,6 +92,10 @@ void check_model(const Model& model, Reader& reader) {
   }
   if (attention.qk_dim() == 0) reader.error("attention", "qk_nope_dim and qk_rope_dim are both 0");
   const Moe& moe = model.moe;
+  if (moe.experts == 0 && model.mtp_depth > 0) {
+    reader.error("mtp_depth", "an MTP module holds a MoE layer, but the model has no experts",
+                 "add [moe], or leave 'mtp_depth' out");
+  }
   if (moe.experts == 0) return;
   if (moe.top_k > moe.experts) {
     reader.error("moe",

@@ -57,6 +57,21 @@ enum class KernelClass : std::uint8_t {
 
 enum class DataType : std::uint8_t { kNone, kFp8, kBf16, kFp32, kE5m6 };
 
+// How the time of a kernel is found: by shape, by attention's FLOPs, or by what it streams.
+enum class KernelKind : std::uint8_t { kGemm, kAttention, kStreaming };
+
+constexpr KernelKind kernel_kind(KernelClass kernel) {
+  switch (kernel) {
+    case KernelClass::kGemm:
+    case KernelClass::kGroupedGemm:
+    case KernelClass::kWgrad:
+    case KernelClass::kGroupedWgrad: return KernelKind::kGemm;
+    case KernelClass::kAttentionForward:
+    case KernelClass::kAttentionBackward: return KernelKind::kAttention;
+    default: return KernelKind::kStreaming;
+  }
+}
+
 // Bytes of one element, scales not counted (E5M6: 12 bits).
 constexpr double bytes_per_element(DataType type) {
   switch (type) {

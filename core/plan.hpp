@@ -15,6 +15,10 @@ namespace orrery {
 
 enum class ScalarType { kFp32, kBf16, kFp8 };
 
+constexpr double bytes_of(ScalarType type) {
+  return type == ScalarType::kFp32 ? 4 : type == ScalarType::kBf16 ? 2 : 1;
+}
+
 struct Training {
   int sequence = 4096;   // tokens a sequence
   int global_batch = 0;  // sequences a step

@@ -99,6 +99,7 @@ struct Instruction {
   WorkId work;
   Rank rank;
   Stream stream = Stream::kCompute;
+  bool overlapped = false;    // computation and communication run at the same time
   std::int16_t lent_sms = 0;  // SMs that communication takes from compute while this runs
   std::int32_t cell = -1;     // index of the schedule's cell on this rank; -1 in the optimizer step
   Stage stage;

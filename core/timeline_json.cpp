@@ -53,11 +53,11 @@ class ProgramText {
   void add(const Instruction& instruction) {
     for (std::int64_t value : std::initializer_list<std::int64_t>{
              instruction.id.value, instruction.work.value, instruction.rank.value,
-             static_cast<int>(instruction.stream), instruction.lent_sms, instruction.cell,
-             instruction.stage.value, instruction.direction, instruction.layer,
-             instruction.microbatch.value, instruction.partner.value, instruction.collective,
-             instruction.first_dep, instruction.last_dep, instruction.first_event,
-             instruction.last_event}) {
+             static_cast<int>(instruction.stream), instruction.lent_sms,
+             instruction.overlapped ? 1 : 0, instruction.cell, instruction.stage.value,
+             instruction.direction, instruction.layer, instruction.microbatch.value,
+             instruction.partner.value, instruction.collective, instruction.first_dep,
+             instruction.last_dep, instruction.first_event, instruction.last_event}) {
       number(value);
     }
   }

@@ -9,15 +9,6 @@
 namespace orrery {
 namespace {
 
-double bytes_of(ScalarType type) {
-  switch (type) {
-    case ScalarType::kFp32: return 4;
-    case ScalarType::kBf16: return 2;
-    case ScalarType::kFp8: return 1;
-  }
-  return 4;
-}
-
 // The largest sum of live buffers of the wanted kinds on a rank.
 template <class Wanted>
 Bytes peak(const Program& program, const Timeline& timeline, Rank rank, Wanted wanted) {

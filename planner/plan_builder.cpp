@@ -6,6 +6,7 @@
 
 #include "core/layout_check.hpp"
 #include "core/stage_map.hpp"
+#include "planner/reject_input.hpp"
 #include "planner/schedule_families.hpp"
 #include "planner/stage_map_search.hpp"
 #include "workload/placement.hpp"
@@ -70,6 +71,12 @@ Plan build_plan(PlanRequest request, const CostSource& costs) {
   check_stage_map(plan.layout.stage_map, plan.model, stages, diagnostics);
   diagnostics.throw_if_errors();
   plan.schedule = make_schedule(request.schedule, plan.layout.pp, plan.microbatches());
+  if (plan.schedule.stages() != stages) {
+    reject_input(
+        fmt::format("vpp={} makes {} stages, but {} has one chunk a rank and direction: {} stages",
+                    plan.layout.vpp, stages, request.schedule, plan.schedule.stages()),
+        "leave vpp at 1");
+  }
   return plan;
 }
 

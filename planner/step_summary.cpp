@@ -1,6 +1,7 @@
 #include "planner/step_summary.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <set>
 
@@ -53,6 +54,11 @@ std::vector<CellActivity> cell_activity(const Program& program, const Timeline& 
   return activity;
 }
 
+// Differences of large sums: what is left of rounding is no time.
+Seconds without_rounding(Seconds difference, Seconds scale) {
+  return std::abs(difference.value()) < 1e-12 * scale.value() ? Seconds{} : difference;
+}
+
 RankSummary summarise_rank(const Plan& plan, const Program& program, const Timeline& timeline,
                            Rank rank) {
   const std::vector<Cell>& cells = plan.schedule.ranks[rank.index()];
@@ -98,6 +104,8 @@ RankSummary summarise_rank(const Plan& plan, const Program& program, const Timel
     }
   }
   time.bubble = timeline.step - (time.F + time.I + time.W + time.FB + time.optimizer);
+  for (Seconds* rest : {&time.bubble, &time.exposed_comm, &time.wait})
+    *rest = without_rounding(*rest, timeline.step);
   return out;
 }
 

@@ -45,6 +45,7 @@ void read_pair(Reader& table, PublishedPair& pair) {
   pair.wall_ms = table.required_double("wall_ms", 0, kMost);
   pair.compute_busy_ms = table.required_double("compute_busy_ms", 0, kMost);
   pair.compute_idle_ms = table.required_double("compute_idle_ms", 0, kMost);
+  pair.notify_ms = table.required_double("notify_ms", 0, kMost);
   if (const Node* slots = table.required_array("slots_ms")) {
     for (const Node& slot : slots->children) pair.slots_ms.push_back(slot.number);
   }
@@ -74,11 +75,13 @@ std::optional<PublishedRun> published_for(const Plan& plan) {
   if (!std::filesystem::exists(path)) return std::nullopt;
   PublishedRun run = read_published(path);
   const Layout& layout = plan.layout;
-  const bool same = plan.model.name == run.model && layout.gpus() == run.gpus &&
-                    layout.pp == run.pp && layout.ep == run.ep && layout.tp == 1 &&
-                    layout.cp == 1 && plan.training.sequence == run.sequence &&
-                    plan.training.global_batch == run.global_batch &&
-                    plan.schedule.family == run.schedule && layout.precision == Precision::kFp8;
+  const bool same =
+      plan.model.name == run.model && layout.gpus() == run.gpus && layout.pp == run.pp &&
+      layout.ep == run.ep && layout.tp == 1 && layout.cp == 1 &&
+      plan.training.sequence == run.sequence && plan.training.global_batch == run.global_batch &&
+      plan.schedule.family == run.schedule && layout.vpp == 1 && layout.etp == 1 &&
+      layout.micro_batch == 1 && layout.zero_stage == 1 && layout.comm_sms == 20 &&
+      layout.precision == Precision::kFp8 && layout.recompute == Recompute::kSelective;
   if (!same) return std::nullopt;
   return run;
 }

@@ -18,6 +18,7 @@ struct PublishedStep {
 
 struct PublishedPair {
   double wall_ms = 0, compute_busy_ms = 0, compute_idle_ms = 0;
+  double notify_ms = 0;  // a layer: exchanges wait for other GPUs before they move bytes
   std::vector<double> slots_ms;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "core/error.hpp"
 #include "sim/dependency_tracker.hpp"
@@ -10,14 +11,15 @@ namespace orrery {
 
 Timeline run_analytic(const Program& program, const CostSource& costs, int gpus) {
   // Durations repeat: one lookup per (work, SMs).
-  std::map<std::pair<WorkId, std::int16_t>, Seconds> known;
+  std::map<std::tuple<WorkId, std::int16_t, bool>, Seconds> known;
   const auto duration = [&](const Instruction& instruction) {
-    const auto [entry, fresh] = known.try_emplace({instruction.work, instruction.lent_sms});
+    const auto [entry, fresh] =
+        known.try_emplace({instruction.work, instruction.lent_sms, instruction.overlapped});
     if (fresh) {
       const Work& work = program.work(instruction);
       entry->second = work.is_compute()
                           ? costs.compute(work, instruction.lent_sms).total()
-                          : uncontended(work.wire, costs.transfer(work, instruction.lent_sms > 0));
+                          : uncontended(work.wire, costs.transfer(work, instruction.overlapped));
     }
     return entry->second;
   };

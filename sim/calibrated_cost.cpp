@@ -9,15 +9,6 @@
 namespace orrery {
 namespace {
 
-bool is_gemm(KernelClass kernel) {
-  return kernel == KernelClass::kGemm || kernel == KernelClass::kGroupedGemm ||
-         kernel == KernelClass::kWgrad || kernel == KernelClass::kGroupedWgrad;
-}
-
-bool is_attention(KernelClass kernel) {
-  return kernel == KernelClass::kAttentionForward || kernel == KernelClass::kAttentionBackward;
-}
-
 bool is_exchange(Pattern pattern) {
   return pattern == Pattern::kDispatch || pattern == Pattern::kDispatchCached ||
          pattern == Pattern::kCombine || pattern == Pattern::kCombineGradient;
@@ -58,6 +49,17 @@ BytesPerSecond exchange_rate(const ExchangeTable& table, int group) {
   const double place = std::log(static_cast<double>(group) / below->first) /
                        std::log(static_cast<double>(above->first) / below->first);
   return below->second * (1 - place) + above->second * place;
+}
+
+// The measured group size nearest to `group` (by ratio), with its rate.
+std::pair<int, BytesPerSecond> nearest(const ExchangeTable& table, int group) {
+  return *std::min_element(table.rates.begin(), table.rates.end(),
+                           [&](const auto& a, const auto& b) {
+                             const auto distance = [&](int size) {
+                               return std::abs(std::log(static_cast<double>(size) / group));
+                             };
+                             return distance(a.first) < distance(b.first);
+                           });
 }
 
 }  // namespace
@@ -152,8 +154,9 @@ Seconds CalibratedCost::stream_time(const Op& op) const {
 }
 
 Seconds CalibratedCost::op_time(const Op& op, int sms) const {
-  if (is_attention(op.kernel)) return attention_time(op, sms);
-  if (!is_gemm(op.kernel)) return stream_time(op);
+  const KernelKind kind = kernel_kind(op.kernel);
+  if (kind == KernelKind::kAttention) return attention_time(op, sms);
+  if (kind == KernelKind::kStreaming) return stream_time(op);
   const bool grouped_wgrad = op.kernel == KernelClass::kGroupedWgrad;
   return gemm_model(op).time(grouped_wgrad ? op.m * op.groups : op.m, op.n, op.k, op.groups, sms);
 }
@@ -191,9 +194,9 @@ TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) con
   BytesPerSecond rate = exchange_rate(alone->second, wire.group);
   Seconds overhead = alone->second.overhead;
   if (beside_compute && beside != calibration_.exchanges.end()) {
-    // Few group sizes are measured beside compute: what it costs there against running alone is
-    // taken for all.
-    const auto& [group, measured] = beside->second.rates.back();
+    // Few group sizes are measured beside compute: at others, what it costs at the nearest measured
+    // size against running alone there.
+    const auto [group, measured] = nearest(beside->second, wire.group);
     rate = rate * (measured / exchange_rate(alone->second, group));
     overhead = beside->second.overhead;
   }
@@ -208,13 +211,42 @@ TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) con
 
 AssumedFigures CalibratedCost::assumed(const Program& program) const {
   std::set<AssumedFigure> used(calibration_.assumed.begin(), calibration_.assumed.end());
+  const auto add = [&](std::string_view what, std::string reason) {
+    used.insert({fmt::format("{}: {}", calibration_.device.name, what), std::move(reason)});
+  };
+  if (cluster_.fabric.oversubscription != 1) {
+    used.insert(
+        {cluster_.name + ": fabric.oversubscription",
+         fmt::format("{:g} in the file, but the fabric is taken to have full bisection bandwidth",
+                     cluster_.fabric.oversubscription)});
+  }
   for (const Work& work : program.works) {
     for (const Op& op : work.ops) {
       const auto found = calibration_.stream_rows.find(op.kernel);
       if (found != calibration_.stream_rows.end() && found->second.assumed) {
-        used.insert({calibration_.device.name + ": " + std::string(to_string(op.kernel)),
-                     *found->second.assumed});
+        add(to_string(op.kernel), *found->second.assumed);
       }
+      if (kernel_kind(op.kernel) == KernelKind::kAttention && op.k != calibration_.attention_qk) {
+        add(to_string(op.kernel),
+            fmt::format("rate of d_qk {} taken for d_qk {:.0f}", calibration_.attention_qk, op.k));
+      }
+    }
+  }
+  for (const Instruction& instruction : program.instructions) {
+    const Wire& wire = program.work(instruction).wire;
+    if (!is_exchange(wire.pattern)) continue;
+    const auto found = calibration_.exchanges.find({wire.pattern, instruction.overlapped});
+    if (found == calibration_.exchanges.end()) continue;
+    const ExchangeTable& table = found->second;
+    const std::string name = fmt::format("exchange {}{}", to_string(wire.pattern),
+                                         instruction.overlapped ? " beside compute" : "");
+    const int group = nearest(table, wire.group).first;
+    if (group != wire.group) {
+      add(name, fmt::format("measured with groups of {}, used for {}", group, wire.group));
+    }
+    if (instruction.overlapped && instruction.lent_sms != table.sms) {
+      add(name + " SMs",
+          fmt::format("measured with {} SMs, used with {}", table.sms, instruction.lent_sms));
     }
   }
   return {used.begin(), used.end()};

@@ -40,6 +40,10 @@ class CalibrationReader {
     for (Reader& table : root_.tables("attention_rows")) read_attention_rows(table);
     for (Reader& table : root_.tables("stream_rows")) read_stream_rows(table);
     for (Reader& table : root_.tables("exchanges")) read_exchange(table);
+    if (auto attention = root_.required_table("attention")) {
+      result_.attention_qk = attention->required_int("qk_dim", {1, 65536});
+      attention->finish();
+    }
     if (auto transport = root_.required_table("transport")) {
       result_.transport_nic = transport->required_quantity<BytesPerSecond>("nic", Zero::kForbidden);
       result_.transport_nvlink =
@@ -55,7 +59,6 @@ class CalibrationReader {
     Device& out = result_.device;
     out.sms = device.required_int("sms", {1, 4096});
     out.memory = device.required_quantity<Bytes>("memory", Zero::kForbidden);
-    out.hbm_bandwidth = device.required_quantity<BytesPerSecond>("hbm_bandwidth", Zero::kForbidden);
     out.bf16_peak = device.required_quantity<FlopsPerSecond>("bf16_peak", Zero::kForbidden);
     out.launch_gap = device.required_quantity<Seconds>("launch_gap", Zero::kAllowed);
     out.reserve = device.required_quantity<Bytes>("reserve", Zero::kAllowed);
@@ -135,17 +138,22 @@ class CalibrationReader {
       table.error(key, fmt::format("there is another table for {} already", what), "join the two");
   }
 
-  KernelClass read_kernel(Reader& table) {
+  KernelClass read_kernel(Reader& table, KernelKind kind) {
     const std::string name = table.required_string("kernel");
     const std::optional<KernelClass> kernel = kernel_class(name);
-    if (!kernel && !name.empty()) {
+    if (kernel && kernel_kind(*kernel) == kind) return *kernel;
+    if (!name.empty()) {
       std::vector<std::string> known;
       for (int k = 0; k < static_cast<int>(KernelClass::kCount); ++k) {
-        known.emplace_back(to_string(static_cast<KernelClass>(k)));
+        const auto candidate = static_cast<KernelClass>(k);
+        if (kernel_kind(candidate) == kind) known.emplace_back(to_string(candidate));
       }
-      table.error("kernel", "unknown kernel class '" + name + "'", did_you_mean(name, known));
+      table.error("kernel",
+                  fmt::format("{} kernel class '{}'",
+                              kernel ? "this table is not for the" : "unknown", name),
+                  did_you_mean(name, known));
     }
-    return kernel.value_or(KernelClass::kSmall);
+    return KernelClass::kSmall;
   }
 
   std::vector<GemmRow> gemm_rows_of(Reader& table) {
@@ -194,7 +202,7 @@ class CalibrationReader {
   }
 
   void read_gemm_rows(Reader& table) {
-    const KernelClass kernel = read_kernel(table);
+    const KernelClass kernel = read_kernel(table, KernelKind::kGemm);
     const DataType type = table.required_enum<DataType>("dtype", kDataTypes);
     read_origin_for_all(table,
                         fmt::format("gemm_rows of {} in {}", to_string(kernel), to_string(type)));
@@ -205,7 +213,7 @@ class CalibrationReader {
   }
 
   void read_attention_rows(Reader& table) {
-    const KernelClass kernel = read_kernel(table);
+    const KernelClass kernel = read_kernel(table, KernelKind::kAttention);
     const int sms = table.required_int("sms", {1, 4096});
     read_origin_for_all(table, fmt::format("attention_rows of {}", to_string(kernel)));
     for (const std::vector<double>& row : read_rows(table, {"sequence", "gflop", "us"})) {
@@ -216,7 +224,7 @@ class CalibrationReader {
   }
 
   void read_stream_rows(Reader& table) {
-    const KernelClass kernel = read_kernel(table);
+    const KernelClass kernel = read_kernel(table, KernelKind::kStreaming);
     StreamTable out;
     out.assumed = read_origin(table);
     std::string unit = "bytes";
@@ -238,10 +246,11 @@ class CalibrationReader {
   void read_exchange(Reader& table) {
     const Pattern pattern = table.required_enum<Pattern>("pattern", kExchanges);
     const bool beside = table.optional_bool("beside_compute", false);
-    table.required_int("sms", {0, 4096});
+    const int sms = table.required_int("sms", {0, 4096});
     read_origin_for_all(table, fmt::format("exchanges of {}{}", to_string(pattern),
                                            beside ? " beside compute" : ""));
     ExchangeTable out;
+    out.sms = sms;
     out.overhead = table.required_quantity<Seconds>("overhead", Zero::kAllowed);
     for (const std::vector<double>& row : read_rows(table, {"group", "gbps"})) {
       out.rates.emplace_back(count(table, "group", row[0]), gigabytes_per_second(row[1]));

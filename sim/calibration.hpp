@@ -16,7 +16,6 @@ struct Device {
   std::string name;
   int sms = 0;
   Bytes memory;
-  BytesPerSecond hbm_bandwidth;
   FlopsPerSecond bf16_peak;  // dense; what MFU is counted against
   Seconds launch_gap;        // between two kernels of a stream
   Bytes reserve;             // memory that context, libraries and allocator take
@@ -37,6 +36,7 @@ struct GemmLawTable {
   std::vector<GemmRow> rows;
 };
 
+// Causal attention of one sequence, with the head width of Calibration::attention_qk.
 struct AttentionRow {
   double sequence = 0;
   int sms = 0;
@@ -52,6 +52,7 @@ struct StreamTable {
 // Achieved rate of an expert-parallel exchange by group size, in logical bytes.
 struct ExchangeTable {
   std::vector<std::pair<int, BytesPerSecond>> rates;  // by group, ascending
+  int sms = 0;                                        // that the kernel held
   Seconds overhead;                                   // before the bytes move
 };
 
@@ -63,6 +64,7 @@ struct Calibration {
   double bf16_k_scale = 1;                       // K of a BF16 GEMM counts so often in those laws
   std::map<std::pair<KernelClass, DataType>, std::vector<GemmRow>> gemm_rows;
   std::map<KernelClass, std::vector<AttentionRow>> attention_rows;
+  int attention_qk = 0;  // d_qk that the attention rows were measured with
   std::map<KernelClass, StreamTable> stream_rows;
   std::map<std::pair<Pattern, bool>, ExchangeTable> exchanges;  // bool: beside compute
   BytesPerSecond transport_nic, transport_nvlink;

@@ -1,6 +1,5 @@
 #include "sim/simgrid_engine.hpp"
 
-
 #include <array>
 #include <cmath>
 #include <deque>
@@ -13,8 +12,9 @@
 #include "core/error.hpp"
 #include "sim/dependency_tracker.hpp"
 
-#include <simgrid/version.h>  // not self-contained: it must come after the others
-
+// clang-format off: this header is not self-contained and must come last
+#include <simgrid/version.h>
+// clang-format on
 static_assert(SIMGRID_VERSION >= 33200, "the adapter was written for SimGrid 3.32");
 
 namespace orrery {
@@ -91,8 +91,9 @@ class Platform {
   using Key = std::tuple<Rank, Rank, Medium, double>;
 
   s4u::Link* port(const std::string& name, BytesPerSecond bandwidth) {
-    // A cluster without NICs still has ports; nothing is ever sent through them.
-    return zone_->create_link(name, std::max(bandwidth.value(), 1.0))->set_latency(0)->seal();
+    // A node without NICs has a port that nothing may be sent through.
+    constexpr double kNever = 1;
+    return zone_->create_link(name, std::max(bandwidth.value(), kNever))->set_latency(0)->seal();
   }
 
   s4u::NetZone* zone_ = nullptr;
@@ -149,13 +150,13 @@ class Simulation {
     InstructionId id;
     s4u::ActivityPtr keep;
   };
-  using ActionKey = std::tuple<WorkId, std::int16_t, Rank, Rank>;
+  using ActionKey = std::tuple<WorkId, std::int16_t, bool, Rank, Rank>;
 
   ActionKey key(const Instruction& instruction) const {
     const Rank to = instruction.partner.valid()
                         ? program_.instructions[instruction.partner.index()].rank
                         : instruction.rank;
-    return {instruction.work, instruction.lent_sms, instruction.rank, to};
+    return {instruction.work, instruction.lent_sms, instruction.overlapped, instruction.rank, to};
   }
 
   void declare(const Instruction& instruction, const CostSource& costs) {
@@ -168,13 +169,15 @@ class Simulation {
       action.compute_s = costs.compute(work, instruction.lent_sms).total().value();
       return;
     }
-    const TransferCost cost = costs.transfer(work, instruction.lent_sms > 0);
+    const TransferCost cost = costs.transfer(work, instruction.overlapped);
     action.fixed_s = cost.fixed.value();
     const Rank from = instruction.rank;
-    const Rank to = std::get<3>(entry->first);
+    const Rank to = std::get<4>(entry->first);
     const auto add = [&](Medium medium, Bytes bytes, BytesPerSecond limit) {
       // SimGrid counts whole bytes.
       if (std::round(bytes.value()) >= 1) {
+        ORRERY_CHECK(limit.value() > 0, "{} of {} B over a port without bandwidth", work.name,
+                     bytes.value());
         action.flows.push_back(
             {platform_.endpoints(from, to, medium, limit), std::round(bytes.value())});
       }

@@ -46,7 +46,9 @@ InstructionId RankEmitter::add(WorkId work, Stream stream, std::span<const Instr
   instruction.work = work;
   instruction.rank = rank_;
   instruction.stream = stream;
-  instruction.lent_sms = lent_sms_;
+  instruction.overlapped = overlapped_;
+  instruction.lent_sms =
+      overlapped_ ? static_cast<std::int16_t>(context_.plan.layout.comm_sms) : std::int16_t{0};
   instruction.cell = cell_index_;
   instruction.layer = layer;
   if (flow != nullptr) {
@@ -76,7 +78,7 @@ InstructionId RankEmitter::add(WorkId work, Stream stream, std::span<const Instr
 
 InstructionId RankEmitter::emit_closing(WorkId work, Stream stream) {
   cell_index_ = -1;
-  lent_sms_ = 0;
+  overlapped_ = false;
   const InstructionId deps[] = {tail_[index(Stream::kCompute)], tail_[index(Stream::kComm)]};
   entered_.fill(true);
   return add(work, stream, deps, nullptr, -1);
@@ -219,19 +221,19 @@ void RankEmitter::recompute_unit(Flow& flow, const Unit& unit) {
 
 void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_weights) {
   const UnitWorks& works = *unit.works;
-  const std::int16_t lent = with_weights && works.exchanges()
-                                ? static_cast<std::int16_t>(context_.plan.layout.comm_sms)
-                                : std::int16_t{0};
+  // Weight gradients run beside the communication that follows their input gradients.
+  const bool around = overlapped_;
+  const bool beside = around || (with_weights && works.exchanges());
   const auto communicate = [&](const Chain& chain) {
-    lent_sms_ = lent;
+    overlapped_ = beside;
     run(flow, unit, chain);
-    lent_sms_ = 0;
+    overlapped_ = around;
   };
   const auto weights = [&](const Chain& chain) {
     if (!with_weights) return;
-    lent_sms_ = lent;
+    overlapped_ = beside;
     run_beside(flow, unit, chain);
-    lent_sms_ = 0;
+    overlapped_ = around;
   };
   begin_input_gradient(flow, unit);
   run(flow, unit, works.i_post);
@@ -258,41 +260,6 @@ void RankEmitter::weight_gradient_unit(Flow& flow, const Unit& unit) {
   end_weight_gradient(flow, unit);
 }
 
-void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward,
-                            const Unit* backward_unit) {
-  const auto f = [&](const Chain UnitWorks::* chain) {
-    if (forward_unit != nullptr) run(*forward, *forward_unit, forward_unit->works->*chain);
-  };
-  const auto b = [&](const Chain UnitWorks::* chain) {
-    if (backward_unit != nullptr) run(*backward, *backward_unit, backward_unit->works->*chain);
-  };
-  const bool weights = backward_unit != nullptr;
-  const auto w = [&](const Chain UnitWorks::* chain) {
-    if (weights) run_beside(*backward, *backward_unit, backward_unit->works->*chain);
-  };
-  if (backward_unit != nullptr) begin_input_gradient(*backward, *backward_unit);
-  b(&UnitWorks::i_post);
-  w(&UnitWorks::w_post);
-  if (backward_unit != nullptr) recompute_unit(*backward, *backward_unit);
-  b(&UnitWorks::i_combine);
-  if (forward_unit != nullptr) begin_forward(*forward, *forward_unit);
-  f(&UnitWorks::f_pre);
-  f(&UnitWorks::f_attention);
-  f(&UnitWorks::f_dispatch);
-  b(&UnitWorks::i_mlp);
-  b(&UnitWorks::i_dispatch);
-  w(&UnitWorks::w_mlp);
-  f(&UnitWorks::f_mlp);
-  f(&UnitWorks::f_combine);
-  b(&UnitWorks::i_attention);
-  b(&UnitWorks::i_pre);
-  if (backward_unit != nullptr) end_input_gradient(*backward, *backward_unit);
-  w(&UnitWorks::w_attention);
-  w(&UnitWorks::w_pre);
-  if (backward_unit != nullptr) end_weight_gradient(*backward, *backward_unit);
-  f(&UnitWorks::f_post);
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // Cells
 
@@ -300,7 +267,7 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
   cell_index_ = cell_index;
   cell_entry_ = tail_;
   entered_.fill(false);
-  lent_sms_ = 0;
+  overlapped_ = false;
   switch (cell.kind) {
     case CellKind::kF: {
       Flow flow = start(cell.forward, true);
@@ -328,24 +295,8 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
       Flow backward = start(cell.backward, false);
       receive(forward, 1);
       receive(backward, -1);
-      if (chunk_exchanges(forward) || chunk_exchanges(backward)) {
-        lent_sms_ = static_cast<std::int16_t>(context_.plan.layout.comm_sms);
-      }
-      const std::size_t forward_count = forward.units.size();
-      const std::size_t backward_count = backward.units.size();
-      const std::size_t slots = std::max(forward_count, backward_count);
-      // Slot s runs unit u of a half with `count` units when u * slots / count == s: the shorter
-      // half is spread.
-      const auto unit_at = [&](const std::vector<Unit>& units, std::size_t slot) -> const Unit* {
-        const std::size_t count = units.size();
-        const std::size_t unit = (slot * count + slots - 1) / slots;
-        return unit < count && unit * slots / count == slot ? &units[unit] : nullptr;
-      };
-      for (std::size_t slot = 0; slot < slots; ++slot) {
-        pair_slot(&forward, unit_at(forward.units, slot), &backward, unit_at(backward.units, slot));
-      }
-      finish(forward, 1);
-      finish(backward, -1);
+      overlapped_ = chunk_exchanges(forward) || chunk_exchanges(backward);
+      emit_pair(forward, backward);
       break;
     }
     case CellKind::kFI:

@@ -70,11 +70,12 @@ class RankEmitter {
   void input_gradient_unit(Flow& flow, const Unit& unit, bool with_weights);
   void weight_gradient_unit(Flow& flow, const Unit& unit);
   void recompute_unit(Flow& flow, const Unit& unit);
+  void emit_pair(Flow& forward, Flow& backward);
   void pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward,
                  const Unit* backward_unit);
   // A chain of works after the flow's tail; the tail moves to its end.
   void run(Flow& flow, const Unit& unit, const Chain& chain);
-  // Weight gradients: after the tail, which stays.
+  // Weight gradients: behind what the compute stream has; the tail stays.
   void run_beside(Flow& flow, const Unit& unit, const Chain& chain);
   InstructionId add(WorkId work, Stream stream, std::span<const InstructionId> deps,
                     const Flow* flow, std::int16_t layer);
@@ -96,7 +97,8 @@ class RankEmitter {
   LoweringContext& context_;
   Rank rank_;
   int cell_index_ = -1;
-  std::int16_t lent_sms_ = 0;
+  bool overlapped_ =
+      false;  // what is emitted runs beside communication, or communication beside it
   std::array<InstructionId, kStreams> tail_{};        // last instruction of each stream
   std::array<InstructionId, kStreams> cell_entry_{};  // the tails when the cell began
   std::array<bool, kStreams> entered_{};              // whether the cell has used the stream yet

@@ -5,10 +5,6 @@
 namespace orrery {
 namespace {
 
-Bytes gathered(const Shard& shard, double width) {
-  return Bytes{shard.local_tokens() * (shard.tp - 1) * width * bytes_per_element(DataType::kBf16)};
-}
-
 Op elementwise(std::string name, double rows, double columns, double bytes_per_item) {
   return streaming(std::move(name), KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                    rows, columns, Bytes{rows * columns * bytes_per_item});
@@ -172,17 +168,9 @@ Steps head_weight_gradient(const Shard& shard) {
   return ops.take();
 }
 
-namespace {
-
-double scalar_bytes(ScalarType type) {
-  return type == ScalarType::kFp32 ? 4 : type == ScalarType::kBf16 ? 2 : 1;
-}
-
-}  // namespace
-
 Op optimizer_update(const Training& training, double parameters) {
-  const double moved = scalar_bytes(training.gradient) + 2 * scalar_bytes(training.master) +
-                       4 * scalar_bytes(training.moments) + bytes_per_element(DataType::kBf16);
+  const double moved = bytes_of(training.gradient) + 2 * bytes_of(training.master) +
+                       4 * bytes_of(training.moments) + bytes_per_element(DataType::kBf16);
   return streaming("AdamW update", KernelClass::kOptimizer, DataType::kFp32, DataType::kBf16,
                    parameters, 1, Bytes{parameters * moved});
 }

@@ -20,10 +20,6 @@ struct Gqa {
   double tokens, local, hidden, q_width, k_width, v_width, out_width;
 };
 
-Bytes gathered(const Shard& shard, double width) {
-  return Bytes{shard.local_tokens() * (shard.tp - 1) * width * bytes_per_element(DataType::kBf16)};
-}
-
 Bytes key_values(const Shard& shard, const Gqa& size) {
   return Bytes{size.tokens * (size.k_width + size.v_width) * 2 * (shard.cp - 1)};
 }

@@ -98,14 +98,12 @@ class OptimizerStep {
     const bool sharded = plan_.layout.zero_stage >= 1;
     const Pattern reduce = sharded ? Pattern::kReduceScatter : Pattern::kAllReduce;
     for_both_groups(parameters, placement, Component::kGradientReduce, "gradient reduction", reduce,
-                    4);
-    // Global gradient norm: a few bytes, but every rank waits for every other.
+                    bytes_of(plan_.training.gradient));
+    // Global gradient norm: one number, but every rank waits for every other.
+    const Wire norm = collective_wire(Pattern::kAllReduce, Bytes{8}, plan_.cluster.gpus(),
+                                      plan_.cluster.gpus_per_node);
     collective(everyone(), [&](std::size_t) {
-      return Work{Component::kGradientReduce,
-                  Pass::kW,
-                  "gradient norm all-reduce",
-                  {},
-                  {Pattern::kAllReduce, plan_.cluster.gpus(), Bytes{8}, Bytes{8}, Bytes{8}}};
+      return Work{Component::kGradientReduce, Pass::kW, "gradient norm all-reduce", {}, norm};
     });
     for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
       const RankParameters& own = parameters[rank];
@@ -202,6 +200,9 @@ Program lower(const Plan& plan) {
   }
   ORRERY_CHECK(plan.schedule.pp() == plan.layout.pp, "schedule has {} ranks, layout pp={}",
                plan.schedule.pp(), plan.layout.pp);
+  ORRERY_CHECK(plan.schedule.stages() == static_cast<int>(plan.layout.stage_map.size()),
+               "schedule has {} stages, the stage map {}", plan.schedule.stages(),
+               plan.layout.stage_map.size());
   Program program;
   program.pp = plan.layout.pp;
   program.streams.resize(static_cast<std::size_t>(plan.layout.pp));

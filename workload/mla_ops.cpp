@@ -49,10 +49,6 @@ void up_projections(StepBuilder& ops, const Shard& shard, const Mla& size, bool 
   add(rope("rotary q_rope", size.tokens, size.rope_width));
 }
 
-Bytes gathered(const Shard& shard, double width) {
-  return Bytes{shard.local_tokens() * (shard.tp - 1) * width * bytes_per_element(DataType::kBf16)};
-}
-
 }  // namespace
 
 Steps mla_forward(const Shard& shard) {

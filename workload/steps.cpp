@@ -6,6 +6,10 @@
 
 namespace orrery {
 
+Bytes gathered(const Shard& shard, double width) {
+  return Bytes{shard.local_tokens() * (shard.tp - 1) * width * bytes_per_element(DataType::kBf16)};
+}
+
 void StepBuilder::add(Op op) {
   if (steps_.empty() || steps_.back().wire.pattern != Pattern::kNone)
     steps_.push_back({{}, {}, component_});

@@ -18,6 +18,10 @@ struct Step {
 
 using Steps = std::vector<Step>;
 
+// What one GPU sends when its tensor-parallel group gathers (or reduces and scatters) `width` BF16
+// columns of all its tokens.
+Bytes gathered(const Shard& shard, double width);
+
 // Collects the ops of one component; consecutive ops make one compute step.
 class StepBuilder {
  public:

@@ -17,6 +17,14 @@ TEST_CASE("the published figures are found for the published plan and for no oth
   other = published.plan;
   other.training.global_batch = 3072;
   CHECK_FALSE(published_for(other));
+  for (int Layout::* field : {&Layout::micro_batch, &Layout::comm_sms, &Layout::zero_stage}) {
+    other = published.plan;
+    other.layout.*field += 1;
+    CHECK_FALSE(published_for(other));
+  }
+  other = published.plan;
+  other.layout.recompute = Recompute::kFull;
+  CHECK_FALSE(published_for(other));
   other = published.plan;
   other.schedule.family = "1f1b";
   CHECK_FALSE(published_for(other));

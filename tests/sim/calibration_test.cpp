@@ -15,7 +15,6 @@ TEST_CASE("a calibration is read with its units, tables and assumed figures") {
   CHECK(small.device.name == "small");
   CHECK(small.device.sms == 100);
   CHECK(small.device.memory == gigabytes(80));
-  CHECK(small.device.hbm_bandwidth == gigabytes_per_second(3000));
   CHECK(small.device.bf16_peak == teraflops(1000));
   CHECK(small.device.launch_gap == microseconds(2));
   CHECK(small.device.exchange_buffers == gibibytes(1));
@@ -92,7 +91,7 @@ const Malformed kMalformed[] = {
     {"\"80 GB\"", "\"80 GB/s\"", "80 GB/s"},
     {"\"80 GB\"", "80", "memory"},
     {"launch_gap = \"2 us\"", "launch_gap = \"-2 us\"", "launch_gap"},
-    {"hbm_bandwidth", "hbm_bandwith", "did you mean 'hbm_bandwidth'?"},
+    {"launch_gap", "lauch_gap", "did you mean 'launch_gap'?"},
     {"[transport]\nnic = \"40 GB/s\"\nnvlink = \"160 GB/s\"\n", "", "transport"},
     {"nic = \"40 GB/s\"", "nic = \"0 GB/s\"", "nic"},
     {"fp8 = [\"tiles\"]", "fp8 = [\"tyles\"]", "no [[gemm_laws]] is named 'tyles'"},

@@ -16,7 +16,6 @@ name = "small"
 [device]
 sms = 100
 memory = "80 GB"
-hbm_bandwidth = "3 TB/s"
 bf16_peak = "1000 TFLOPS"
 launch_gap = "2 us"
 reserve = "1 GiB"
@@ -62,6 +61,9 @@ source = "a README"
 columns = ["group", "gbps"]
 rows = [[8, 150], [64, 45]]
 overhead = "100 us"
+[attention]
+qk_dim = 192
+
 [transport]
 nic = "40 GB/s"
 nvlink = "160 GB/s"
