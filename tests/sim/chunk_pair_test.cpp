@@ -5,38 +5,20 @@
 
 #include <catch2/catch.hpp>
 
-#include "core/cluster_reader.hpp"
-#include "core/model_reader.hpp"
-#include "planner/plan_builder.hpp"
 #include "sim/scaled_cost.hpp"
+#include "tests/planner/published_plan.hpp"
 
 namespace orrery {
 namespace {
 
-struct Setup {
-  Setup() {
-    PlanRequest request;
-    request.model = read_model("models/deepseek-v3.toml");
-    request.cluster = read_cluster("topologies/h800-2048.toml");
-    calibration = read_calibration("calibration/h800.toml");
-    request.training.global_batch = 15360;
-    request.layout.pp = 16;
-    request.layout.ep = 64;
-    request.layout.dp = 0;
-    request.schedule = "dualpipe";
-    plan = build_plan(request, CalibratedCost(calibration, request.cluster));
-  }
-  ChunkPair pair(double communication) const {
-    const CalibratedCost costs(calibration, plan.cluster);
-    return simulate_chunk_pair(plan, std::vector<LayerKind>(4, LayerKind::kMoe),
-                               ScaledExchangeCost(costs, communication));
-  }
-  Calibration calibration;
-  Plan plan;
-};
+ChunkPair pair_of(const PublishedPlan& published, double communication) {
+  const CalibratedCost costs = published.costs();
+  return simulate_chunk_pair(published.plan, std::vector<LayerKind>(4, LayerKind::kMoe),
+                             ScaledExchangeCost(costs, communication));
+}
 
 TEST_CASE("the chunk pair of the published trace is predicted within 5 percent") {
-  const ChunkPair pair = Setup().pair(1);
+  const ChunkPair pair = pair_of(PublishedPlan(), 1);
   const double wall = in_milliseconds(pair.wall);
   WARN("chunk pair: wall " << wall << " ms (" << 100 * (wall / 129.0 - 1) << " %), busy "
                            << in_milliseconds(pair.compute_busy) << " ms ("
@@ -55,7 +37,7 @@ TEST_CASE("the chunk pair of the published trace is predicted within 5 percent")
 TEST_CASE("the parts of a pair add up and its slots cover it") {
   for (double factor : {0.0, 1.0, 1.6, 2.0}) {
     CAPTURE(factor);
-    const ChunkPair pair = Setup().pair(factor);
+    const ChunkPair pair = pair_of(PublishedPlan(), factor);
     CHECK((pair.compute_busy + pair.gaps + pair.stalls).value() == Approx(pair.wall.value()));
     Seconds covered;
     for (Seconds slot : pair.slots) covered += slot;
@@ -67,11 +49,11 @@ TEST_CASE("the parts of a pair add up and its slots cover it") {
 // Communication hides under computation up to its own length: 81 ms of 127. Twice as long it
 // cannot.
 TEST_CASE("a pair lengthens when its communication doubles and hides it when it is free") {
-  const Setup setup;
-  const Seconds free = setup.pair(0).wall;
-  const Seconds normal = setup.pair(1).wall;
-  const Seconds longer = setup.pair(1.6).wall;
-  const Seconds doubled = setup.pair(2).wall;
+  const PublishedPlan setup;
+  const Seconds free = pair_of(setup, 0).wall;
+  const Seconds normal = pair_of(setup, 1).wall;
+  const Seconds longer = pair_of(setup, 1.6).wall;
+  const Seconds doubled = pair_of(setup, 2).wall;
   CHECK(free <= normal);
   CHECK(normal <= longer);
   CHECK(longer < doubled);

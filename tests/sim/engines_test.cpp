@@ -2,13 +2,11 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "core/cluster_reader.hpp"
 #include "core/error.hpp"
-#include "core/model_reader.hpp"
-#include "planner/plan_builder.hpp"
 #include "sim/analytic.hpp"
 #include "sim/chunk_pair.hpp"
 #include "sim/simgrid_engine.hpp"
+#include "tests/planner/published_plan.hpp"
 #include "tests/sim/hand_made.hpp"
 #include "workload/lower.hpp"
 
@@ -121,24 +119,15 @@ TEST_CASE("a program that waits for itself is reported with who waits for whom")
                         Catch::Contains("waits for rank 1: compute"));
 }
 
-struct Published {
-  explicit Published(int pp = 16, int ep = 64, const char* schedule = "dualpipe",
-                     int global_batch = 15360) {
-    PlanRequest request;
-    request.model = read_model("models/deepseek-v3.toml");
-    request.cluster = read_cluster("topologies/h800-2048.toml");
-    calibration = read_calibration("calibration/h800.toml");
-    request.training.global_batch = global_batch;
-    request.layout.pp = pp;
-    request.layout.ep = ep;
-    request.layout.dp = 0;
-    request.schedule = schedule;
-    plan = build_plan(request, CalibratedCost(calibration, request.cluster));
-  }
-  CalibratedCost costs() const { return {calibration, plan.cluster}; }
-  Calibration calibration;
-  Plan plan;
-};
+PublishedPlan published_with(int pp, int ep, const char* schedule, int global_batch) {
+  PublishedPlan published;
+  published.request.layout.pp = pp;
+  published.request.layout.ep = ep;
+  published.request.schedule = schedule;
+  published.request.training.global_batch = global_batch;
+  published.plan = build_plan(published.request, published.costs());
+  return published;
+}
 
 double largest_difference(const Timeline& a, const Timeline& b) {
   double most = 0;
@@ -151,7 +140,7 @@ double largest_difference(const Timeline& a, const Timeline& b) {
 
 // SimGrid rounds flows to whole bytes: at 24 GB/s a byte is 0.04 ns.
 TEST_CASE("an uncontended chunk pair takes the same on SimGrid and in the analytic evaluation") {
-  const Published published;
+  const PublishedPlan published;
   const CalibratedCost costs = published.costs();
   const Program program =
       chunk_pair_program(published.plan, std::vector<LayerKind>(4, LayerKind::kMoe));
@@ -161,7 +150,7 @@ TEST_CASE("an uncontended chunk pair takes the same on SimGrid and in the analyt
 }
 
 TEST_CASE("with links that nobody fills a whole step takes the same in both engines") {
-  Published published(16, 64, "dualpipe", 32 * 128);
+  const PublishedPlan published = published_with(16, 64, "dualpipe", 32 * 128);
   const CalibratedCost costs = published.costs();
   const Program program = lower(published.plan);
   const Timeline reference = run_analytic(program, costs, 2048);
@@ -176,7 +165,7 @@ TEST_CASE("with links that nobody fills a whole step takes the same in both engi
 }
 
 TEST_CASE("contention only ever lengthens a step and every instruction runs once") {
-  const Published published(16, 64, "1f1b", 32 * 128);
+  const PublishedPlan published = published_with(16, 64, "1f1b", 32 * 128);
   const CalibratedCost costs = published.costs();
   const Program program = lower(published.plan);
   const Timeline reference = run_analytic(program, costs, 2048);
@@ -191,7 +180,7 @@ TEST_CASE("contention only ever lengthens a step and every instruction runs once
 }
 
 TEST_CASE("the same simulation gives the same times again") {
-  const Published published(8, 64, "1f1b", 16 * 256);
+  const PublishedPlan published = published_with(8, 64, "1f1b", 16 * 256);
   const CalibratedCost costs = published.costs();
   const Program program = lower(published.plan);
   const Timeline first = run_folded(program, published.plan.cluster, costs, 2048);
