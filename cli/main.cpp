@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <map>
 #include <string>
@@ -78,6 +80,8 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A reader that has seen enough (`| head`) is no failure.
+  std::signal(SIGPIPE, [](int) { std::_Exit(kYes); });
   try {
     return run(argc, argv);
   } catch (const orrery::InputError& error) {

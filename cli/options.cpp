@@ -1,6 +1,7 @@
 #include "cli/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <variant>
@@ -8,6 +9,7 @@
 #include "core/catalog.hpp"
 #include "core/cluster_reader.hpp"
 #include "core/diagnostic.hpp"
+#include "core/file.hpp"
 #include "core/model_reader.hpp"
 #include "core/units.hpp"
 
@@ -48,6 +50,18 @@ double parse_tokens(const std::string& text) {
     diagnostics.throw_if_errors();
   }
   return std::get<double>(parsed);
+}
+
+void write_output(const std::string& path, const std::string& text) {
+  if (path == "-") {
+    std::fputs(text.c_str(), stdout);
+  } else {
+    write_file_atomically(path, text);
+  }
+}
+
+std::FILE* answer_stream(std::initializer_list<std::string> paths) {
+  return std::find(paths.begin(), paths.end(), "-") == paths.end() ? stdout : stderr;
 }
 
 Calibration find_calibration(const std::string& name_or_path) {

@@ -1,5 +1,7 @@
 #pragma once
 // What several subcommands share: the options that name a model, a cluster and a training set-up.
+#include <cstdio>
+#include <initializer_list>
 #include <string>
 
 #include "planner/plan_builder.hpp"
@@ -35,6 +37,12 @@ Calibration find_calibration(const std::string& name_or_path);
 
 // "14.8T" -> 14.8e12; empty -> 0. Throws InputError.
 double parse_tokens(const std::string& text);
+
+// Writes an output file (atomically) or, for "-", to standard output.
+void write_output(const std::string& path, const std::string& text);
+// Where the answer for people goes when the files go to `paths`: not between the bytes of a file on
+// standard output.
+std::FILE* answer_stream(std::initializer_list<std::string> paths);
 
 // Wall and processor time since it was made.
 class Stopwatch {

@@ -10,7 +10,6 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "core/diagnostic.hpp"
-#include "core/file.hpp"
 #include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "planner/layout_search.hpp"
@@ -94,7 +93,7 @@ int plan(const Options& options) {
   fix(options.fix, "", request);
   const SearchResult result = search_layouts(request, costs, progress_bar());
   if (!options.output.empty() && !result.plans.empty()) {
-    write_file_atomically(options.output, to_json(result.plans.front().plan));
+    write_output(options.output, to_json(result.plans.front().plan));
   }
   std::optional<SearchResult> asked;
   if (!options.why.empty()) {
@@ -111,7 +110,7 @@ int plan(const Options& options) {
     text = plan_search_text(request, result);
     if (asked) text += "\n" + why_text(*asked, result);
   }
-  std::fputs(text.c_str(), stdout);
+  std::fputs(text.c_str(), answer_stream({options.output}));
   return result.plans.empty() ? kNo : kYes;
 }
 
@@ -133,7 +132,7 @@ Command add_plan(CLI::App& app) {
       ->check(CLI::Range(0, 100));
   command->add_option("--why", options->why,
                       "Explain a layout that was not chosen, such as pp=8,ep=64");
-  command->add_option("-o,--output", options->output, "Write the best plan");
+  command->add_option("-o,--output", options->output, "Write the best plan; - is standard output");
   command->add_flag("--json", options->json, "Print one JSON object");
   return [options] { return plan(*options); };
 }

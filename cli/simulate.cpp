@@ -5,7 +5,6 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "core/diagnostic.hpp"
-#include "core/file.hpp"
 #include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "core/timeline_json.hpp"
@@ -114,9 +113,12 @@ int simulate(const Options& options) {
                                 ? run_analytic(program, costs, plan.layout.gpus())
                                 : run_folded(program, plan.cluster, costs, plan.layout.gpus());
   const StepSummary summary = summarise(plan, costs.device(), program, timeline, costs);
-  if (!options.trace.empty()) write_trace(options.trace, chrome_trace(plan, program, timeline));
-  if (!options.timeline.empty())
-    write_file_atomically(options.timeline, to_json(program, timeline));
+  if (options.trace == "-") {
+    write_output("-", chrome_trace(plan, program, timeline));
+  } else if (!options.trace.empty()) {
+    write_trace(options.trace, chrome_trace(plan, program, timeline));
+  }
+  if (!options.timeline.empty()) write_output(options.timeline, to_json(program, timeline));
   std::string text = options.json
                          ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
                          : simulate_text(plan, costs.device(), summary);
@@ -126,7 +128,7 @@ int simulate(const Options& options) {
         "reports/deepseek-v3-step.md says more)\n" +
         comparison_text(compare_step(summary, published->step));
   }
-  std::fputs(text.c_str(), stdout);
+  std::fputs(text.c_str(), answer_stream({options.timeline, options.trace}));
   for (const RankSummary& rank : summary.ranks) {
     if (rank.memory.fits()) continue;
     std::fflush(stdout);
@@ -161,7 +163,7 @@ Command add_simulate(CLI::App& app) {
       ->check(CLI::IsMember({"analytic", "folded"}));
   command->add_option("--trace", options->trace,
                       "Write a Chrome trace for Perfetto; .gz compresses");
-  command->add_option("-o,--output", options->timeline, "Write the Timeline");
+  command->add_option("-o,--output", options->timeline, "Write the Timeline; - is standard output");
   command->add_flag("--json", options->json, "Print one JSON object");
   return [options, command] {
     for (const char* name : {"--layout", "--schedule", "--stage-map", "--seq", "--global-batch"}) {

@@ -37,7 +37,7 @@ int validate(const Options& options) {
   const std::string report =
       validation_report(published, build_plan(std::move(request), costs), costs);
   if (!options.output.empty()) {
-    write_file_atomically(options.output, report);
+    write_output(options.output, report);
     return kYes;
   }
   std::fputs(report.c_str(), stdout);
