@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <exception>
 #include <map>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -83,12 +84,20 @@ int main(int argc, char** argv) {
   // A reader that has seen enough (`| head`) is no failure.
   std::signal(SIGPIPE, [](int) { std::_Exit(kYes); });
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      print_error("cannot write to standard output");
+      return kEnvironment;
+    }
+    return code;
   } catch (const orrery::InputError& error) {
     print_error(error.what());
     return kBadInput;
   } catch (const orrery::EnvironmentError& error) {
     print_error(error.what());
+    return kEnvironment;
+  } catch (const std::bad_alloc&) {
+    print_error("not enough memory: fewer micro-batches (a smaller global batch) need less");
     return kEnvironment;
   } catch (const std::exception& error) {
     std::fprintf(stderr,

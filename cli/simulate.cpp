@@ -5,6 +5,7 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "core/diagnostic.hpp"
+#include "core/error.hpp"
 #include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "core/timeline_json.hpp"
@@ -104,6 +105,9 @@ int simulate(const Options& options) {
                           : "a plan file and a model or cluster are both given",
                       "give either PLAN.json or --model, --cluster and --layout");
     diagnostics.throw_if_errors();
+  }
+  if (!options.trace.empty() && options.trace == options.timeline) {
+    throw InputError("error: --trace and -o name the same file: one would overwrite the other");
   }
   const Prepared prepared = options.plan_file.empty() ? from_options(options) : from_file(options);
   const Plan& plan = prepared.plan;

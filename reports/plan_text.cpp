@@ -47,6 +47,12 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
       result.space, rejected, result.scored, result.simulated);
   for (const auto& [reason, count] : result.rejected)
     text += fmt::format("  {:>4}  {}\n", count, reason);
+  const Layout& base = request.base;
+  text += fmt::format(
+      "Held fixed: mbs={}, recompute={}, precision={}, tp={}, cp={}, comm-sms={}; others with "
+      "--fix.\n",
+      base.micro_batch, to_string(base.recompute), to_string(base.precision), base.tp, base.cp,
+      base.comm_sms);
   text += "Ask for the arithmetic of one of them with --why pp=P,ep=E.\n";
   return text;
 }
@@ -59,15 +65,17 @@ std::string why_text(const SearchResult& asked, const SearchResult& all) {
   for (const ScoredPlan& plan : asked.plans) {
     if (all.plans.empty()) break;
     const ScoredPlan& best = all.plans.front();
-    if (plan.candidate == best.candidate) {
-      text += fmt::format("{}: this is the best plan, {:.3f} s a step\n", name(plan.candidate),
+    const std::string asked_name = describe(plan.plan.layout) + " " + plan.candidate.schedule;
+    if (plan.candidate == best.candidate && plan.plan.layout == best.plan.layout) {
+      text += fmt::format("{}: this is the best plan, {:.3f} s a step\n", asked_name,
                           plan.step.value());
       continue;
     }
-    text += fmt::format("{}: feasible, {:.3f} s a step, {} behind {} ({:.3f} s)\n",
-                        name(plan.candidate), plan.step.value(),
-                        signed_percent(plan.step / best.step - 1), name(best.candidate),
-                        best.step.value());
+    const double behind = plan.step / best.step - 1;
+    text +=
+        fmt::format("{}: feasible, {:.3f} s a step, {} {} {} {} ({:.3f} s)\n", asked_name,
+                    plan.step.value(), signed_percent(behind), behind < 0 ? "ahead of" : "behind",
+                    describe(best.plan.layout), best.candidate.schedule, best.step.value());
   }
   return text;
 }

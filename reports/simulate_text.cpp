@@ -94,6 +94,11 @@ std::string simulate_text(const Plan& plan, const Device& device, const StepSumm
   std::string text = plan_heading(plan) + "\n";
   text += fmt::format("Step time    {:.3f} s, {} tokens a day\n", summary.step.value(),
                       compact_count(summary.tokens_per_day));
+  for (const RankSummary& rank : summary.ranks) {
+    if (rank.memory.fits()) continue;
+    text += "             BUT THE PLAN DOES NOT FIT INTO GPU MEMORY (below)\n";
+    break;
+  }
   if (plan.training.tokens > 0) {
     text += fmt::format(
         "The run      {} GPU-hours for {} tokens: {:.1f} days, {} at ${:.2f} a GPU-hour\n",

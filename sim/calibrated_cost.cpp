@@ -244,6 +244,9 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
     if (group != wire.group) {
       add(name, fmt::format("measured with groups of {}, used for {}", group, wire.group));
     }
+    if (instruction.overlapped && wire.nic.value() <= 0) {
+      add(name + " in a node", "measured across nodes, used inside one");
+    }
     if (instruction.overlapped && instruction.lent_sms != table.sms) {
       add(name + " SMs",
           fmt::format("measured with {} SMs, used with {}", table.sms, instruction.lent_sms));

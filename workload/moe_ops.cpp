@@ -77,6 +77,8 @@ Steps experts_forward(const Shard& shard) {
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
     ops.add(gemm("shared fc1 fprop", shard.precision, size.gathered, 2 * size.shared, size.hidden));
   }
+  ops.expert_tensor_parallel(Pattern::kAllGather, routed.unique,
+                             fp8 ? DataType::kFp8 : DataType::kBf16);
   ops.add(by_rows("count rows of experts", KernelClass::kExpertCount, routed.unique));
   ops.add(by_rows("map tokens to rows", KernelClass::kExpertMapping, routed.unique));
   ops.add(expand_rows("expand dispatched tokens", routed, size.hidden, fp8));
@@ -94,6 +96,7 @@ Steps experts_forward(const Shard& shard) {
   ops.add(grouped_gemm("routed fc2 fprop", shard.precision, size.local_experts, routed.rows,
                        size.hidden, size.inter));
   ops.add(reduce_rows(routed, size.hidden));
+  ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16);
   if (shared) {
     ops.add(swiglu("shared SwiGLU", KernelClass::kSwiglu, size.gathered, size.shared, fp8));
     ops.add_if(fp8, scale_transpose(size.gathered, size.shared));
@@ -131,6 +134,8 @@ Steps experts_input_gradient(const Shard& shard) {
                       Bytes{size.gathered * size.shared * 10}));
   }
   ops.add_if(fp8, cast_back("cast routed fc1 output back", routed.rows, 2 * size.inter));
+  ops.expert_tensor_parallel(Pattern::kAllGather, routed.unique,
+                             fp8 ? DataType::kFp8 : DataType::kBf16);
   ops.add(expand_rows("expand dispatched dY", routed, size.hidden, fp8));
   ops.add_if(fp8, copy_scales(routed.rows, size.hidden));
   ops.add(grouped_gemm("routed fc2 dgrad", shard.precision, size.local_experts, routed.rows,
@@ -153,6 +158,7 @@ Steps experts_input_gradient(const Shard& shard) {
   ops.add(grouped_gemm("routed fc1 dgrad", shard.precision, size.local_experts, routed.rows,
                        size.hidden, 2 * size.inter));
   ops.add(reduce_rows(routed, size.hidden));
+  ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16);
   ops.add_if(fp8, cast_transpose("cast and transpose routed dH", routed.rows, 2 * size.inter));
   if (shared) {
     ops.add_if(fp8, cast_back("cast shared expert input back", size.gathered, size.hidden));

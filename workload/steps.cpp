@@ -30,6 +30,13 @@ void StepBuilder::tensor_parallel(Pattern pattern, Bytes sent) {
   steps_.push_back({{}, {pattern, shard_.tp, sent, Bytes{}, sent}, Component::kTensorParallel});
 }
 
+void StepBuilder::expert_tensor_parallel(Pattern pattern, double rows, DataType type) {
+  if (shard_.etp == 1) return;
+  const double others = static_cast<double>(shard_.etp - 1) / shard_.etp;
+  const Bytes sent{rows * others * shard_.model.hidden * bytes_per_element(type)};
+  steps_.push_back({{}, {pattern, shard_.etp, sent, Bytes{}, sent}, Component::kTensorParallel});
+}
+
 void StepBuilder::context_parallel(Pattern pattern, Bytes sent) {
   if (shard_.cp == 1) return;
   // Neighbouring context-parallel ranks share nodes where they can; lower() moves what crosses

@@ -37,6 +37,8 @@ class StepBuilder {
   // A collective among the tp (or cp) GPUs in which each GPU sends `sent` bytes in all.
   void tensor_parallel(Pattern pattern, Bytes sent);
   void context_parallel(Pattern pattern, Bytes sent);
+  // Among the etp GPUs that share an expert: each other's `rows` of received tokens, in all.
+  void expert_tensor_parallel(Pattern pattern, double rows, DataType type);
   Steps take() { return std::move(steps_); }
 
  private:

@@ -287,8 +287,10 @@ TEST_CASE("the assumed figures behind a program are listed once each") {
             "h800: attention-backward", "h800: attention-forward", "h800: cross-entropy",
             "h800: device.exchange_buffers", "h800: device.reserve", "h800: embedding",
             "h800: exchange combine", "h800: exchange combine-gradient beside compute",
-            "h800: exchange dispatch", "h800: exchange dispatch-cached beside compute",
-            "h800: gemm.bf16_k_scale", "h800: optimizer"});
+            "h800: exchange combine-gradient beside compute in a node", "h800: exchange dispatch",
+            "h800: exchange dispatch-cached beside compute",
+            "h800: exchange dispatch-cached beside compute in a node", "h800: gemm.bf16_k_scale",
+            "h800: optimizer"});
 }
 
 TEST_CASE("every op of every model, precision and layout has a positive time") {

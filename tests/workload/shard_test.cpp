@@ -218,5 +218,33 @@ TEST_CASE("a dense layer gathers and scatters its tokens once per block and dire
   }
 }
 
+// Two GPUs that share each expert hold half of the received tokens each and gather the other half:
+// U / 2 rows of FP8 out before the experts, U / 2 rows of BF16 after them.
+TEST_CASE("GPUs that share an expert exchange each other's tokens") {
+  Layout layout;
+  layout.tp = layout.etp = 2;
+  layout.ep = 4;
+  const Model model = small_gqa_moe();
+  RoutingSpread spread;
+  spread.gpus_per_token = 1.5;
+  const Shard shard = make_shard(model, layout, 1024, spread);
+  const auto sent = [](const Steps& steps, Pattern pattern) {
+    double bytes = 0;
+    for (const Step& step : steps) {
+      if (step.wire.pattern == pattern && step.ops.empty()) bytes += step.wire.nvlink.value();
+    }
+    return bytes;
+  };
+  Model alone = model;
+  alone.moe.shared_experts = 0;
+  Shard routed_only = make_shard(alone, layout, 1024, spread);
+  const double half = shard.forward_rows.unique / 2 * model.hidden;
+  CHECK(sent(experts_forward(routed_only), Pattern::kAllGather) == half);
+  CHECK(sent(experts_forward(routed_only), Pattern::kReduceScatter) == 2 * half);
+  CHECK(sent(experts_input_gradient(routed_only), Pattern::kAllGather) == half);
+  routed_only.etp = 1;
+  CHECK(sent(experts_forward(routed_only), Pattern::kAllGather) == 0);
+}
+
 }  // namespace
 }  // namespace orrery
