@@ -199,4 +199,26 @@ std::string_view to_string(Pattern pattern) {
   return "?";
 }
 
+std::string_view to_string(ParameterSet set) {
+  switch (set) {
+    case ParameterSet::kNone: return "none";
+    case ParameterSet::kExpert: return "experts";
+    case ParameterSet::kDense: return "the rest";
+    case ParameterSet::kReplicated: return "norms, router and latent projections";
+    case ParameterSet::kEmbedding: return "embedding";
+    case ParameterSet::kHead: return "output head";
+  }
+  return "?";
+}
+
+std::string_view to_string(BufferKind kind) {
+  switch (kind) {
+    case BufferKind::kActivation: return "activations for the input gradient";
+    case BufferKind::kActivationForWeights: return "activations for the weight gradient";
+    case BufferKind::kWeightGradientInput: return "operands of the weight gradient";
+    case BufferKind::kCommunication: return "received tensor";
+  }
+  return "?";
+}
+
 }  // namespace orrery

@@ -74,23 +74,46 @@ struct Wire {
   bool operator==(const Wire&) const = default;
 };
 
+// Parameters that the same GPUs hold and whose gradients are therefore reduced together
+// (workload/stage_parameters.hpp).
+enum class ParameterSet : std::uint8_t {
+  kNone,
+  kExpert,      // routed experts
+  kDense,       // what tensor parallelism divides, and all but the experts without it
+  kReplicated,  // what every tensor-parallel GPU holds whole: norms, router, latent projections
+  kEmbedding,   // the embedding, where stages that do not mirror each other hold it
+  kHead,        // the output head, likewise
+};
+
 // A distinct piece of work; instructions refer to it by WorkId.
 struct Work {
   Component component = Component::kAttention;
   Pass pass = Pass::kF;
-  std::string name;     // "attn(F)"
-  std::vector<Op> ops;  // empty for communication
-  Wire wire;            // pattern kNone for compute
+  std::string name;         // "attn(F)"
+  std::vector<Op> ops;      // empty for communication
+  Wire wire;                // pattern kNone for compute
+  std::string tensor = {};  // what a collective inside a layer moves: "latents"; else empty
+  ParameterSet parameters = ParameterSet::kNone;  // of gradient reductions and parameter gathers
   bool operator==(const Work&) const = default;
 
   bool is_compute() const { return wire.pattern == Pattern::kNone; }
 };
 
-enum class BufferKind : std::uint8_t { kActivation, kWeightGradientInput, kCommunication };
+enum class BufferKind : std::uint8_t {
+  kActivation,            // made in F, freed after I
+  kActivationForWeights,  // made in F, freed after W
+  kWeightGradientInput,   // made in I, freed after W
+  kCommunication,         // what was received from another stage, until it has been read
+};
 
+// What one micro-batch keeps of one entry of a stage map.
 struct Buffer {
   BufferKind kind = BufferKind::kActivation;
   Bytes bytes;
+  Stage stage = {};
+  std::int16_t direction = 0;
+  std::int16_t layer = -1;  // as in Instruction; -1 for what was received
+  Microbatch microbatch = {};
   bool operator==(const Buffer&) const = default;
 };
 
@@ -144,5 +167,7 @@ struct Program {
 std::string_view to_string(Stream stream);
 std::string_view to_string(Component component);
 std::string_view to_string(Pattern pattern);
+std::string_view to_string(ParameterSet set);
+std::string_view to_string(BufferKind kind);
 
 }  // namespace orrery

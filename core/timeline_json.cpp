@@ -35,6 +35,7 @@ class ProgramText {
     number(static_cast<int>(work.component));
     number(static_cast<int>(work.pass));
     name(work.name);
+    number(static_cast<int>(work.parameters));
     number(static_cast<std::int64_t>(work.ops.size()));
     for (const Op& op : work.ops) add(op);
     number(static_cast<int>(work.wire.pattern));
@@ -64,6 +65,10 @@ class ProgramText {
   void add(const Buffer& buffer) {
     number(static_cast<int>(buffer.kind));
     amount(buffer.bytes.value());
+    number(buffer.stage.value);
+    number(buffer.direction);
+    number(buffer.layer);
+    number(buffer.microbatch.value);
   }
   void add(const BufferEvent& event) {
     number(event.buffer);

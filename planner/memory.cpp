@@ -52,9 +52,8 @@ MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank) {
   table.weights = Bytes{parameters * 2 + (fp8 ? own.quantised : 0)};
   table.gradients = Bytes{parameters * bytes_of(training.gradient)};
   const double state = bytes_of(training.master) + 2 * bytes_of(training.moments);
-  const double shard = plan.layout.zero_stage >= 1
-                           ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
-                           : parameters;
+  const double shard = optimizer_shard(parameter_groups(plan.model, plan.layout, plan.schedule),
+                                       rank, plan.layout.zero_stage >= 1);
   table.optimizer = Bytes{shard * state};
   // Where a token's copies go matters little for the workspace: the largest case is taken.
   RoutingSpread spread;

@@ -95,8 +95,10 @@ void RankEmitter::run(Flow& flow, const Unit& unit, const Chain& chain) {
   }
 }
 
-void RankEmitter::run_beside(Flow& flow, const Unit& unit, const Chain& chain) {
-  for (WorkId work : chain) add(work, Stream::kCompute, {}, &flow, unit.layer);
+void RankEmitter::run_beside(Flow& flow, const Unit& unit, const Chain& chain,
+                             InstructionId after) {
+  const InstructionId deps[] = {after};
+  for (WorkId work : chain) add(work, Stream::kCompute, deps, &flow, unit.layer);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -115,7 +117,7 @@ void RankEmitter::receive(Flow& flow, int step) {
                                                                   : context_.send_between_nodes;
   flow.tail = add(work, recv_stream(sender, rank_), {}, &flow, -1);
   context_.recvs.emplace(message, flow.tail);
-  flow.inbox = new_buffer(BufferKind::kCommunication, context_.boundary_bytes);
+  flow.inbox = new_buffer(BufferKind::kCommunication, context_.boundary_bytes, flow, -1);
   attach(flow.tail, flow.inbox, true);
 }
 
@@ -137,9 +139,12 @@ void RankEmitter::finish(const Flow& flow, int step) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Buffers
 
-std::int32_t RankEmitter::new_buffer(BufferKind kind, Bytes bytes) {
+std::int32_t RankEmitter::new_buffer(BufferKind kind, Bytes bytes, const Flow& flow,
+                                     std::int16_t layer) {
   if (bytes.value() <= 0) return -1;
-  program_.buffers.push_back({kind, bytes});
+  program_.buffers.push_back({kind, bytes, flow.place.stage,
+                              static_cast<std::int16_t>(flow.place.direction), layer,
+                              flow.half.microbatch});
   return static_cast<std::int32_t>(program_.buffers.size()) - 1;
 }
 
@@ -154,17 +159,21 @@ RankEmitter::LayerBuffers& RankEmitter::layer_buffers(const Flow& flow, const Un
 void RankEmitter::begin_forward(const Flow& flow, const Unit& unit) {
   const Lifetimes& memory = unit.works->memory;
   LayerBuffers& buffers = layer_buffers(flow, unit);
-  buffers.until_input_gradient = new_buffer(BufferKind::kActivation, memory.until_input_gradient);
-  buffers.until_weight_gradient = new_buffer(BufferKind::kActivation, memory.until_weight_gradient);
+  buffers.until_input_gradient =
+      new_buffer(BufferKind::kActivation, memory.until_input_gradient, flow, unit.layer);
+  buffers.until_weight_gradient =
+      new_buffer(BufferKind::kActivationForWeights, memory.until_weight_gradient, flow, unit.layer);
   attach(next_id(), buffers.until_input_gradient, true);
   attach(next_id(), buffers.until_weight_gradient, true);
 }
 
 void RankEmitter::begin_input_gradient(const Flow& flow, const Unit& unit) {
   LayerBuffers& buffers = layer_buffers(flow, unit);
-  buffers.weight_operands =
-      new_buffer(BufferKind::kWeightGradientInput, unit.works->memory.weight_operands);
-  attach(next_id(), buffers.weight_operands, true);
+  buffers.weight_operands = new_buffer(BufferKind::kWeightGradientInput,
+                                       unit.works->memory.weight_operands, flow, unit.layer);
+  const UnitWorks& works = *unit.works;
+  const bool computes = !works.i_post.empty() || !works.i_attention.empty() || !works.i_pre.empty();
+  attach(computes || !flow.tail.valid() ? next_id() : flow.tail, buffers.weight_operands, true);
 }
 
 void RankEmitter::end_input_gradient(const Flow& flow, const Unit& unit) {
@@ -248,7 +257,11 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
   weights(works.w_attention);
   if (!with_weights) run(flow, unit, works.i_pre);
   end_input_gradient(flow, unit);
-  weights(works.w_pre);
+  if (with_weights) {
+    overlapped_ = beside;
+    run_beside(flow, unit, works.w_pre, flow.tail);
+    overlapped_ = around;
+  }
   if (with_weights) end_weight_gradient(flow, unit);
 }
 

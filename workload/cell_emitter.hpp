@@ -75,12 +75,13 @@ class RankEmitter {
                  const Unit* backward_unit);
   // A chain of works after the flow's tail; the tail moves to its end.
   void run(Flow& flow, const Unit& unit, const Chain& chain);
-  // Weight gradients: behind what the compute stream has; the tail stays.
-  void run_beside(Flow& flow, const Unit& unit, const Chain& chain);
+  // Weight gradients: behind what the compute stream has, and behind `after`; the tail stays.
+  void run_beside(Flow& flow, const Unit& unit, const Chain& chain,
+                  InstructionId after = InstructionId());
   InstructionId add(WorkId work, Stream stream, std::span<const InstructionId> deps,
                     const Flow* flow, std::int16_t layer);
   void receive(Flow& flow, int step);
-  std::int32_t new_buffer(BufferKind kind, Bytes bytes);
+  std::int32_t new_buffer(BufferKind kind, Bytes bytes, const Flow& flow, std::int16_t layer);
   void attach(InstructionId id, std::int32_t buffer, bool alloc);
   // The id the next instruction will get.
   InstructionId next_id() const {
@@ -88,6 +89,8 @@ class RankEmitter {
   }
   LayerBuffers& layer_buffers(const Flow& flow, const Unit& unit);
   void begin_forward(const Flow& flow, const Unit& unit);
+  // The operands of the weight gradients are made by the unit's first instruction, or by the last
+  // one before it where the unit has no input gradient of its own (the embedding).
   void begin_input_gradient(const Flow& flow, const Unit& unit);
   void end_input_gradient(const Flow& flow, const Unit& unit);
   void end_weight_gradient(const Flow& flow, const Unit& unit);

@@ -17,6 +17,22 @@ Op swiglu_forward(const Shard& shard, double rows, double inter, KernelClass ker
                    Bytes{fp8 ? rows * inter * 5 + rows * inter / 128 * 4 : rows * inter * 6});
 }
 
+// The vocabulary is divided over the tensor-parallel GPUs: each looks up the tokens of all of them
+// that fall into its part, and the sums are scattered.
+void lookup(StepBuilder& ops, const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16,
+                    DataType::kBf16, shard.tokens, hidden, Bytes{shard.tokens * hidden * 4}));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "embedding");
+}
+
+// Gradient in BF16, accumulated into FP32 rows that are read and written.
+Op lookup_gradient(const Shard& shard) {
+  const double hidden = shard.model.hidden;
+  return streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16,
+                   DataType::kFp32, shard.tokens, hidden, Bytes{shard.tokens * hidden * 10});
+}
+
 // BF16 whatever the layout's precision: embedding, head and the MTP projection's surroundings are
 // not quantised (DeepSeek-V3 report, section 3.3.1).
 constexpr Precision kUnquantised = Precision::kBf16;
@@ -29,14 +45,14 @@ Steps dense_mlp_forward(const Shard& shard) {
   const double tokens = shard.tokens;
   StepBuilder ops(shard, Component::kMlp);
   ops.add(norm("pre-MLP norm", shard.local_tokens(), hidden));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed input");
   ops.cast_operand("cast for fc1", tokens, hidden);
   ops.add(gemm("dense fc1 fprop", shard.precision, tokens, 2 * inter, hidden));
   ops.add(swiglu_forward(shard, tokens, inter, KernelClass::kSwiglu));
   ops.add_if(shard.fp8(), scale_transpose(tokens, inter));
   ops.add(gemm("dense fc2 fprop", shard.precision, tokens, hidden, inter));
   ops.add_if(shard.fp8(), cast("cast fc1 output for caching", tokens, 2 * inter));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "mlp output");
   ops.add(elementwise("add residual", shard.local_tokens(), hidden, 6));
   return ops.take();
 }
@@ -48,7 +64,7 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   const bool fp8 = shard.fp8();
   const bool recompute = shard.recompute != Recompute::kNone;
   StepBuilder ops(shard, Component::kMlp);
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "output gradient");
   ops.add_if(fp8, cast_back("cast fc1 output back", tokens, 2 * inter));
   ops.add_if(fp8, weight_transpose("transpose fc2 weight", hidden, inter));
   ops.cast_operand("cast dY", tokens, hidden);
@@ -62,8 +78,9 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   ops.add_if(fp8, weight_transpose("transpose fc1 weight", 2 * inter, hidden));
   ops.add(gemm("dense fc1 dgrad", shard.precision, tokens, hidden, 2 * inter));
   ops.add_if(fp8, cast_transpose("cast and transpose dH", tokens, 2 * inter));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "normed input gradient");
   ops.add_if(recompute, recomputed(norm("pre-MLP norm recompute", shard.local_tokens(), hidden)));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed input");
   ops.add_if(fp8, cast_transpose("cast and transpose X", tokens, hidden));
   ops.add(norm_backward("pre-MLP norm backward", shard.local_tokens(), hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
@@ -82,21 +99,21 @@ Steps dense_mlp_weight_gradient(const Shard& shard) {
 }
 
 Steps embedding_forward(const Shard& shard) {
-  const double rows = shard.local_tokens();
   StepBuilder ops(shard, Component::kEmbedding);
-  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16,
-                    DataType::kBf16, rows, shard.model.hidden,
-                    Bytes{rows * shard.model.hidden * 4}));
+  lookup(ops, shard);
+  return ops.take();
+}
+
+Steps embedding_input_gradient(const Shard& shard) {
+  StepBuilder ops(shard, Component::kEmbedding);
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, shard.model.hidden),
+                      "embedding gradient");
   return ops.take();
 }
 
 Steps embedding_weight_gradient(const Shard& shard) {
-  const double rows = shard.local_tokens();
   StepBuilder ops(shard, Component::kEmbedding);
-  // Gradient in BF16, accumulated into FP32 rows that are read and written.
-  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16,
-                    DataType::kFp32, rows, shard.model.hidden,
-                    Bytes{rows * shard.model.hidden * 10}));
+  ops.add(lookup_gradient(shard));
   return ops.take();
 }
 
@@ -104,8 +121,7 @@ Steps mtp_projection_forward(const Shard& shard) {
   const double hidden = shard.model.hidden;
   const double rows = shard.local_tokens();
   StepBuilder ops(shard, Component::kMtpProjection);
-  ops.add(streaming("embedding lookup", KernelClass::kEmbeddingLookup, DataType::kBf16,
-                    DataType::kBf16, rows, hidden, Bytes{rows * hidden * 4}));
+  lookup(ops, shard);
   ops.add(norm("MTP hidden norm", rows, hidden));
   ops.add(norm("MTP embedding norm", rows, hidden));
   ops.add(copy("concatenate", rows, 2 * hidden));
@@ -128,6 +144,7 @@ Steps mtp_projection_input_gradient(const Shard& shard) {
   ops.add(norm_backward("MTP embedding norm backward", rows, hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "embedding gradient");
   return ops.take();
 }
 
@@ -135,27 +152,37 @@ Steps mtp_projection_weight_gradient(const Shard& shard) {
   const double hidden = shard.model.hidden;
   StepBuilder ops(shard, Component::kMtpProjection);
   ops.add(wgrad("MTP projection wgrad", shard.precision, hidden, 2 * hidden, shard.local_tokens()));
-  ops.add(streaming("embedding gradient", KernelClass::kEmbeddingLookup, DataType::kBf16,
-                    DataType::kFp32, shard.local_tokens(), hidden,
-                    Bytes{shard.local_tokens() * hidden * 10}));
+  ops.add(lookup_gradient(shard));
   return ops.take();
 }
 
 Steps head_forward(const Shard& shard) {
   StepBuilder ops(shard, Component::kHead);
   ops.add(norm("final norm", shard.local_tokens(), shard.model.hidden));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, shard.model.hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, shard.model.hidden), "normed input");
   ops.add(gemm("output head fprop", kUnquantised, shard.tokens, shard.vocab(), shard.model.hidden));
-  // One pass for the log-sum-exp, one that overwrites the logits with their gradient.
-  ops.add(streaming("cross-entropy", KernelClass::kCrossEntropy, DataType::kBf16, DataType::kBf16,
-                    shard.tokens, shard.vocab(), Bytes{shard.tokens * shard.vocab() * 6}));
+  // One pass for the log-sum-exp, one that overwrites the logits with their gradient. Where the
+  // vocabulary is divided, maximum, sum and target logit of each part meet in between.
+  const auto pass = [&](std::string name, double bytes) {
+    return streaming(std::move(name), KernelClass::kCrossEntropy, DataType::kBf16, DataType::kBf16,
+                     shard.tokens, shard.vocab(), Bytes{shard.tokens * shard.vocab() * bytes});
+  };
+  if (shard.tp == 1) {
+    ops.add(pass("cross-entropy", 6));
+  } else {
+    ops.add(pass("cross-entropy statistics", 2));
+    ops.tensor_parallel(Pattern::kAllGather, Bytes{shard.tokens * 3 * 4 * (shard.tp - 1)},
+                        "logit statistics");
+    ops.add(pass("cross-entropy gradient", 4));
+  }
   return ops.take();
 }
 
 Steps head_input_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kHead);
   ops.add(gemm("output head dgrad", kUnquantised, shard.tokens, shard.model.hidden, shard.vocab()));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, shard.model.hidden));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, shard.model.hidden),
+                      "normed input gradient");
   ops.add(norm_backward("final norm backward", shard.local_tokens(), shard.model.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   return ops.take();

@@ -13,6 +13,7 @@ Steps dense_mlp_weight_gradient(const Shard& shard);
 
 // Token embedding: a gather forward, a scatter-add for the weight gradient.
 Steps embedding_forward(const Shard& shard);
+Steps embedding_input_gradient(const Shard& shard);
 Steps embedding_weight_gradient(const Shard& shard);
 
 // MTP module entry (DeepSeek-V3 report, section 2.2): norms of the hidden state and of the next

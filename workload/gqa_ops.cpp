@@ -30,16 +30,16 @@ Steps gqa_forward(const Shard& shard) {
   const Gqa size(shard);
   StepBuilder ops(shard, Component::kAttention);
   ops.add(norm("pre-attention norm", size.local, size.hidden));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
   ops.cast_operand("cast for qkv", size.tokens, size.hidden);
   ops.add(gemm("qkv fprop", shard.precision, size.tokens, size.qkv(), size.hidden));
   ops.add(rope("rotary q", size.tokens, size.q_width));
   ops.add(rope("rotary k", size.tokens, size.k_width));
-  ops.context_parallel(Pattern::kAllGather, key_values(shard, size));
+  ops.context_parallel(Pattern::kAllGather, key_values(shard, size), "keys and values");
   ops.add(attention_forward_kernel(shard));
   ops.cast_operand("cast for o_proj", size.tokens, size.out_width);
   ops.add(gemm("o_proj fprop", shard.precision, size.tokens, size.hidden, size.out_width));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden), "attention output");
   ops.add(streaming("add residual", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                     size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
   return ops.take();
@@ -49,7 +49,7 @@ Steps gqa_input_gradient(const Shard& shard) {
   const Gqa size(shard);
   const bool fp8 = shard.fp8();
   StepBuilder ops(shard, Component::kAttention);
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "output gradient");
   ops.cast_operand("cast dY", size.tokens, size.hidden);
   ops.add_if(fp8, weight_transpose("transpose o_proj weight", size.out_width, size.hidden));
   ops.add(gemm("o_proj dgrad", shard.precision, size.tokens, size.out_width, size.hidden));
@@ -57,16 +57,19 @@ Steps gqa_input_gradient(const Shard& shard) {
              cast_transpose("cast and transpose attention output", size.tokens, size.out_width));
   ops.add_if(fp8, cast_transpose("cast and transpose dY", size.tokens, size.hidden));
   add_attention_backward(ops, shard);
-  ops.context_parallel(Pattern::kReduceScatter, key_values(shard, size));
+  ops.context_parallel(Pattern::kReduceScatter, key_values(shard, size), "key and value gradients");
   ops.add(rope("rotary backward q", size.tokens, size.q_width));
   ops.add(rope("rotary backward k", size.tokens, size.k_width));
   ops.cast_operand("cast dqkv", size.tokens, size.qkv());
   ops.add_if(fp8, weight_transpose("transpose qkv weight", size.qkv(), size.hidden));
   ops.add(gemm("qkv dgrad", shard.precision, size.tokens, size.hidden, size.qkv()));
   ops.add_if(fp8, cast_transpose("cast and transpose dqkv", size.tokens, size.qkv()));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden),
+                      "normed input gradient");
   ops.add_if(shard.recompute == Recompute::kSelective,
              recomputed(norm("pre-attention norm recompute", size.local, size.hidden)));
+  if (shard.recompute != Recompute::kFull)
+    ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
   ops.add_if(fp8, cast_transpose("cast and transpose X", size.tokens, size.hidden));
   ops.add(norm_backward("pre-attention norm backward", size.local, size.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));

@@ -103,7 +103,9 @@ Lifetimes layer(const Shard& shard, const Lifetimes& parts) {
 
 Lifetimes lifetimes(const Shard& shard, LayerKind kind) {
   switch (kind) {
-    case LayerKind::kEmbedding: return {};
+    case LayerKind::kEmbedding:
+      // The gradient that comes in is the operand of the table's gradient.
+      return {Bytes{}, Bytes{}, Bytes{shard.tokens * shard.model.hidden * kBf16}};
     case LayerKind::kDense: return layer(shard, attention(shard) + dense_mlp(shard));
     case LayerKind::kMoe: return layer(shard, attention(shard) + experts(shard));
     case LayerKind::kMtp: {

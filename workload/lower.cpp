@@ -1,5 +1,7 @@
 #include "workload/lower.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
@@ -90,97 +92,101 @@ class OptimizerStep {
       : plan_(plan), program_(program), ranks_(ranks) {}
 
   void emit(const Placement& placement) {
-    std::vector<RankParameters> parameters;
-    for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
-      parameters.push_back(
-          rank_parameters(plan_.model, plan_.layout, plan_.schedule, Rank(static_cast<int>(rank))));
-    }
+    const std::vector<ParameterGroup> groups =
+        parameter_groups(plan_.model, plan_.layout, plan_.schedule);
     const bool sharded = plan_.layout.zero_stage >= 1;
     const Pattern reduce = sharded ? Pattern::kReduceScatter : Pattern::kAllReduce;
-    for_both_groups(parameters, placement, Component::kGradientReduce, "gradient reduction", reduce,
-                    bytes_of(plan_.training.gradient));
+    for (const ParameterGroup& group : groups) {
+      exchange(group, placement, Component::kGradientReduce, "gradient reduction", reduce,
+               bytes_of(plan_.training.gradient));
+    }
+    expert_counts(placement);
     // Global gradient norm: one number, but every rank waits for every other.
     const Wire norm = collective_wire(Pattern::kAllReduce, Bytes{8}, plan_.cluster.gpus(),
                                       plan_.cluster.gpus_per_node);
-    collective(everyone(), [&](std::size_t) {
-      return Work{Component::kGradientReduce, Pass::kW, "gradient norm all-reduce", {}, norm};
-    });
-    for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
-      const RankParameters& own = parameters[rank];
-      const double shard = sharded
-                               ? own.expert / own.expert_replicas + own.dense / own.dense_replicas
-                               : own.expert + own.dense;
+    std::vector<Rank> everyone;
+    for (int rank = 0; rank < plan_.layout.pp; ++rank) everyone.push_back(Rank(rank));
+    collective(everyone, {Component::kGradientReduce,
+                          Pass::kW,
+                          "gradient norm all-reduce",
+                          {},
+                          norm,
+                          "gradient norm"});
+    for (int rank = 0; rank < plan_.layout.pp; ++rank) {
+      const double shard = optimizer_shard(groups, Rank(rank), sharded);
       const WorkId work = add_work(program_, {Component::kOptimizer,
                                               Pass::kW,
                                               "optimizer",
                                               {optimizer_update(plan_.training, shard)},
                                               {}});
-      ranks_[rank].emit_closing(work, Stream::kCompute);
+      emitter(Rank(rank)).emit_closing(work, Stream::kCompute);
     }
-    if (sharded) {
-      for_both_groups(parameters, placement, Component::kParameterGather, "parameter gather",
-                      Pattern::kAllGather, 2);
+    if (!sharded) return;
+    for (const ParameterGroup& group : groups) {
+      exchange(group, placement, Component::kParameterGather, "parameter gather",
+               Pattern::kAllGather, 2);
     }
   }
 
  private:
-  // Ranks that act together: mirrored pairs in a bidirectional schedule, each rank alone otherwise.
-  std::vector<std::vector<std::size_t>> mirrored() const {
-    std::vector<std::vector<std::size_t>> groups;
-    const std::size_t count = ranks_.size();
-    if (plan_.schedule.directions == 1) {
-      for (std::size_t rank = 0; rank < count; ++rank) groups.push_back({rank});
-    } else {
-      for (std::size_t rank = 0; rank < count / 2; ++rank)
-        groups.push_back({rank, count - 1 - rank});
-    }
-    return groups;
-  }
-  std::vector<std::size_t> everyone() const {
-    std::vector<std::size_t> all;
-    for (std::size_t rank = 0; rank < ranks_.size(); ++rank) all.push_back(rank);
-    return all;
-  }
+  RankEmitter& emitter(Rank rank) { return ranks_[rank.index()]; }
 
-  void for_both_groups(const std::vector<RankParameters>& parameters, const Placement& placement,
-                       Component component, const std::string& name, Pattern pattern,
-                       double bytes_per_parameter) {
+  void exchange(const ParameterGroup& group, const Placement& placement, Component component,
+                const std::string& name, Pattern pattern, double bytes_per_parameter) {
+    if (group.replicas == 1) return;
+    // An expert-parallel group takes every tp-th GPU, so tp / etp neighbours hold the same experts,
+    // and so does the next group, ep * tp GPUs on. Replicas of divided parameters are tp apart,
+    // those of whole ones are neighbours.
+    const Layout& layout = plan_.layout;
     const int node = std::min(placement.gpus_per_node, placement.gpus_per_rank);
-    for (const std::vector<std::size_t>& group : mirrored()) {
-      const RankParameters& own = parameters[group.front()];
-      // An expert-parallel group takes every tp-th GPU, so tp / etp neighbours hold the same
-      // experts, and so does the next group, ep * tp GPUs on. Replicas of dense parameters are tp
-      // apart.
-      const Layout& layout = plan_.layout;
-      const int expert_in_node =
-          std::max(1, layout.tp / layout.etp) * std::max(1, node / (layout.ep * layout.tp));
-      const int dense_in_node = std::max(1, node / plan_.layout.tp);
-      const Wire expert =
-          collective_wire(pattern, Bytes{own.expert * bytes_per_parameter}, own.expert_replicas,
-                          std::min(expert_in_node, own.expert_replicas));
-      const Wire dense =
-          collective_wire(pattern, Bytes{own.dense * bytes_per_parameter}, own.dense_replicas,
-                          std::min(dense_in_node, own.dense_replicas));
-      if (own.expert > 0 && own.expert_replicas > 1) {
-        collective(group, [&](std::size_t) {
-          return Work{component, Pass::kW, name + ", experts", {}, expert};
-        });
+    int in_node = std::max(1, node / layout.tp);
+    if (group.set == ParameterSet::kReplicated) in_node = node;
+    if (group.set == ParameterSet::kExpert)
+      in_node = std::max(1, layout.tp / layout.etp) * std::max(1, node / (layout.ep * layout.tp));
+    const Wire wire = collective_wire(pattern, Bytes{group.parameters * bytes_per_parameter},
+                                      group.replicas, std::min(in_node, group.replicas));
+    collective(group.ranks, {component,
+                             Pass::kW,
+                             fmt::format("{}, {}", name, to_string(group.set)),
+                             {},
+                             wire,
+                             "",
+                             group.set});
+  }
+
+  // The correction bias of the router follows the loads of the whole batch (DeepSeek-V3 report,
+  // section 2.1.2): the counts of all GPUs that hold a layer are summed.
+  void expert_counts(const Placement& placement) {
+    const Layout& layout = plan_.layout;
+    const int replicas = layout.dp * layout.cp * layout.tp * plan_.schedule.directions;
+    if (replicas == 1) return;
+    for (const std::vector<Rank>& ranks : mirrored_ranks(plan_.schedule)) {
+      double layers = 0;
+      for (const ChunkPlace& chunk : plan_.schedule.chunks[ranks.front().index()]) {
+        const std::vector<LayerKind>& entries = layout.stage_map[chunk.stage.index()];
+        layers +=
+            static_cast<double>(std::count_if(entries.begin(), entries.end(), [](LayerKind kind) {
+              return kind == LayerKind::kMoe || kind == LayerKind::kMtp;
+            }));
       }
-      if (own.dense_replicas > 1) {
-        collective(group, [&](std::size_t) {
-          return Work{component, Pass::kW, name + ", the rest", {}, dense};
-        });
-      }
+      if (layers == 0) continue;
+      const Wire wire = collective_wire(
+          Pattern::kAllReduce, Bytes{layers * plan_.model.moe.experts * 4}, replicas,
+          std::min({placement.gpus_per_node, placement.gpus_per_rank, replicas}));
+      collective(ranks, {Component::kGradientReduce,
+                         Pass::kW,
+                         "expert count all-reduce",
+                         {},
+                         wire,
+                         "expert counts"});
     }
   }
 
-  template <class MakeWork>
-  void collective(const std::vector<std::size_t>& members, MakeWork make) {
+  void collective(const std::vector<Rank>& members, const Work& work) {
     std::vector<InstructionId> ids;
     const auto number = static_cast<std::int32_t>(program_.collectives.size());
-    for (std::size_t rank : members) {
-      const InstructionId id =
-          ranks_[rank].emit_closing(add_work(program_, make(rank)), Stream::kComm);
+    for (Rank rank : members) {
+      const InstructionId id = emitter(rank).emit_closing(add_work(program_, work), Stream::kComm);
       program_.instructions[id.index()].collective = number;
       ids.push_back(id);
     }

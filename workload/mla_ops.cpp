@@ -62,7 +62,7 @@ Steps mla_forward(const Shard& shard) {
   } else {
     // A full query projection is divided by heads like an up-projection: the normed input is
     // gathered first.
-    ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden));
+    ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
     ops.add(gemm("q_proj fprop", shard.precision, size.tokens, size.q_width, size.hidden));
   }
   ops.cast_operand("cast for kv_down", size.local, size.hidden);
@@ -72,10 +72,12 @@ Steps mla_forward(const Shard& shard) {
   ops.add(copy("slice kv_lora", size.local, size.kv_rank));
   ops.add(norm("kv_lora norm", size.local, size.kv_rank));
   ops.add(copy("slice k_rope", size.local, size.rope_dim));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.q_rank + size.kv_down()));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.q_rank + size.kv_down()),
+                      "latents");
   up_projections(ops, shard, size, false);
   const double kv_per_token = (size.nope_width + size.v_width + size.rope_dim) * 2;
-  ops.context_parallel(Pattern::kAllGather, Bytes{size.tokens * kv_per_token * (shard.cp - 1)});
+  ops.context_parallel(Pattern::kAllGather, Bytes{size.tokens * kv_per_token * (shard.cp - 1)},
+                       "keys and values");
   ops.add(attention_forward_kernel(shard));
   ops.add_if(shard.fp8() && shard.recompute == Recompute::kSelective,
              streaming("cast attention output to E5M6", KernelClass::kCastE5m6, DataType::kBf16,
@@ -83,7 +85,7 @@ Steps mla_forward(const Shard& shard) {
                        Bytes{size.tokens * size.v_width * 3.5}));
   ops.cast_operand("cast for o_proj", size.tokens, size.v_width);
   ops.add(gemm("o_proj fprop", shard.precision, size.tokens, size.hidden, size.v_width));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden), "attention output");
   ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                     size.local, size.hidden, Bytes{size.local * size.hidden * 4}));
   return ops.take();
@@ -96,7 +98,7 @@ Steps mla_input_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kAttention);
   ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                     size.local, size.hidden, Bytes{size.local * size.hidden * 4}));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "output gradient");
   ops.add_if(fp8 && recompute,
              streaming("cast attention output back from E5M6", KernelClass::kCastBackE5m6,
                        DataType::kE5m6, DataType::kBf16, size.tokens, size.v_width,
@@ -107,6 +109,11 @@ Steps mla_input_gradient(const Shard& shard) {
   ops.add(gemm("o_proj dgrad", shard.precision, size.tokens, size.v_width, size.hidden));
   ops.add_if(fp8, cast_transpose("cast and transpose attention output", size.tokens, size.v_width));
   ops.add_if(fp8, cast_transpose("cast and transpose dY", size.tokens, size.hidden));
+  if (shard.recompute != Recompute::kFull) {
+    // Stored divided over the tensor-parallel GPUs, needed whole by the up-projections' gradients.
+    ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.q_rank + size.kv_down()),
+                        "latents");
+  }
   if (recompute) {
     if (size.low_rank_query())
       ops.add(recomputed(norm("q_lora norm recompute", size.tokens, size.q_rank)));
@@ -116,7 +123,8 @@ Steps mla_input_gradient(const Shard& shard) {
   }
   add_attention_backward(ops, shard);
   const double kv_per_token = (size.nope_width + size.v_width + size.rope_dim) * 2;
-  ops.context_parallel(Pattern::kReduceScatter, Bytes{size.tokens * kv_per_token * (shard.cp - 1)});
+  ops.context_parallel(Pattern::kReduceScatter, Bytes{size.tokens * kv_per_token * (shard.cp - 1)},
+                       "key and value gradients");
   ops.add(rope("rotary backward q", size.tokens, size.rope_width));
   if (size.low_rank_query()) {
     ops.add_if(fp8, weight_transpose("transpose q_up weight", size.q_width, size.q_rank));
@@ -140,7 +148,8 @@ Steps mla_input_gradient(const Shard& shard) {
   if (size.low_rank_query()) {
     ops.add_if(fp8, cast_transpose("cast and transpose q_lora", size.tokens, size.q_rank));
   }
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.q_rank + size.kv_down()));
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.q_rank + size.kv_down()),
+                      "latent gradients");
   ops.add(norm_backward("kv_lora norm backward", size.local, size.kv_rank));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));
@@ -170,8 +179,11 @@ Steps mla_input_gradient(const Shard& shard) {
     ops.add_if(fp8, weight_transpose("transpose q_proj weight", size.q_width, size.hidden));
     ops.add_if(fp8, scale_transpose(size.tokens, size.q_width));
     ops.add(gemm("q_proj dgrad", shard.precision, size.tokens, size.hidden, size.q_width));
+    if (shard.recompute != Recompute::kFull)
+      ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
     ops.add_if(fp8, cast_transpose("cast and transpose X", size.tokens, size.hidden));
-    ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden));
+    ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden),
+                        "normed input gradient");
   }
   ops.add(streaming("add gradients", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                     size.local, size.hidden, Bytes{size.local * size.hidden * 6}));

@@ -61,6 +61,11 @@ Steps router_forward(const Shard& shard) {
              by_rows("router group top-k", KernelClass::kRouterTopk, size.local));
   ops.add(by_rows("router expert top-k", KernelClass::kRouterTopk, size.local));
   ops.add(by_rows("router scores, masks, counters", KernelClass::kRouterSmall, size.local, 34));
+  // The balance loss counts the choices of whole sequences (DeepSeek-V3 report, equation 18), whose
+  // tokens the tensor-parallel GPUs share.
+  ops.tensor_parallel(Pattern::kAllReduce,
+                      Bytes{2 * size.experts * 4 * shard.micro_batch * (shard.tp - 1) / shard.tp},
+                      "expert counts of sequences");
   ops.add_if(shard.fp8(), cast("cast before dispatch", size.local, size.hidden));
   return ops.take();
 }
@@ -73,12 +78,13 @@ Steps experts_forward(const Shard& shard) {
   StepBuilder ops(shard, Component::kMlp);
   if (shared) {
     ops.tensor_parallel(Pattern::kAllGather,
-                        Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)});
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)},
+                        "shared expert input");
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
     ops.add(gemm("shared fc1 fprop", shard.precision, size.gathered, 2 * size.shared, size.hidden));
   }
   ops.expert_tensor_parallel(Pattern::kAllGather, routed.unique,
-                             fp8 ? DataType::kFp8 : DataType::kBf16);
+                             fp8 ? DataType::kFp8 : DataType::kBf16, "received tokens");
   ops.add(by_rows("count rows of experts", KernelClass::kExpertCount, routed.unique));
   ops.add(by_rows("map tokens to rows", KernelClass::kExpertMapping, routed.unique));
   ops.add(expand_rows("expand dispatched tokens", routed, size.hidden, fp8));
@@ -96,13 +102,15 @@ Steps experts_forward(const Shard& shard) {
   ops.add(grouped_gemm("routed fc2 fprop", shard.precision, size.local_experts, routed.rows,
                        size.hidden, size.inter));
   ops.add(reduce_rows(routed, size.hidden));
-  ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16);
+  ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16,
+                             "expert output");
   if (shared) {
     ops.add(swiglu("shared SwiGLU", KernelClass::kSwiglu, size.gathered, size.shared, fp8));
     ops.add_if(fp8, scale_transpose(size.gathered, size.shared));
     ops.add(gemm("shared fc2 fprop", shard.precision, size.gathered, size.hidden, size.shared));
     ops.tensor_parallel(Pattern::kReduceScatter,
-                        Bytes{size.local * (shard.tp - 1) * size.hidden * 2});
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * 2},
+                        "shared expert output");
   }
   ops.add_if(fp8, cast("cast routed fc1 output for caching", routed.rows, 2 * size.inter));
   ops.add_if(fp8 && shared,
@@ -119,7 +127,8 @@ Steps experts_input_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kMlp);
   if (shared) {
     ops.tensor_parallel(Pattern::kAllGather,
-                        Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)});
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)},
+                        "output gradient");
     ops.add_if(fp8, cast_back("cast shared fc1 output back", size.gathered, 2 * size.shared));
     ops.add_if(fp8, weight_transpose("transpose shared fc2 weight", size.hidden, size.shared));
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
@@ -135,7 +144,7 @@ Steps experts_input_gradient(const Shard& shard) {
   }
   ops.add_if(fp8, cast_back("cast routed fc1 output back", routed.rows, 2 * size.inter));
   ops.expert_tensor_parallel(Pattern::kAllGather, routed.unique,
-                             fp8 ? DataType::kFp8 : DataType::kBf16);
+                             fp8 ? DataType::kFp8 : DataType::kBf16, "received gradients");
   ops.add(expand_rows("expand dispatched dY", routed, size.hidden, fp8));
   ops.add_if(fp8, copy_scales(routed.rows, size.hidden));
   ops.add(grouped_gemm("routed fc2 dgrad", shard.precision, size.local_experts, routed.rows,
@@ -158,9 +167,15 @@ Steps experts_input_gradient(const Shard& shard) {
   ops.add(grouped_gemm("routed fc1 dgrad", shard.precision, size.local_experts, routed.rows,
                        size.hidden, 2 * size.inter));
   ops.add(reduce_rows(routed, size.hidden));
-  ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16);
+  ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16,
+                             "expert input gradient");
   ops.add_if(fp8, cast_transpose("cast and transpose routed dH", routed.rows, 2 * size.inter));
   if (shared) {
+    if (shard.recompute != Recompute::kFull) {
+      ops.tensor_parallel(Pattern::kAllGather,
+                          Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)},
+                          "shared expert input");
+    }
     ops.add_if(fp8, cast_back("cast shared expert input back", size.gathered, size.hidden));
     ops.add_if(fp8, weight_transpose("transpose shared fc1 weight", 2 * size.shared, size.hidden));
     ops.add_if(fp8, cast("cast shared dH", size.gathered, 2 * size.shared));
@@ -169,7 +184,8 @@ Steps experts_input_gradient(const Shard& shard) {
     ops.add_if(fp8, cast_transpose("cast and transpose shared dH", size.gathered, 2 * size.shared));
     ops.add_if(fp8, cast_transpose("cast and transpose shared X", size.gathered, size.hidden));
     ops.tensor_parallel(Pattern::kReduceScatter,
-                        Bytes{size.local * (shard.tp - 1) * size.hidden * 2});
+                        Bytes{size.local * (shard.tp - 1) * size.hidden * 2},
+                        "shared expert input gradient");
   }
   return ops.take();
 }

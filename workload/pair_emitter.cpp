@@ -102,7 +102,7 @@ void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backw
   b(&UnitWorks::i_pre);
   if (backward_unit != nullptr) end_input_gradient(*backward, *backward_unit);
   w(&UnitWorks::w_attention);
-  w(&UnitWorks::w_pre);
+  if (weights) run_beside(*backward, *backward_unit, backward_unit->works->w_pre, backward->tail);
   if (backward_unit != nullptr) end_weight_gradient(*backward, *backward_unit);
   f(&UnitWorks::f_post);
 }

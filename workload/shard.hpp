@@ -27,6 +27,7 @@ struct Shard {
   int etp = 1;
   Precision precision = Precision::kFp8;
   Recompute recompute = Recompute::kSelective;
+  double micro_batch = 1;   // sequences
   double tokens = 0;        // of one micro-batch on one context-parallel rank
   double sequence = 0;      // keys each query may see (the causal half is counted)
   RoutedRows forward_rows;  // mean over the GPUs of an expert-parallel group unless loads are given

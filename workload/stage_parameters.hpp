@@ -6,6 +6,7 @@
 
 #include "core/layout.hpp"
 #include "core/model.hpp"
+#include "core/program.hpp"
 #include "core/schedule.hpp"
 
 namespace orrery {
@@ -15,7 +16,12 @@ struct RankParameters {
   double expert = 0;  // routed experts of this GPU
   double dense =
       0;  // all else: attention, shared experts, dense MLPs, router, norms, embedding, head
-  double quantised = 0;     // of both, those that FP8 GEMMs read
+  // Parts of `dense`: held whole by every tensor-parallel GPU; the embedding; the output head
+  // (tied: one matrix, counted as embedding).
+  double replicated = 0;
+  double embedding = 0;
+  double head = 0;
+  double quantised = 0;     // of all, those that FP8 GEMMs read
   int expert_replicas = 1;  // GPUs that hold the same experts
   int dense_replicas = 1;   // GPUs that hold the same dense parameters
 };
@@ -25,5 +31,27 @@ struct RankParameters {
 // bidirectional schedule each stage lives on two mirrored ranks, which doubles the replicas.
 RankParameters rank_parameters(const Model& model, const Layout& layout, const Schedule& schedule,
                                Rank rank);
+
+// Ranks that hold the same stages: r and pp - 1 - r in a bidirectional schedule, each alone
+// otherwise.
+std::vector<std::vector<Rank>> mirrored_ranks(const Schedule& schedule);
+
+// Parameters with the pipeline ranks that hold them together: mirrored ranks of a bidirectional
+// schedule, a rank alone otherwise; for the embedding or the head, where MTP needs it on a stage
+// that does not mirror the first or last one, all ranks with a copy.
+struct ParameterGroup {
+  ParameterSet set = ParameterSet::kDense;
+  double parameters = 0;    // that one GPU holds
+  std::vector<Rank> ranks;  // ascending
+  int replicas = 1;         // GPUs that hold the same ones, over all of `ranks`
+};
+
+// Those of every rank, in the order in which their gradients are reduced. Together they are all of
+// rank_parameters, none twice.
+std::vector<ParameterGroup> parameter_groups(const Model& model, const Layout& layout,
+                                             const Schedule& schedule);
+
+// Parameters that one GPU of `rank` updates: with ZeRO its share of every group, without all.
+double optimizer_shard(std::span<const ParameterGroup> groups, Rank rank, bool sharded);
 
 }  // namespace orrery

@@ -14,6 +14,7 @@ struct Step {
   Wire wire;            // pattern kNone for compute
   Component component =
       Component::kAttention;  // kTensorParallel or kContextParallel for their collectives
+  std::string tensor;         // what a collective moves: "latents"
 };
 
 using Steps = std::vector<Step>;
@@ -35,10 +36,10 @@ class StepBuilder {
   // BF16.
   void cast_operand(std::string name, double rows, double columns, bool recompute = false);
   // A collective among the tp (or cp) GPUs in which each GPU sends `sent` bytes in all.
-  void tensor_parallel(Pattern pattern, Bytes sent);
-  void context_parallel(Pattern pattern, Bytes sent);
+  void tensor_parallel(Pattern pattern, Bytes sent, std::string tensor);
+  void context_parallel(Pattern pattern, Bytes sent, std::string tensor);
   // Among the etp GPUs that share an expert: each other's `rows` of received tokens, in all.
-  void expert_tensor_parallel(Pattern pattern, double rows, DataType type);
+  void expert_tensor_parallel(Pattern pattern, double rows, DataType type, std::string tensor);
   Steps take() { return std::move(steps_); }
 
  private:

@@ -23,9 +23,10 @@ class UnitMaker {
       work.pass = pass;
       work.name = std::string(name) + "(" + std::string(to_string(pass)) + ")";
       if (step.wire.pattern != Pattern::kNone)
-        work.name += " " + std::string(to_string(step.wire.pattern));
+        work.name += " " + std::string(to_string(step.wire.pattern)) + " of " + step.tensor;
       work.ops = std::move(step.ops);
       work.wire = step.wire;
+      work.tensor = std::move(step.tensor);
       chain.push_back(add(std::move(work)));
     }
     return chain;
@@ -97,6 +98,7 @@ UnitWorks make_unit(std::vector<Work>& works, const Shard& shard, LayerKind kind
   switch (kind) {
     case LayerKind::kEmbedding:
       unit.f_pre = make.chain("embedding", Pass::kF, embedding_forward(shard));
+      unit.i_pre = make.chain("embedding", Pass::kI, embedding_input_gradient(shard));
       unit.w_pre = make.chain("embedding", Pass::kW, embedding_weight_gradient(shard));
       break;
     case LayerKind::kDense:

@@ -145,14 +145,24 @@ std::map<std::pair<int, Component>, ClosingWire> closing_wires(const Program& pr
   std::map<std::pair<int, Component>, ClosingWire> wires;
   for (const Instruction& instruction : program.instructions) {
     const Work& work = program.work(instruction);
-    if (instruction.cell >= 0 || work.is_compute() || work.name == "gradient norm all-reduce")
-      continue;
+    const bool parameters = work.parameters != ParameterSet::kNone;
+    if (instruction.cell >= 0 || !parameters) continue;
     ClosingWire& wire = wires[{instruction.rank.value, work.component}];
     wire.logical += work.wire.logical.value();
     wire.nic += work.wire.nic.value();
     wire.nvlink += work.wire.nvlink.value();
   }
   return wires;
+}
+
+// The parameter groups that `rank` takes part in.
+std::vector<ParameterGroup> groups_of(const Plan& plan, Rank rank) {
+  std::vector<ParameterGroup> own;
+  for (const ParameterGroup& group : parameter_groups(plan.model, plan.layout, plan.schedule)) {
+    if (std::find(group.ranks.begin(), group.ranks.end(), rank) != group.ranks.end())
+      own.push_back(group);
+  }
+  return own;
 }
 
 // ZeRO-1: FP32 gradients reduced and scattered, 4 (n-1)/n bytes a parameter of n replicas; BF16
@@ -166,10 +176,12 @@ TEST_CASE("ZeRO-1 reduces gradients in FP32, updates a shard and gathers paramet
     auto wires = closing_wires(program);
     for (int rank = 0; rank < plan.layout.pp; ++rank) {
       CAPTURE(rank);
-      const RankParameters own =
-          rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
-      const double shared = own.expert * (own.expert_replicas - 1) / own.expert_replicas +
-                            own.dense * (own.dense_replicas - 1) / own.dense_replicas;
+      double shared = 0;
+      double shard = 0;
+      for (const ParameterGroup& group : groups_of(plan, Rank(rank))) {
+        shared += group.parameters * (group.replicas - 1) / group.replicas;
+        shard += group.parameters / group.replicas;
+      }
       const ClosingWire reduce = wires[{rank, Component::kGradientReduce}];
       const ClosingWire gather = wires[{rank, Component::kParameterGather}];
       CHECK(reduce.logical == Approx(4 * shared));
@@ -183,8 +195,7 @@ TEST_CASE("ZeRO-1 reduces gradients in FP32, updates a shard and gathers paramet
           updated += work.ops.at(0).bytes.value();
         }
       }
-      CHECK(updated ==
-            Approx(22 * (own.expert / own.expert_replicas + own.dense / own.dense_replicas)));
+      CHECK(updated == Approx(22 * shard));
     }
   }
 }
@@ -196,9 +207,11 @@ TEST_CASE("ZeRO-0 reduces all gradients to all replicas and gathers nothing") {
   const Program program = lower(plan);
   for (const auto& [key, wire] : closing_wires(program)) {
     const auto& [rank, component] = key;
-    const RankParameters own = rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
     CHECK(component == Component::kGradientReduce);
-    CHECK(wire.logical == Approx(8 * own.dense * (own.dense_replicas - 1) / own.dense_replicas));
+    double reduced = 0;
+    for (const ParameterGroup& group : groups_of(plan, Rank(rank)))
+      reduced += 8 * group.parameters * (group.replicas - 1) / group.replicas;
+    CHECK(wire.logical == Approx(reduced));
   }
 }
 
@@ -257,7 +270,13 @@ TEST_CASE("mirrored ranks reduce together in a bidirectional schedule, each rank
       }
       const std::string& name = program.work(program.instructions[members.front().index()]).name;
       CAPTURE(name, ranks);
-      if (name == "gradient norm all-reduce") {
+      const ParameterSet set =
+          program.work(program.instructions[members.front().index()]).parameters;
+      if (set == ParameterSet::kEmbedding || set == ParameterSet::kHead) {
+        // Those that need the matrix: first stage and MTP's, not mirrored.
+        CHECK(plan.schedule.directions == 1);
+        CHECK(ranks == std::vector<int>{0, pp - 1});
+      } else if (name == "gradient norm all-reduce") {
         ++norms;
         CHECK(static_cast<int>(ranks.size()) == pp);
       } else if (plan.schedule.directions == 2) {
@@ -283,10 +302,10 @@ TEST_CASE(
         order.push_back(program.work(instruction).name);
     }
     // EP16 of 16 data-parallel GPUs: only the mirrored rank has the same experts.
-    CHECK(order ==
-          std::vector<std::string>{"gradient reduction, experts", "gradient reduction, the rest",
-                                   "gradient norm all-reduce", "optimizer",
-                                   "parameter gather, experts", "parameter gather, the rest"});
+    CHECK(order == std::vector<std::string>{
+                       "gradient reduction, experts", "gradient reduction, the rest",
+                       "expert count all-reduce", "gradient norm all-reduce", "optimizer",
+                       "parameter gather, experts", "parameter gather, the rest"});
   }
 }
 
@@ -355,4 +374,28 @@ TEST_CASE("what is not modelled is refused in words") {
 }
 
 }  // namespace
+// tp = 2: what both tensor-parallel GPUs hold whole (norms, router, projections to the latents) is
+// reduced over twice as many GPUs as what they share. Together the groups are all parameters.
+TEST_CASE("parameters that tensor parallelism does not divide are reduced over its GPUs too") {
+  for (const char* schedule : {"1f1b", "dualpipe"}) {
+    const Plan plan = plan_of({small_mla_moe(), schedule, 8, sizes(2, 4, 2, 2)});
+    CAPTURE(schedule);
+    for (int rank = 0; rank < 2; ++rank) {
+      const RankParameters own =
+          rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
+      double sum = 0;
+      bool whole = false;
+      for (const ParameterGroup& group : groups_of(plan, Rank(rank))) {
+        sum += group.parameters;
+        if (group.set != ParameterSet::kReplicated) continue;
+        whole = true;
+        CHECK(group.parameters == own.replicated);
+        CHECK(group.replicas == own.dense_replicas * 2);
+      }
+      CHECK(whole);
+      CHECK(sum == Approx(own.expert + own.dense));
+    }
+  }
+}
+
 }  // namespace orrery
