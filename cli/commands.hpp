@@ -21,6 +21,8 @@ using Command = std::function<int()>;
 Command add_simulate(CLI::App& app);
 Command add_plan(CLI::App& app);
 Command add_validate(CLI::App& app);
+Command add_realrun(CLI::App& app);
+Command add_calibrate(CLI::App& app);
 Command add_catalog(CLI::App& app);
 
 }  // namespace orrery::cli

@@ -60,6 +60,8 @@ int run(int argc, char** argv) {
   commands["simulate"] = add_simulate(app);
   commands["plan"] = add_plan(app);
   commands["validate"] = add_validate(app);
+  commands["realrun"] = add_realrun(app);
+  commands["calibrate"] = add_calibrate(app);
   commands["catalog"] = add_catalog(app);
   try {
     app.parse(argc, argv);

@@ -64,8 +64,8 @@ std::FILE* answer_stream(std::initializer_list<std::string> paths) {
   return std::find(paths.begin(), paths.end(), "-") == paths.end() ? stdout : stderr;
 }
 
-Calibration find_calibration(const std::string& name_or_path) {
-  return read_calibration(resolve(name_or_path, CatalogKind::kCalibration));
+DeviceModel find_device(const std::string& name_or_path, const Cluster& cluster) {
+  return read_device_model(resolve(name_or_path, CatalogKind::kCalibration), cluster);
 }
 
 Setup read_setup(const SetupOptions& options) {
@@ -78,16 +78,14 @@ Setup read_setup(const SetupOptions& options) {
                       "add --cluster NAME; `orrery catalog list` names them");
   }
   diagnostics.throw_if_errors();
-  Setup setup;
-  setup.training.sequence = options.sequence;
-  setup.training.global_batch = options.global_batch;
-  setup.training.tokens = parse_tokens(options.tokens);
-  setup.model = read_model(resolve(options.model, CatalogKind::kModel));
-  setup.cluster = read_cluster(resolve(options.cluster, CatalogKind::kCluster));
-  setup.calibration =
-      find_calibration(options.calibration.empty() ? setup.cluster.device : options.calibration);
-  setup.reference = {setup.calibration.device.name, setup.calibration.hash};
-  return setup;
+  Training training;
+  training.sequence = options.sequence;
+  training.global_batch = options.global_batch;
+  training.tokens = parse_tokens(options.tokens);
+  const Model model = read_model(resolve(options.model, CatalogKind::kModel));
+  const Cluster cluster = read_cluster(resolve(options.cluster, CatalogKind::kCluster));
+  return {model, cluster, training,
+          find_device(options.calibration.empty() ? cluster.device : options.calibration, cluster)};
 }
 
 Stopwatch::Stopwatch() : wall_start_(wall_now()) {}

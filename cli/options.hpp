@@ -4,8 +4,8 @@
 #include <initializer_list>
 #include <string>
 
+#include "planner/device_model.hpp"
 #include "planner/plan_builder.hpp"
-#include "sim/calibration.hpp"
 
 namespace CLI {
 class App;
@@ -29,11 +29,10 @@ struct Setup {
   Model model;
   Cluster cluster;
   Training training;
-  Calibration calibration;
-  CalibrationRef reference;
+  DeviceModel device;
 };
 Setup read_setup(const SetupOptions& options);
-Calibration find_calibration(const std::string& name_or_path);
+DeviceModel find_device(const std::string& name_or_path, const Cluster& cluster);
 
 // "14.8T" -> 14.8e12; empty -> 0. Throws InputError.
 double parse_tokens(const std::string& text);

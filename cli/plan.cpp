@@ -81,17 +81,16 @@ ProgressCallback progress_bar() {
 int plan(const Options& options) {
   const Stopwatch stopwatch;
   const Setup setup = read_setup(options.setup);
-  const CalibratedCost costs(setup.calibration, setup.cluster);
   SearchRequest request;
   request.model = setup.model;
   request.cluster = setup.cluster;
   request.training = setup.training;
-  request.calibration = setup.reference;
+  request.calibration = setup.device.reference();
   request.top = options.top;
   request.finalists = options.finalists;
   if (options.schedule != "auto") request.schedule = options.schedule;
   fix(options.fix, "", request);
-  const SearchResult result = search_layouts(request, costs, progress_bar());
+  const SearchResult result = search_layouts(request, setup.device, progress_bar());
   if (!options.output.empty() && !result.plans.empty()) {
     write_output(options.output, to_json(result.plans.front().plan));
   }
@@ -100,7 +99,7 @@ int plan(const Options& options) {
     SearchRequest narrow = request;
     fix(options.fix, options.why, narrow);
     narrow.top = 1000;  // all of it
-    asked = search_layouts(narrow, costs);
+    asked = search_layouts(narrow, setup.device);
   }
   std::string text;
   if (options.json) {

@@ -9,14 +9,14 @@
 #include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "core/timeline_json.hpp"
+#include "planner/prediction.hpp"
 #include "planner/schedule_families.hpp"
 #include "reports/chrome_trace.hpp"
 #include "reports/comparison.hpp"
 #include "reports/gzip.hpp"
 #include "reports/simulate_json.hpp"
 #include "reports/simulate_text.hpp"
-#include "sim/analytic.hpp"
-#include "sim/simgrid_engine.hpp"
+#include "workload/loads.hpp"
 #include "workload/lower.hpp"
 #include "workload/schedule_checker.hpp"
 
@@ -32,6 +32,8 @@ struct Options {
   std::string fidelity = "folded";
   std::string trace;
   std::string timeline;
+  std::string loads;
+  double pace = 0;
   bool json = false;
   std::vector<std::string> overridden;  // options given that a plan file already decides
 };
@@ -53,7 +55,7 @@ void check(const Plan& plan) {
 
 struct Prepared {
   Plan plan;
-  Calibration calibration;
+  DeviceModel device;
 };
 
 Prepared from_file(const Options& options) {
@@ -64,12 +66,12 @@ Prepared from_file(const Options& options) {
     }
     diagnostics.throw_if_errors();
   }
-  Prepared prepared{read_plan(options.plan_file), {}};
+  Plan plan = read_plan(options.plan_file);
   const std::string& named = options.setup.calibration;
-  prepared.calibration = find_calibration(named.empty() ? prepared.plan.calibration.name : named);
-  if (named.empty() && prepared.calibration.hash != prepared.plan.calibration.hash) {
+  Prepared prepared{plan, find_device(named.empty() ? plan.calibration.name : named, plan.cluster)};
+  if (named.empty() && prepared.device.reference().hash != plan.calibration.hash) {
     std::fprintf(stderr, "warning: calibration '%s' has changed since the plan was written\n",
-                 prepared.plan.calibration.name.c_str());
+                 plan.calibration.name.c_str());
   }
   if (!options.setup.tokens.empty())
     prepared.plan.training.tokens = parse_tokens(options.setup.tokens);
@@ -78,7 +80,7 @@ Prepared from_file(const Options& options) {
 }
 
 Prepared from_options(const Options& options) {
-  Setup setup = read_setup(options.setup);
+  const Setup setup = read_setup(options.setup);
   if (options.layout.find_first_not_of(' ') == std::string::npos) {
     Diagnostics diagnostics;
     diagnostics.error({}, "no layout is given",
@@ -86,13 +88,26 @@ Prepared from_options(const Options& options) {
     diagnostics.throw_if_errors();
   }
   Diagnostics diagnostics;
-  PlanRequest request{
-      setup.model,      setup.cluster, setup.training, parse_layout(options.layout, diagnostics),
-      options.schedule, std::nullopt,  setup.reference};
+  PlanRequest request{setup.model,
+                      setup.cluster,
+                      setup.training,
+                      parse_layout(options.layout, diagnostics),
+                      options.schedule,
+                      std::nullopt,
+                      setup.device.reference()};
   diagnostics.throw_if_errors();
   if (!options.stage_map.empty()) request.stage_map = options.stage_map;
-  const CalibratedCost costs(setup.calibration, setup.cluster);
-  return {build_plan(std::move(request), costs), std::move(setup.calibration)};
+  return {build_plan(std::move(request), setup.device.costs()), setup.device};
+}
+
+// On a host the file has every rank, so that a real run can be laid beside it.
+std::string timeline_json(const Options& options, const Prepared& prepared, const Program& program,
+                          const Prediction& prediction) {
+  if (!prediction.world) return to_json(program, prediction.timeline, &prepared.plan);
+  RunRecord run;
+  run.pace = options.pace;
+  run.cores = prepared.device.host()->machine().cores;
+  return to_json(prediction.world->program, prediction.world_timeline, &prepared.plan, &run);
 }
 
 int simulate(const Options& options) {
@@ -111,21 +126,26 @@ int simulate(const Options& options) {
   }
   const Prepared prepared = options.plan_file.empty() ? from_options(options) : from_file(options);
   const Plan& plan = prepared.plan;
-  const CalibratedCost costs(prepared.calibration, plan.cluster);
+  const DeviceModel& device = prepared.device;
   const Program program = lower(plan);
-  const Timeline timeline = options.fidelity == "analytic"
-                                ? run_analytic(program, costs, plan.layout.gpus())
-                                : run_folded(program, plan.cluster, costs, plan.layout.gpus());
-  const StepSummary summary = summarise(plan, costs.device(), program, timeline, costs);
+  std::optional<Loads> loads;
+  if (!options.loads.empty()) loads = read_loads(options.loads);
+  const Prediction prediction =
+      predict(plan, program, device,
+              {options.fidelity == "analytic" ? Fidelity::kAnalytic : Fidelity::kFolded,
+               options.pace, loads ? &*loads : nullptr});
+  const Timeline& timeline = prediction.timeline;
+  const StepSummary summary = summarise(plan, device.device(), program, timeline, device.costs());
   if (options.trace == "-") {
     write_output("-", chrome_trace(plan, program, timeline));
   } else if (!options.trace.empty()) {
     write_trace(options.trace, chrome_trace(plan, program, timeline));
   }
-  if (!options.timeline.empty()) write_output(options.timeline, to_json(program, timeline));
+  if (!options.timeline.empty())
+    write_output(options.timeline, timeline_json(options, prepared, program, prediction));
   std::string text = options.json
                          ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
-                         : simulate_text(plan, costs.device(), summary);
+                         : simulate_text(plan, device.device(), summary);
   if (const auto published = published_for(plan); published && !options.json) {
     text +=
         "\nAgainst the published run (ISCA 2025, arXiv 2505.09343, table 4; "
@@ -165,6 +185,12 @@ Command add_simulate(CLI::App& app) {
                    "analytic: no contention; folded: SimGrid, flows share links")
       ->capture_default_str()
       ->check(CLI::IsMember({"analytic", "folded"}));
+  command->add_option("--loads", options->loads,
+                      "Rows of each micro-batch, layer and rank, as a real run writes them");
+  command
+      ->add_option("--pace", options->pace,
+                   "On a host: every instruction lasts so many times its calibrated time")
+      ->check(CLI::Range(0.0, 1e6));
   command->add_option("--trace", options->trace,
                       "Write a Chrome trace for Perfetto; .gz compresses");
   command->add_option("-o,--output", options->timeline, "Write the Timeline; - is standard output");

@@ -28,14 +28,13 @@ int validate(const Options& options) {
   names.sequence = published.sequence;
   names.global_batch = published.global_batch;
   const Setup setup = read_setup(names);
-  PlanRequest request{setup.model,        setup.cluster, setup.training, {},
-                      published.schedule, std::nullopt,  setup.reference};
+  PlanRequest request{setup.model,        setup.cluster, setup.training,          {},
+                      published.schedule, std::nullopt,  setup.device.reference()};
   request.layout.pp = published.pp;
   request.layout.ep = published.ep;
   request.layout.dp = 0;
-  const CalibratedCost costs(setup.calibration, setup.cluster);
-  const std::string report =
-      validation_report(published, build_plan(std::move(request), costs), costs);
+  const std::string report = validation_report(
+      published, build_plan(std::move(request), setup.device.costs()), setup.device);
   if (!options.output.empty()) {
     write_output(options.output, report);
     return kYes;

@@ -9,3 +9,8 @@ find_package(benchmark 1.7 REQUIRED)
 find_package(Catch2 2.13 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(SIMGRID REQUIRED IMPORTED_TARGET simgrid>=3.32)
+find_package(Threads REQUIRED)
+
+# Optional.
+pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)
+pkg_check_modules(MPI IMPORTED_TARGET ompi-c)

@@ -22,7 +22,13 @@ struct Nic {
   bool operator==(const Nic&) const = default;
 };
 
-enum class FabricKind { kMultiPlaneFatTree, kMultiRailFatTree, kFatTree, kSingleSwitch };
+enum class FabricKind {
+  kMultiPlaneFatTree,
+  kMultiRailFatTree,
+  kFatTree,
+  kSingleSwitch,
+  kHost,  // no GPUs: the ranks are threads that share the cores and the memory of one machine
+};
 
 struct Fabric {
   FabricKind kind = FabricKind::kSingleSwitch;

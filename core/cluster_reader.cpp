@@ -14,6 +14,7 @@ constexpr std::pair<std::string_view, FabricKind> kFabricWords[] = {
     {"multi-rail-fat-tree", FabricKind::kMultiRailFatTree},
     {"fat-tree", FabricKind::kFatTree},
     {"single-switch", FabricKind::kSingleSwitch},
+    {"host", FabricKind::kHost},
 };
 
 NvlinkDomain decode_nvlink(Reader& reader) {
@@ -36,6 +37,10 @@ Nic decode_nic(Reader& reader) {
 Fabric decode_fabric(Reader& reader) {
   Fabric fabric;
   fabric.kind = reader.required_enum<FabricKind>("kind", kFabricWords);
+  if (fabric.kind == FabricKind::kHost) {  // has no switches and no links
+    reader.finish();
+    return fabric;
+  }
   fabric.planes = reader.optional_int("planes", 1, {1, 1024});
   fabric.switch_layers = reader.optional_int("switch_layers", 1, {1, 3});
   fabric.switch_radix = reader.required_int("switch_radix", {0, 65536});
@@ -109,13 +114,18 @@ Cluster decode_cluster(Reader& reader) {
   cluster.gpus_per_node = reader.required_int("gpus_per_node", {1, 1024});
   cluster.price_per_gpu_hour =
       reader.required_quantity<Dollars>("price_per_gpu_hour", Zero::kAllowed);
-  if (auto nvlink = reader.required_table("nvlink")) cluster.nvlink = decode_nvlink(*nvlink);
   const bool alone = cluster.nodes == 1;
-  if (auto nic = alone ? reader.optional_table("nic") : reader.required_table("nic"))
-    cluster.nic = decode_nic(*nic);
   if (auto fabric = alone ? reader.optional_table("fabric") : reader.required_table("fabric")) {
     cluster.fabric = decode_fabric(*fabric);
   }
+  if (cluster.fabric.kind == FabricKind::kHost) {
+    if (cluster.nodes != 1) reader.error("nodes", "a host is one node", "set nodes = 1");
+    reader.finish();
+    return cluster;
+  }
+  if (auto nvlink = reader.required_table("nvlink")) cluster.nvlink = decode_nvlink(*nvlink);
+  if (auto nic = alone ? reader.optional_table("nic") : reader.required_table("nic"))
+    cluster.nic = decode_nic(*nic);
   reader.finish();
   if (diagnostics.errors() == before) check_fabric(cluster, reader);
   return cluster;

@@ -63,6 +63,7 @@ std::string_view to_string(FabricKind kind) {
     case FabricKind::kMultiRailFatTree: return "multi-rail-fat-tree";
     case FabricKind::kFatTree: return "fat-tree";
     case FabricKind::kSingleSwitch: return "single-switch";
+    case FabricKind::kHost: return "host";
   }
   return "?";
 }

@@ -139,6 +139,14 @@ void write_cluster(Writer& writer, const Cluster& cluster) {
   writer.field("nodes", cluster.nodes);
   writer.field("gpus_per_node", cluster.gpus_per_node);
   writer.field("price_per_gpu_hour", cluster.price_per_gpu_hour);
+  if (cluster.fabric.kind == FabricKind::kHost) {  // has no links
+    writer.begin("fabric");
+    writer.field("kind", to_string(cluster.fabric.kind));
+    writer.end();
+    write_assumed(writer, cluster.assumed);
+    writer.end();
+    return;
+  }
   writer.begin("nvlink");
   writer.field("bandwidth", cluster.nvlink.bandwidth);
   writer.field("latency", cluster.nvlink.latency);

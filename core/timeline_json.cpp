@@ -13,6 +13,7 @@
 
 #include "core/error.hpp"
 #include "core/hash.hpp"
+#include "core/plan_json.hpp"
 #include "core/reader.hpp"
 
 namespace orrery {
@@ -159,6 +160,8 @@ class TimelineReader {
         columns[column] = spans->required_array(kColumns[column]);
       spans->finish();
     }
+    auto run = root_.optional_table("run");
+    root_.optional_table("plan");  // read by itself, as a plan file
     root_.finish();
     // Elements are checked against counts, so those have to be right first.
     diagnostics_.throw_if_errors();
@@ -172,6 +175,7 @@ class TimelineReader {
     }
     diagnostics_.throw_if_errors();
     read_spans(columns);
+    if (run) read_run(*run);
     diagnostics_.throw_if_errors();
     return std::move(file_);
   }
@@ -179,6 +183,34 @@ class TimelineReader {
  private:
   void error(const Node& node, std::string message, std::string hint = "") {
     diagnostics_.error(node.place(root_.context().file), std::move(message), std::move(hint));
+  }
+
+  void read_run(Reader& run) {
+    RunRecord& record = file_.run.emplace();
+    record.pace = run.required_double("pace", 0, 1e9);
+    record.cores = run.required_int("cores", {1, 4096});
+    record.scalar = run.required_string("scalar");
+    record.machine = run.required_string("machine");
+    const auto times = [&](std::string_view key, std::vector<Seconds>& to) {
+      const Node* node = run.required_array(key);
+      if (node == nullptr) return;
+      for (const Node& entry : node->children) {
+        if (const auto value = time(entry, key)) to.push_back(*value);
+      }
+    };
+    times("steps_s", record.steps);
+    times("work_s", record.work);
+    if (const Node* bytes = run.required_array("peak_bytes")) {
+      for (const Node& entry : bytes->children) {
+        if (const auto value = time(entry, "peak_bytes"))
+          record.peak_bytes.push_back(value->value());
+      }
+    }
+    run.finish();
+    if (!record.work.empty() && record.work.size() != static_cast<std::size_t>(instructions_)) {
+      run.error("work_s", fmt::format("'work_s' has {} entries for {} instructions",
+                                      record.work.size(), instructions_));
+    }
   }
 
   // An integer in [0, end), or nothing.
@@ -321,7 +353,8 @@ std::vector<GpuRange> gpus_of_ranks(int gpus, int pp) {
   return ranges;
 }
 
-std::string to_json(const Program& program, const Timeline& timeline) {
+std::string to_json(const Program& program, const Timeline& timeline, const Plan* plan,
+                    const RunRecord* run) {
   const std::size_t count = program.instructions.size();
   ORRERY_CHECK(timeline.spans.size() == count, "{} spans of {} instructions", timeline.spans.size(),
                count);
@@ -365,14 +398,40 @@ std::string to_json(const Program& program, const Timeline& timeline) {
   });
   column("start_s", [&](std::size_t row) { return shortest(timeline.spans[row].start.value()); });
   column("end_s", [&](std::size_t row) { return shortest(timeline.spans[row].end.value()); });
-  out += "  }\n}\n";
+  out += "  }";
+  if (run != nullptr) {
+    const auto quoted = [](const std::string& text) {
+      return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    };
+    out += fmt::format(
+        ",\n  \"run\": {{\"pace\": {}, \"cores\": {}, \"scalar\": {}, \"machine\": {},\n",
+        shortest(run->pace), run->cores, quoted(run->scalar), quoted(run->machine));
+    const auto list = [&](std::string_view key, std::size_t entries, auto text) {
+      write_column(out, key, entries, text);
+    };
+    list("steps_s", run->steps.size(),
+         [&](std::size_t entry) { return shortest(run->steps[entry].value()); });
+    out += ",\n";
+    list("peak_bytes", run->peak_bytes.size(),
+         [&](std::size_t entry) { return shortest(run->peak_bytes[entry]); });
+    out += ",\n";
+    list("work_s", run->work.size(),
+         [&](std::size_t entry) { return shortest(run->work[entry].value()); });
+    out += "\n  }";
+  }
+  if (plan != nullptr) out += ",\n  \"plan\": " + to_json(*plan);
+  if (out.back() == '\n') out.pop_back();
+  out += "\n}\n";
   return out;
 }
 
 TimelineFile read_timeline(const Document& document, Diagnostics& diagnostics) {
   ReadContext context{document.file, "timeline", diagnostics};
   Reader root(document.root, context);
-  return TimelineReader(root).read();
+  TimelineFile file = TimelineReader(root).read();
+  if (const Node* plan = document.root.find("plan"))
+    file.plan = read_plan(Document{document.file, *plan}, diagnostics);
+  return file;
 }
 
 TimelineFile read_timeline(const std::string& path) {

@@ -6,9 +6,8 @@
 #include <variant>
 
 #include "core/error.hpp"
+#include "planner/prediction.hpp"
 #include "planner/schedule_families.hpp"
-#include "sim/analytic.hpp"
-#include "sim/simgrid_engine.hpp"
 #include "workload/lower.hpp"
 
 namespace orrery {
@@ -94,13 +93,13 @@ std::optional<Rejection> rule_out(const SearchRequest& request, const Candidate&
 }
 
 std::variant<Rejection, ScoredPlan> score(const SearchRequest& request, const Candidate& candidate,
-                                          const CalibratedCost& costs) {
+                                          const DeviceModel& model) {
   PlanRequest wanted{request.model,      request.cluster, request.training,   request.base,
                      candidate.schedule, std::nullopt,    request.calibration};
   wanted.layout.pp = candidate.pp;
   wanted.layout.ep = candidate.ep;
   wanted.layout.dp = 0;
-  ScoredPlan scored{candidate, build_plan(std::move(wanted), costs), {}, 0, {}, Rank(0),
+  ScoredPlan scored{candidate, build_plan(std::move(wanted), model.costs()), {}, 0, {}, Rank(0),
                     "analytic"};
   const auto fullest = [&](auto memory_of) {
     for (int rank = 0; rank < candidate.pp; ++rank) {
@@ -111,26 +110,28 @@ std::variant<Rejection, ScoredPlan> score(const SearchRequest& request, const Ca
       }
     }
   };
-  fullest([&](Rank rank) { return static_memory(scored.plan, costs.device(), rank); });
+  fullest([&](Rank rank) { return static_memory(scored.plan, model.device(), rank); });
   if (!scored.memory.fits()) {
     return reject(candidate, "exceeds GPU memory",
                   memory_arithmetic(scored.memory, scored.fullest, false));
   }
   const Program program = lower(scored.plan);
-  const Timeline timeline = run_analytic(program, costs, request.cluster.gpus());
+  const Timeline timeline =
+      predict(scored.plan, program, model, {Fidelity::kAnalytic, 0, nullptr}).timeline;
   fullest(
-      [&](Rank rank) { return rank_memory(scored.plan, costs.device(), program, timeline, rank); });
+      [&](Rank rank) { return rank_memory(scored.plan, model.device(), program, timeline, rank); });
   if (!scored.memory.fits()) {
     return reject(candidate, "exceeds GPU memory",
                   memory_arithmetic(scored.memory, scored.fullest, true));
   }
   scored.step = timeline.step;
+  scored.fidelity = timeline.source;
   return scored;
 }
 
 }  // namespace
 
-SearchResult search_layouts(const SearchRequest& request, const CalibratedCost& costs,
+SearchResult search_layouts(const SearchRequest& request, const DeviceModel& model,
                             const ProgressCallback& progress) {
   if (request.schedule)
     schedule_family(*request.schedule);  // an unknown name is an error, not an empty space
@@ -148,7 +149,7 @@ SearchResult search_layouts(const SearchRequest& request, const CalibratedCost& 
       add_rejection(std::move(*out));
       continue;
     }
-    auto outcome = score(request, candidate, costs);
+    auto outcome = score(request, candidate, model);
     if (auto* out = std::get_if<Rejection>(&outcome)) {
       add_rejection(std::move(*out));
       continue;
@@ -171,8 +172,9 @@ SearchResult search_layouts(const SearchRequest& request, const CalibratedCost& 
   const auto finalists =
       std::min<std::ptrdiff_t>(request.finalists, static_cast<std::ptrdiff_t>(result.plans.size()));
   for (auto plan = result.plans.begin(); plan != result.plans.begin() + finalists; ++plan) {
-    plan->step = run_folded(lower(plan->plan), request.cluster, costs, request.cluster.gpus()).step;
-    plan->fidelity = "folded";
+    const Timeline timeline = predict(plan->plan, lower(plan->plan), model, {}).timeline;
+    plan->step = timeline.step;
+    plan->fidelity = timeline.source;
     ++result.simulated;
   }
   order(result.plans.begin(), result.plans.begin() + finalists);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "planner/device_model.hpp"
 #include "planner/plan_builder.hpp"
 #include "planner/step_summary.hpp"
 
@@ -65,7 +66,7 @@ struct SearchResult {
 // `progress` is called with the number of points done, of how many. The caller chooses the engine
 // for finalists.
 using ProgressCallback = std::function<void(int done, int of)>;
-SearchResult search_layouts(const SearchRequest& request, const CalibratedCost& costs,
+SearchResult search_layouts(const SearchRequest& request, const DeviceModel& model,
                             const ProgressCallback& progress = {});
 
 }  // namespace orrery

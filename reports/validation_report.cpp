@@ -68,7 +68,8 @@ std::vector<StageMap> other_maps(const Plan& plan, const CostSource& costs) {
 }
 
 std::string stage_map_section(const PublishedRun& published, const Plan& plan,
-                              const StepSummary& summary, const CalibratedCost& costs) {
+                              const StepSummary& summary, const DeviceModel& model) {
+  const CostSource& costs = model.costs();
   std::string text =
       "## What the answer hangs on\n\nWhich layers lie on which stage is not published; the map "
       "above is "
@@ -84,9 +85,9 @@ std::string stage_map_section(const PublishedRun& published, const Plan& plan,
   for (const StageMap& map : other_maps(plan, costs)) {
     Plan variant = plan;
     variant.layout.stage_map = map;
-    row(map, simulate(variant, costs.device(), costs));
+    row(map, simulate(variant, model.device(), costs));
   }
-  const StepSummary faster = simulate(plan, costs.device(), HeadGradientLikeForward(costs));
+  const StepSummary faster = simulate(plan, model.device(), HeadGradientLikeForward(costs));
   text += fmt::format(
       "\nThe rank with embedding and head is the slowest, and much of its time is the weight "
       "gradient of the output head, "
@@ -97,8 +98,7 @@ std::string stage_map_section(const PublishedRun& published, const Plan& plan,
   return text + "\n";
 }
 
-std::string pair_section(const PublishedRun& published, const Plan& plan,
-                         const CalibratedCost& costs) {
+std::string pair_section(const PublishedRun& published, const Plan& plan, const CostSource& costs) {
   const std::vector<LayerKind> entries(4, LayerKind::kMoe);
   const ChunkPair pair = simulate_chunk_pair(plan, entries, costs);
   std::string text =
@@ -165,8 +165,9 @@ std::string remaining_error(const PublishedRun& published, const StepSummary& su
 }  // namespace
 
 std::string validation_report(const PublishedRun& published, const Plan& plan,
-                              const CalibratedCost& costs) {
-  const StepSummary summary = simulate(plan, costs.device(), costs);
+                              const DeviceModel& model) {
+  const CostSource& costs = model.costs();
+  const StepSummary summary = simulate(plan, model.device(), costs);
   const ChunkPair pair =
       simulate_chunk_pair(plan, std::vector<LayerKind>(4, LayerKind::kMoe), costs);
   std::string text = fmt::format(
@@ -181,7 +182,7 @@ std::string validation_report(const PublishedRun& published, const Plan& plan,
       "is a mean, is not said: predicted is the mean over ranks, with rank 0 beside it.\n\n";
   text += comparison_markdown(compare_step(summary, published.step)) + "\n";
   text += "```\n" + time_table(summary) + "```\n\n";
-  text += stage_map_section(published, plan, summary, costs);
+  text += stage_map_section(published, plan, summary, model);
   text += pair_section(published, plan, costs);
   text += remaining_error(published, summary, pair);
   text +=

@@ -4,13 +4,13 @@
 #include <string>
 
 #include "core/plan.hpp"
+#include "planner/device_model.hpp"
 #include "reports/published.hpp"
-#include "sim/calibrated_cost.hpp"
 
 namespace orrery {
 
 // Simulates the published plan, three other stage maps and the chunk pair; Markdown. Deterministic.
 std::string validation_report(const PublishedRun& published, const Plan& plan,
-                              const CalibratedCost& costs);
+                              const DeviceModel& model);
 
 }  // namespace orrery

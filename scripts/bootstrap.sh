@@ -11,6 +11,7 @@ packages=(
   g++ cmake ninja-build ccache pkg-config python3
   libsimgrid-dev libboost-graph-dev
   catch2 libbenchmark-dev
+  libopenblas-dev libopenmpi-dev openmpi-bin
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libfmt-dev zlib1g-dev
 )
 

@@ -45,14 +45,14 @@ Steps dense_mlp_forward(const Shard& shard) {
   const double tokens = shard.tokens;
   StepBuilder ops(shard, Component::kMlp);
   ops.add(norm("pre-MLP norm", shard.local_tokens(), hidden));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed input");
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed MLP input");
   ops.cast_operand("cast for fc1", tokens, hidden);
   ops.add(gemm("dense fc1 fprop", shard.precision, tokens, 2 * inter, hidden));
   ops.add(swiglu_forward(shard, tokens, inter, KernelClass::kSwiglu));
   ops.add_if(shard.fp8(), scale_transpose(tokens, inter));
   ops.add(gemm("dense fc2 fprop", shard.precision, tokens, hidden, inter));
   ops.add_if(shard.fp8(), cast("cast fc1 output for caching", tokens, 2 * inter));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "mlp output");
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "MLP output");
   ops.add(elementwise("add residual", shard.local_tokens(), hidden, 6));
   return ops.take();
 }
@@ -64,7 +64,7 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   const bool fp8 = shard.fp8();
   const bool recompute = shard.recompute != Recompute::kNone;
   StepBuilder ops(shard, Component::kMlp);
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "output gradient");
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "MLP output gradient");
   ops.add_if(fp8, cast_back("cast fc1 output back", tokens, 2 * inter));
   ops.add_if(fp8, weight_transpose("transpose fc2 weight", hidden, inter));
   ops.cast_operand("cast dY", tokens, hidden);
@@ -78,14 +78,15 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   ops.add_if(fp8, weight_transpose("transpose fc1 weight", 2 * inter, hidden));
   ops.add(gemm("dense fc1 dgrad", shard.precision, tokens, hidden, 2 * inter));
   ops.add_if(fp8, cast_transpose("cast and transpose dH", tokens, 2 * inter));
-  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "normed input gradient");
+  ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden),
+                      "normed MLP input gradient");
   ops.add_if(recompute, recomputed(norm("pre-MLP norm recompute", shard.local_tokens(), hidden)));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed input");
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed MLP input");
   ops.add_if(fp8, cast_transpose("cast and transpose X", tokens, hidden));
   ops.add(norm_backward("pre-MLP norm backward", shard.local_tokens(), hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));
-  ops.add(elementwise("add gradients", shard.local_tokens(), hidden, 6));
+  ops.add(elementwise("add residual gradient", shard.local_tokens(), hidden, 6));
   return ops.take();
 }
 
@@ -159,7 +160,8 @@ Steps mtp_projection_weight_gradient(const Shard& shard) {
 Steps head_forward(const Shard& shard) {
   StepBuilder ops(shard, Component::kHead);
   ops.add(norm("final norm", shard.local_tokens(), shard.model.hidden));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, shard.model.hidden), "normed input");
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, shard.model.hidden),
+                      "normed head input");
   ops.add(gemm("output head fprop", kUnquantised, shard.tokens, shard.vocab(), shard.model.hidden));
   // One pass for the log-sum-exp, one that overwrites the logits with their gradient. Where the
   // vocabulary is divided, maximum, sum and target logit of each part meet in between.
@@ -182,7 +184,7 @@ Steps head_input_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kHead);
   ops.add(gemm("output head dgrad", kUnquantised, shard.tokens, shard.model.hidden, shard.vocab()));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, shard.model.hidden),
-                      "normed input gradient");
+                      "normed head input gradient");
   ops.add(norm_backward("final norm backward", shard.local_tokens(), shard.model.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   return ops.take();

@@ -49,7 +49,8 @@ Steps gqa_input_gradient(const Shard& shard) {
   const Gqa size(shard);
   const bool fp8 = shard.fp8();
   StepBuilder ops(shard, Component::kAttention);
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "output gradient");
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden),
+                      "attention output gradient");
   ops.cast_operand("cast dY", size.tokens, size.hidden);
   ops.add_if(fp8, weight_transpose("transpose o_proj weight", size.out_width, size.hidden));
   ops.add(gemm("o_proj dgrad", shard.precision, size.tokens, size.out_width, size.hidden));

@@ -109,9 +109,11 @@ Lifetimes lifetimes(const Shard& shard, LayerKind kind) {
     case LayerKind::kDense: return layer(shard, attention(shard) + dense_mlp(shard));
     case LayerKind::kMoe: return layer(shard, attention(shard) + experts(shard));
     case LayerKind::kMtp: {
-      const Lifetimes projection = {shard.local_tokens() * Bytes{2 * shard.model.hidden * kBf16},
-                                    Bytes{},
-                                    wgrad_operands(shard, mtp_projection_weight_gradient(shard))};
+      // Of the next token's embedding the table's gradient is an operand too.
+      const Bytes embedding_gradient{shard.tokens * shard.model.hidden * kBf16};
+      const Lifetimes projection = {
+          shard.local_tokens() * Bytes{2 * shard.model.hidden * kBf16}, Bytes{},
+          wgrad_operands(shard, mtp_projection_weight_gradient(shard)) + embedding_gradient};
       return projection + layer(shard, attention(shard) + experts(shard)) + head(shard);
     }
     case LayerKind::kHead: return head(shard);

@@ -98,7 +98,8 @@ Steps mla_input_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kAttention);
   ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                     size.local, size.hidden, Bytes{size.local * size.hidden * 4}));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "output gradient");
+  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden),
+                      "attention output gradient");
   ops.add_if(fp8 && recompute,
              streaming("cast attention output back from E5M6", KernelClass::kCastBackE5m6,
                        DataType::kE5m6, DataType::kBf16, size.tokens, size.v_width,
@@ -185,8 +186,8 @@ Steps mla_input_gradient(const Shard& shard) {
     ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden),
                         "normed input gradient");
   }
-  ops.add(streaming("add gradients", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
-                    size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
+  ops.add(streaming("add projection gradients", KernelClass::kElementwise, DataType::kBf16,
+                    DataType::kBf16, size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
   ops.add(norm_backward("pre-attention norm backward", size.local, size.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));

@@ -128,7 +128,7 @@ Steps experts_input_gradient(const Shard& shard) {
   if (shared) {
     ops.tensor_parallel(Pattern::kAllGather,
                         Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)},
-                        "output gradient");
+                        "expert layer output gradient");
     ops.add_if(fp8, cast_back("cast shared fc1 output back", size.gathered, 2 * size.shared));
     ops.add_if(fp8, weight_transpose("transpose shared fc2 weight", size.hidden, size.shared));
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
@@ -198,8 +198,8 @@ Steps router_input_gradient(const Shard& shard) {
   Op gate = wgrad("router gate wgrad", Precision::kBf16, size.experts, size.hidden, size.local);
   gate.bytes -= Bytes{size.experts * size.hidden * 4};  // written, not accumulated
   ops.add(gate);
-  ops.add(streaming("add gradients", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
-                    size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
+  ops.add(streaming("add MoE input gradients", KernelClass::kElementwise, DataType::kBf16,
+                    DataType::kBf16, size.local, size.hidden, Bytes{size.local * size.hidden * 6}));
   ops.add(norm_backward("pre-MoE norm backward", size.local, size.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));

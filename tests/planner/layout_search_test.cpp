@@ -19,7 +19,7 @@ SearchRequest small_request() {
   return request;
 }
 
-CalibratedCost small_costs(const SearchRequest& request) {
+DeviceModel small_costs(const SearchRequest& request) {
   return {read_calibration("calibration/h800.toml"), request.cluster};
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("plans come best first and all of them fit") {
 
 TEST_CASE("fixing dimensions restricts the space and gives the same plans there") {
   const SearchRequest request = small_request();
-  const CalibratedCost costs = small_costs(request);
+  const DeviceModel costs = small_costs(request);
   const SearchResult all = search_layouts(request, costs);
   SearchRequest fixed = request;
   fixed.fixed_pp = 4;
@@ -74,7 +74,7 @@ TEST_CASE("fixing dimensions restricts the space and gives the same plans there"
 
 TEST_CASE("finalists are simulated with contention, which never makes them faster") {
   SearchRequest request = small_request();
-  const CalibratedCost costs = small_costs(request);
+  const DeviceModel costs = small_costs(request);
   const SearchResult analytic = search_layouts(request, costs);
   request.finalists = 2;
   const SearchResult simulated = search_layouts(request, costs);

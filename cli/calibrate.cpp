@@ -1,0 +1,76 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "core/catalog.hpp"
+#include "core/model_reader.hpp"
+#include "realrun/calibrate_host.hpp"
+#include "reports/calibration_text.hpp"
+
+namespace orrery::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> models = {"tiny-moe", "small-moe"};
+  HostCalibrationOptions calibration;
+  std::string scalar = "float";
+  std::string output;
+};
+
+int calibrate(Options& options) {
+  const Stopwatch stopwatch;
+  for (const std::string& model : options.models)
+    options.calibration.models.push_back(read_model(resolve(model, CatalogKind::kModel)));
+  options.calibration.scalar =
+      options.scalar == "double" ? HostScalar::kDouble : HostScalar::kFloat;
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const HostCalibration calibration =
+      calibrate_host(options.calibration, [&](int done, int of, const std::string& what) {
+        if (terminal) {
+          std::fprintf(stderr, "\r\033[K");
+          if (done < of) std::fprintf(stderr, "[%d of %d] %s", done + 1, of, what.c_str());
+        } else if (done < of) {
+          std::fprintf(stderr, "[%d of %d] %s\n", done + 1, of, what.c_str());
+        }
+      });
+  write_output(options.output, write_host_calibration(calibration));
+  std::fputs(calibration_text(calibration, stopwatch.wall_s()).c_str(),
+             answer_stream({options.output}));
+  return kYes;
+}
+
+}  // namespace
+
+Command add_calibrate(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "calibrate", "Measure what the kernels of a device take, for predictions on it");
+  command->require_subcommand(1);
+  CLI::App* host = command->add_subcommand(
+      "host", "This machine: kernels, exchanges and hand-overs of real runs on its cores");
+  host->add_option("--models", options->models, "Models whose shapes are measured")
+      ->delimiter(',')
+      ->capture_default_str();
+  host->add_option("--seq", options->calibration.sequences, "Tokens a micro-batch")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  host->add_option("--steps", options->calibration.steps, "Steps of each measurement")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  host->add_option("--cores", options->calibration.cores, "Cores to use (default: all)")
+      ->check(CLI::Range(1, 4096));
+  host->add_option("--scalar", options->scalar, "Type of weights and activations")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"float", "double"}));
+  host->add_option("--name", options->calibration.name, "Name in the file")->capture_default_str();
+  host->add_option("-o,--output", options->output, "File to write; - is standard output")
+      ->required();
+  return [options] { return calibrate(*options); };
+}
+
+}  // namespace orrery::cli

@@ -1,0 +1,178 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "core/catalog.hpp"
+#include "core/diagnostic.hpp"
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "core/plan_json.hpp"
+#include "core/timeline_json.hpp"
+#include "realrun/mpi_transport.hpp"
+#include "realrun/thread_transport.hpp"
+#include "realrun/training.hpp"
+#include "reports/realrun_text.hpp"
+#include "workload/lower.hpp"
+#include "workload/schedule_checker.hpp"
+
+namespace orrery::cli {
+namespace {
+
+struct Options {
+  std::string plan;
+  std::string mode = "host";
+  TrainingOptions training;
+  std::string scalar = "float";
+  std::string corpus;
+  std::string calibration;
+  std::string loads;
+  std::string output;
+};
+
+void check(const Plan& plan) {
+  Diagnostics diagnostics;
+  for (const ScheduleFault& fault : check_schedule(plan.schedule))
+    diagnostics.error({}, "schedule: " + fault.reason);
+  diagnostics.throw_if_errors();
+  if (plan.model.vocab < 256) {
+    throw InputError(fmt::format("error: {} has a vocabulary of {}: text is read as bytes, 256 ids",
+                                 plan.model.name, plan.model.vocab));
+  }
+}
+
+int realrun(Options& options, std::unique_ptr<Transport> mpi) {
+  const Plan plan = read_plan(options.plan);
+  check(plan);
+  const int ranks = plan.layout.gpus();
+  const bool first = mpi == nullptr || mpi->rank() == 0;
+  if (mpi != nullptr && mpi->size() != ranks) {
+    throw InputError(
+        fmt::format("error: the plan has {} ranks, mpirun started {} processes\n"
+                    "  start it with mpirun -np {}",
+                    ranks, mpi->size(), ranks));
+  }
+  TrainingOptions& training = options.training;
+  training.scalar = options.scalar == "double" ? HostScalar::kDouble : HostScalar::kFloat;
+  if (training.resume && training.checkpoint_folder.empty())
+    throw InputError("error: --resume needs the folder of the checkpoints\n  add --checkpoint DIR");
+  const std::size_t sequence =
+      static_cast<std::size_t>(plan.training.sequence + 1 + plan.model.mtp_depth);
+  const Corpus corpus =
+      options.corpus.empty() ? make_default_corpus() : read_corpus(options.corpus, sequence);
+  const Program program = lower(plan);
+  const World world = expand(program, plan.layout);
+  std::optional<DeviceModel> device;
+  std::optional<HostTimes> paced;
+  if (training.pace > 0) {
+    device = find_device(options.calibration.empty() ? plan.calibration.name : options.calibration,
+                         plan.cluster);
+    if (device->host() == nullptr)
+      throw InputError("error: --pace needs the calibration of a host");
+    paced.emplace(world.program, *device->host(), training.pace);
+    training.paced = &*paced;
+  }
+  std::optional<ThreadWorld> threads;
+  std::vector<Transport*> transports;
+  if (mpi != nullptr) {
+    transports.push_back(mpi.get());
+  } else {
+    threads.emplace(ranks);
+    for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads->endpoint(rank));
+  }
+  TrainingCallbacks callbacks;
+  std::FILE* answer = answer_stream({options.output, options.loads});
+  if (first) {
+    std::fputs(realrun_heading(plan, training, options.corpus, mpi != nullptr).c_str(), answer);
+    std::fflush(answer);
+    callbacks.step = [&](const StepReport& report) {
+      std::fputs(realrun_step_line(plan, report).c_str(), answer);
+      std::fflush(answer);
+    };
+    callbacks.note = [](const std::string& note) {
+      std::fprintf(stderr, "%s%s", note.c_str(), note.ends_with('\n') ? "" : "\n");
+    };
+  }
+  const TrainingResult result = train(plan, corpus, training, transports, callbacks);
+  if (!first) return kYes;
+  std::fputs(realrun_closing(plan, result).c_str(), answer);
+  if (result.run.steps.empty()) return kYes;
+  if (!options.output.empty()) {
+    write_output(options.output,
+                 to_json(world.program, result.median.timeline, &plan, &result.run));
+  }
+  if (!options.loads.empty()) write_output(options.loads, to_json(result.median.loads));
+  return kYes;
+}
+
+}  // namespace
+
+Command add_realrun(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "realrun", "Carry out a plan for real: train its model on the CPU of this machine");
+  TrainingOptions& training = options->training;
+  command->add_option("PLAN", options->plan, "Plan file written by `orrery plan -o`")->required();
+  command
+      ->add_option("--mode", options->mode,
+                   "host: every rank a thread, or a process under mpirun; kernels on the CPU")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"host"}));
+  command->add_option("--steps", training.steps, "Training steps in all")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000000));
+  command->add_option("--seed", training.recipe.seed, "Of weights and of the order of the data")
+      ->capture_default_str();
+  command->add_option("--learning-rate", training.recipe.learning_rate, "Of AdamW, constant")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--bias-rate", training.recipe.bias_rate,
+                   "Step of the routing bias that evens the experts' loads; 0 leaves it alone")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--scalar", options->scalar, "Type of weights and activations")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"float", "double"}));
+  command->add_option("--corpus", options->corpus,
+                      "Text file to train on, as bytes (default: a text that orrery makes)");
+  command->add_option("--checkpoint", training.checkpoint_folder,
+                      "Folder for checkpoints; the two newest stay");
+  command
+      ->add_option("--checkpoint-every", training.checkpoint_every,
+                   "Steps between checkpoints; 0: one at the end")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--resume", training.resume, "Go on from the newest whole checkpoint");
+  command
+      ->add_option("--evaluate-every", training.evaluate_every,
+                   "Steps between evaluations on held-out text; 0: one at the end, -1: none")
+      ->capture_default_str();
+  command
+      ->add_option("--pace", training.pace,
+                   "Every instruction lasts at least so many times its calibrated time, so that "
+                   "many ranks on few cores overlap as on devices of their own")
+      ->check(CLI::Range(0.0, 1e6));
+  command->add_option("--calibration", options->calibration,
+                      "Of this host, for --pace (default: the plan's)");
+  command->add_option("--cores", training.cores, "Cores used at once (default: all)")
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--loads", options->loads,
+                      "Write the experts' rows of the median step; `simulate --loads` reads it");
+  command->add_option("-o,--output", options->output,
+                      "Write the Timeline of the median step; - is standard output");
+  return [options] {
+    std::unique_ptr<Transport> mpi;
+    if (launched_by_mpi()) mpi = mpi_transport(nullptr, nullptr);
+    try {
+      return realrun(*options, std::move(mpi));
+    } catch (const ProgramError& error) {
+      std::fprintf(stderr, "error: the plan cannot be carried out\n  %s\n", error.what());
+      return kNo;
+    }
+  };
+}
+
+}  // namespace orrery::cli

@@ -1,0 +1,32 @@
+#pragma once
+// One step of a plan on the modelled device. On GPUs a representative stands for each pipeline
+// rank; on a host, where all ranks share few cores, every rank is simulated.
+#include <optional>
+
+#include "core/plan.hpp"
+#include "core/program.hpp"
+#include "core/timeline.hpp"
+#include "planner/device_model.hpp"
+#include "workload/loads.hpp"
+#include "workload/world.hpp"
+
+namespace orrery {
+
+enum class Fidelity { kAnalytic, kFolded };
+
+struct PredictionOptions {
+  Fidelity fidelity = Fidelity::kFolded;
+  double pace = 0;  // hosts: every instruction lasts so many times its time; 0: as it is
+  const Loads* loads = nullptr;  // rows of the routed experts; null: even
+};
+
+struct Prediction {
+  Timeline timeline;           // of the plan's Program; on a host of the first rank of each class
+  std::optional<World> world;  // hosts
+  Timeline world_timeline;
+};
+
+Prediction predict(const Plan& plan, const Program& program, const DeviceModel& model,
+                   const PredictionOptions& options);
+
+}  // namespace orrery

@@ -1,0 +1,342 @@
+#include "realrun/calibrate_host.hpp"
+
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "core/error.hpp"
+#include "kernels/gemm.hpp"
+#include "planner/plan_builder.hpp"
+#include "planner/schedule_families.hpp"
+#include "realrun/batches.hpp"
+#include "realrun/host_latencies.hpp"
+#include "realrun/host_run.hpp"
+#include "realrun/thread_transport.hpp"
+#include "workload/lower.hpp"
+
+namespace orrery {
+namespace {
+
+// To four digits, which is more than any of it is worth and reads well.
+double rounded(double value) {
+  if (value <= 0) return 0;
+  const double unit = std::pow(10, std::floor(std::log10(value)) - 3);
+  return std::round(value / unit) * unit;
+}
+
+MeasuredTime measured(std::vector<double> samples) {
+  std::sort(samples.begin(), samples.end());
+  const auto at = [&](double share) {
+    return Seconds{rounded(
+        samples[static_cast<std::size_t>(share * static_cast<double>(samples.size() - 1))])};
+  };
+  return {at(0.1), at(0.5), at(0.9), static_cast<int>(samples.size())};
+}
+
+double median(std::vector<double> samples) {
+  if (samples.empty()) return 0;
+  return measured(std::move(samples)).median.value();
+}
+
+// All that one op was measured at, by shape.
+struct OpKey {
+  std::string name;
+  KernelClass kernel = KernelClass::kGemm;
+  double m = 0, n = 0, k = 0;
+  int groups = 1;
+  double amount = 0;
+  auto operator<=>(const OpKey&) const = default;
+};
+
+struct OpSamples {
+  std::vector<double> seconds;
+  std::vector<double> scale;  // rows seen over the even rows that the shape counts
+};
+
+struct TransferKey {
+  Pattern pattern = Pattern::kSend;
+  int group = 1;
+  double bytes = 0;
+  auto operator<=>(const TransferKey&) const = default;
+};
+
+struct Layouts {
+  int dp, ep, tp;
+};
+// One rank; pairs and fours that exchange tokens; tensor parallelism.
+constexpr Layouts kLayouts[] = {{1, 1, 1}, {2, 2, 1}, {4, 4, 1}, {2, 1, 1}, {1, 1, 2}};
+
+Plan plan_of(const Model& model, int sequence, const Layouts& sizes) {
+  constexpr int kMicrobatches = 2;
+  Plan plan;
+  plan.model = model;
+  plan.layout.dp = sizes.dp;
+  plan.layout.ep = sizes.ep;
+  plan.layout.tp = sizes.tp;
+  plan.layout.precision = Precision::kBf16;
+  plan.layout.stage_map = {model_entries(model)};
+  plan.cluster.nodes = 1;
+  plan.cluster.gpus_per_node = plan.layout.gpus();
+  plan.cluster.fabric.kind = FabricKind::kHost;
+  plan.training.sequence = sequence;
+  plan.training.global_batch = kMicrobatches * sizes.dp;
+  plan.schedule = make_schedule("1f1b", 1, kMicrobatches);
+  return plan;
+}
+
+bool divides(const Model& model, const Layouts& sizes) {
+  return model.moe.experts % sizes.ep == 0 && model.attention.heads % sizes.tp == 0 &&
+         model.vocab % sizes.tp == 0;
+}
+
+template <class T>
+class Calibrator {
+ public:
+  explicit Calibrator(const HostCalibrationOptions& options)
+      : options_(options), corpus_(make_corpus(7, 1 << 16)) {}
+
+  // Runs the layout on one core and takes all its samples; returns CPU seconds of its computation.
+  double measure(const Plan& plan, int cores, bool take) {
+    const int ranks = plan.layout.gpus();
+    ThreadWorld threads(ranks);
+    std::vector<Transport*> transports;
+    for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads.endpoint(rank));
+    const Program program = lower(plan);
+    HostRunOptions run_options;
+    run_options.cores = cores;
+    run_options.time_ops = true;
+    HostRun<T> run(plan, program, Recipe{}, run_options, transports);
+    const Batches batches(corpus_, plan.training.sequence, run.extra_tokens(), 1);
+    std::vector<double> totals;
+    for (int step = 0; step <= options_.steps; ++step) {
+      const StepResult result = run.step([&](std::int64_t index, std::span<std::int32_t> tokens) {
+        batches.fill(step, index, tokens);
+      });
+      if (step == 0) continue;  // pays for memory and caches
+      double total = 0;
+      for (const OpSample& sample : result.samples) total += sample.time.value();
+      totals.push_back(total);
+      if (take) collect(run.world().program, result);
+    }
+    return median(totals);
+  }
+
+  HostCalibration finish(HostDevice device) {
+    HostCalibration calibration;
+    calibration.name = options_.name;
+    device.instruction = Seconds{rounded(median(beside_))};
+    device.without_work = {without_work_.begin(), without_work_.end()};
+    calibration.device = device;
+    for (const auto& [key, samples] : ops_) calibration.kernels.push_back(row_of(key, samples));
+    for (const auto& [key, seconds] : transfers_) {
+      calibration.transfers.push_back(
+          {key.pattern, key.group, Bytes{key.bytes}, measured(seconds)});
+    }
+    return calibration;
+  }
+
+ private:
+  // Rows of the experts vary from one micro-batch to the next: the row is at their median.
+  static HostKernelRow row_of(const OpKey& key, const OpSamples& samples) {
+    const double scale = median(samples.scale);
+    HostKernelRow row;
+    row.op = key.name;
+    row.kernel = key.kernel;
+    row.m =
+        key.kernel == KernelClass::kGroupedWgrad ? key.m : std::max(1.0, rounded(key.m * scale));
+    row.n = key.n;
+    row.k =
+        key.kernel == KernelClass::kGroupedWgrad ? std::max(1.0, rounded(key.k * scale)) : key.k;
+    row.groups = key.groups;
+    row.amount = rounded(key.amount * scale);
+    row.time = measured(samples.seconds);
+    if (kernel_kind(key.kernel) != KernelKind::kStreaming) row.amount = 0;
+    return row;
+  }
+
+  void collect(const Program& program, const StepResult& result) {
+    std::map<InstructionId, double> in_ops;  // not used where an instruction runs no op
+    for (std::size_t number = 0; number < program.works.size(); ++number)
+      note_without_work(program.works[number]);
+    for (const OpSample& sample : result.samples) {
+      const Work& work = program.works[sample.work.index()];
+      const Op& op = work.ops[static_cast<std::size_t>(sample.op)];
+      OpKey key{
+          host_op_name(op.name, work.pass), op.kernel, op.m, op.n, op.k, op.groups, op.amount()};
+      OpSamples& samples = ops_[key];
+      samples.seconds.push_back(std::max(sample.time.value(), 1e-8));
+      samples.scale.push_back(scale_of(work, op, sample));
+    }
+    collect_instructions(program, result);
+  }
+
+  // Rows seen over even rows, where the op handles the rows of the experts.
+  static double scale_of(const Work& work, const Op& op, const OpSample& sample) {
+    if (sample.rows <= 0) return 1;
+    for (const Op& other : work.ops) {
+      const bool wgrad = other.kernel == KernelClass::kGroupedWgrad;
+      if (!wgrad && other.kernel != KernelClass::kGroupedGemm) continue;
+      const double even = wgrad ? other.k * other.groups : other.m;
+      const bool of_rows = op.kernel == KernelClass::kGroupedWgrad || std::abs(op.m - even) < 0.5;
+      return of_rows ? sample.rows / even : 1;
+    }
+    return 1;
+  }
+
+  void note_without_work(const Work& work) {
+    if (!work.is_compute() || work.component == Component::kOptimizer) return;
+    for (const Op& op : work.ops) {
+      if (host_op<T>(work.component, work.pass, op) == nullptr)
+        without_work_.insert(host_op_name(op.name, work.pass));
+    }
+  }
+
+  // What instructions take beside their ops, the optimizer, and the exchanges.
+  void collect_instructions(const Program& program, const StepResult& result) {
+    std::map<std::pair<int, WorkId>, std::pair<double, int>> ops_of_work;
+    std::map<WorkId, double> op_time;
+    std::map<WorkId, int> op_runs;
+    for (const OpSample& sample : result.samples) {
+      op_time[sample.work] += sample.time.value();
+      if (sample.op == last_op(program.works[sample.work.index()])) ++op_runs[sample.work];
+    }
+    std::map<WorkId, std::vector<double>> whole;
+    for (const Instruction& instruction : program.instructions) {
+      const Work& work = program.work(instruction);
+      const double seconds = result.work[instruction.id.index()].value();
+      if (work.component == Component::kOptimizer) {
+        const Op& op = work.ops.front();
+        OpSamples& samples = ops_[{host_op_name(op.name, work.pass), op.kernel, op.m, op.n, op.k,
+                                   op.groups, op.amount()}];
+        samples.seconds.push_back(seconds);
+        samples.scale.push_back(1);
+      } else if (work.is_compute()) {
+        whole[instruction.work].push_back(seconds);
+      } else if (work.wire.logical.value() >= 1 && work.wire.pattern != Pattern::kSend) {
+        transfers_[{work.wire.pattern, work.wire.group, work.wire.logical.value()}].push_back(
+            std::max(seconds, 1e-8));
+      }
+    }
+    for (const auto& [work, seconds] : whole) {
+      if (op_runs[work] == 0) continue;
+      double sum = 0;
+      for (double each : seconds) sum += each;
+      beside_.push_back(
+          std::max(0.0, sum / static_cast<double>(seconds.size()) - op_time[work] / op_runs[work]));
+    }
+  }
+
+  // The last op of a work that the host does anything for: it runs once an instruction.
+  int last_op(const Work& work) const {
+    for (auto number = static_cast<int>(work.ops.size()) - 1; number >= 0; --number) {
+      if (host_op<T>(work.component, work.pass, work.ops[static_cast<std::size_t>(number)]))
+        return number;
+    }
+    return -1;
+  }
+
+  const HostCalibrationOptions& options_;
+  std::string corpus_;
+  std::map<OpKey, OpSamples> ops_;
+  std::map<TransferKey, std::vector<double>> transfers_;
+  std::set<std::string> without_work_;
+  std::vector<double> beside_;
+
+ public:
+  // Messages between stages: copies between two ranks of the sizes that the models send.
+  void measure_sends() {
+    for (const Model& model : options_.models) {
+      for (int sequence : options_.sequences) {
+        const double elements = static_cast<double>(model.hidden) * sequence;
+        std::vector<double> seconds = copy_times(static_cast<std::size_t>(elements) * sizeof(T));
+        transfers_[{Pattern::kSend, 2, elements * 2}] = std::move(seconds);
+      }
+    }
+  }
+};
+
+FlopsPerSecond peak_rate() {
+  constexpr std::int64_t kSize = 384;
+  std::vector<float> a(kSize * kSize, 1.0F), b(kSize * kSize, 1.0F), c(kSize * kSize);
+  std::vector<double> seconds;
+  for (int run = 0; run < 9; ++run) {
+    const double start = thread_cpu_seconds();
+    kernels::gemm_nt<float>({kSize, kSize, kSize}, a.data(), kSize, b.data(), kSize, c.data(),
+                            kSize, false);
+    seconds.push_back(thread_cpu_seconds() - start);
+  }
+  return Flops{2.0 * kSize * kSize * kSize} / Seconds{median(seconds)};
+}
+
+template <class T>
+HostCalibration calibrate(const HostCalibrationOptions& options,
+                          const std::function<void(int, int, const std::string&)>& progress) {
+  HostDevice device;
+  device.cores = options.cores > 0
+                     ? options.cores
+                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  struct sysinfo info{};
+  sysinfo(&info);
+  const double gibibytes = static_cast<double>(info.totalram) * info.mem_unit / 0x1p30;
+  device.memory = Bytes{std::floor(gibibytes * 10) / 10 * 0x1p30};
+  device.scalar = options.scalar == HostScalar::kFloat ? "float" : "double";
+  device.machine = machine_fingerprint() + ", " + device.scalar;
+  struct Run {
+    const Model* model;
+    int sequence;
+    Layouts sizes;
+  };
+  std::vector<Run> runs;
+  for (const Model& model : options.models) {
+    for (int sequence : options.sequences) {
+      for (const Layouts& sizes : kLayouts) {
+        if (divides(model, sizes)) runs.push_back({&model, sequence, sizes});
+      }
+    }
+  }
+  ORRERY_CHECK(!runs.empty(), "nothing to measure");
+  const int stages = static_cast<int>(runs.size()) + 2;
+  int done = 0;
+  const auto next = [&](const std::string& what) {
+    if (progress) progress(done, stages, what);
+    ++done;
+  };
+  next("hand-over and wake-up");
+  device.hand_over = Seconds{rounded(hand_over_seconds())};
+  device.wake = Seconds{rounded(wake_seconds())};
+  device.peak = FlopsPerSecond{rounded(peak_rate().value())};
+  Calibrator<T> calibrator(options);
+  calibrator.measure_sends();
+  for (const Run& run : runs) {
+    next(fmt::format("{}, {} tokens, dp={} ep={} tp={}", run.model->name, run.sequence,
+                     run.sizes.dp, run.sizes.ep, run.sizes.tp));
+    calibrator.measure(plan_of(*run.model, run.sequence, run.sizes), 1, true);
+  }
+  next("several cores at once");
+  device.slowdown.assign(static_cast<std::size_t>(device.cores), 1);
+  const Model& model = options.models.back();
+  for (int busy = 2; busy <= device.cores; busy *= 2) {
+    const Plan plan = plan_of(model, options.sequences.back(), {busy, 1, 1});
+    const double alone = calibrator.measure(plan, 1, false);
+    const double together = calibrator.measure(plan, busy, false);
+    const double slowdown = std::max(1.0, rounded(together / alone));
+    for (int cores = busy; cores <= device.cores; ++cores)
+      device.slowdown[static_cast<std::size_t>(cores) - 1] = slowdown;
+  }
+  if (progress) progress(stages, stages, "");
+  return calibrator.finish(device);
+}
+
+}  // namespace
+
+HostCalibration calibrate_host(const HostCalibrationOptions& options,
+                               const std::function<void(int, int, const std::string&)>& progress) {
+  return options.scalar == HostScalar::kDouble ? calibrate<double>(options, progress)
+                                               : calibrate<float>(options, progress);
+}
+
+}  // namespace orrery

@@ -1,0 +1,36 @@
+#pragma once
+// Measures this machine for predictions of real runs on it (sim/host_calibration.hpp): what `orrery
+// calibrate host` does.
+//
+// Kernels are measured where they will be used: models are trained for a few steps under layouts of
+// one, two and four ranks, one core at a time, and every op is timed. Only times of single ops,
+// exchanges and hand-overs go into the file; no step time does. Layouts with more than one pipeline
+// stage, co-scheduled pairs or a pace are never run here: what is predicted of those is a
+// prediction.
+//
+// What cores cost each other comes from running two ranks on all cores against one core; hand-over
+// and wake times from two threads that pass a core and a signal to and fro.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/model.hpp"
+#include "realrun/training.hpp"
+#include "sim/host_calibration.hpp"
+
+namespace orrery {
+
+struct HostCalibrationOptions {
+  std::string name = "host";
+  std::vector<Model> models;                    // whose shapes are measured
+  std::vector<int> sequences = {64, 128, 256};  // tokens of a micro-batch
+  int steps = 3;                                // of each run, after the warm-up
+  int cores = 0;                                // 0: all of the machine's
+  HostScalar scalar = HostScalar::kFloat;
+};
+
+// `progress`: done, of, what comes next.
+HostCalibration calibrate_host(const HostCalibrationOptions& options,
+                               const std::function<void(int, int, const std::string&)>& progress);
+
+}  // namespace orrery

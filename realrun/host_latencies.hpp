@@ -1,0 +1,19 @@
+#pragma once
+// Small times of this host, measured now: passing a core from one worker to another, waking a
+// sleeping thread, copying a message between two ranks.
+#include <cstddef>
+#include <vector>
+
+namespace orrery {
+
+// CPU time of the calling thread so far.
+double thread_cpu_seconds();
+
+// How long a core stays idle when a worker gives it back and another one, asleep, gets it.
+double hand_over_seconds();
+// From the end of what a sleeping thread waits for until it runs.
+double wake_seconds();
+// Samples of what a rank's communication worker takes to receive a message of so many bytes.
+std::vector<double> copy_times(std::size_t bytes);
+
+}  // namespace orrery

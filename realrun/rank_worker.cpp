@@ -1,0 +1,360 @@
+#include "realrun/rank_worker.hpp"
+
+#include <sys/prctl.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "realrun/optimizer.hpp"
+#include "sim/dependency_tracker.hpp"
+
+namespace orrery {
+namespace {
+
+Seconds thread_cpu() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return Seconds{static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec)};
+}
+
+// Sleeps end when they are due, not up to 50 us later.
+void wake_on_time() {
+  prctl(PR_SET_TIMERSLACK, 1000UL);
+}
+
+constexpr std::array<Stream, kStreams - 1> kLaneStreams = {
+    Stream::kComm, Stream::kSendNext, Stream::kSendPrev, Stream::kRecvNext, Stream::kRecvPrev};
+
+}  // namespace
+
+template <class T>
+RankWorker<T>::RankWorker(const Program& program, RankState<T>& rank, Transport& transport,
+                          CoreGate& gate, RunControl& control, const InstructionTimes* pace,
+                          Measurement& measurement, std::vector<OpSample>* samples)
+    : program_(program),
+      rank_(rank),
+      transport_(transport),
+      gate_(gate),
+      control_(control),
+      pace_(pace),
+      measurement_(measurement),
+      samples_(samples),
+      communication_(program, rank, transport),
+      ops_(program.works.size()),
+      done_(program.instructions.size(), 0),
+      activation_(program.buffers.size(), 0) {
+  for (InstructionId id : list(Stream::kCompute)) {
+    const WorkId work = at(id).work;
+    if (!ops_[work.index()].empty()) continue;
+    const Work& own = program.works[work.index()];
+    for (const Op& op : own.ops) {
+      const bool optimizer = own.component == Component::kOptimizer;
+      ops_[work.index()].push_back(optimizer ? nullptr : host_op<T>(own.component, own.pass, op));
+    }
+  }
+  for (Stream stream : kLaneStreams) {
+    Lane& lane = lanes_.emplace_back();
+    lane.stream = stream;
+  }
+}
+
+template <class T>
+std::span<const InstructionId> RankWorker<T>::list(Stream stream) const {
+  return program_
+      .streams[static_cast<std::size_t>(transport_.rank())][static_cast<std::size_t>(stream)];
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What both workers do
+
+template <class T>
+bool RankWorker<T>::dependencies_ended(const Instruction& instruction) const {
+  const auto before = program_.deps_of(instruction);
+  return std::all_of(before.begin(), before.end(),
+                     [&](InstructionId id) { return done_[id.index()] != 0; });
+}
+
+template <class T>
+void RankWorker<T>::allocate(const Instruction& instruction) {
+  for (const BufferEvent& event : program_.events_of(instruction)) {
+    if (!event.alloc) continue;
+    const auto number = static_cast<std::size_t>(event.buffer);
+    const Buffer& buffer = program_.buffers[number];
+    if (buffer.kind == BufferKind::kCommunication)
+      activation_[number] = communication_.is_activation(instruction);
+    rank_.lifetime(buffer, activation_[number] != 0).allocate();
+    if (buffer.kind == BufferKind::kWeightGradientInput) {
+      rank_.frame(buffer.stage, buffer.direction, buffer.layer, buffer.microbatch).backward = true;
+    }
+  }
+}
+
+template <class T>
+void RankWorker<T>::release(const Instruction& instruction) {
+  for (const BufferEvent& event : program_.events_of(instruction)) {
+    if (event.alloc) continue;
+    const auto number = static_cast<std::size_t>(event.buffer);
+    rank_.lifetime(program_.buffers[number], activation_[number] != 0).release();
+  }
+}
+
+template <class T>
+void RankWorker<T>::ended(const Instruction& instruction, Span span) {
+  measurement_.spans[instruction.id.index()] = span;
+  {
+    const std::lock_guard lock(mutex_);
+    done_[instruction.id.index()] = 1;
+    order_[static_cast<std::size_t>(instruction.stream)].push_back(instruction.id);
+  }
+  if (instruction.stream == Stream::kCompute) {
+    transport_.ring();
+  } else {
+    changed_.notify_one();
+  }
+}
+
+template <class T>
+Seconds RankWorker<T>::least_length(const Instruction& instruction) const {
+  return pace_ == nullptr ? Seconds{} : pace_->at(instruction).lasts;
+}
+
+// Runs `action`; an error fails the run, named after the instruction.
+template <class T>
+template <class Action>
+void RankWorker<T>::guarded(InstructionId id, Action action) {
+  try {
+    action();
+  } catch (const Aborted&) {
+    control_.fail("another rank has failed");
+  } catch (const std::exception& error) {
+    control_.fail(id.valid() ? describe(program_, id) + ": " + error.what() : error.what());
+  }
+}
+
+template <class T>
+void RankWorker<T>::stop() {
+  const std::lock_guard lock(mutex_);
+  changed_.notify_all();
+}
+
+template <class T>
+std::string RankWorker<T>::describe_wait() {
+  std::string text;
+  {
+    const std::lock_guard lock(mutex_);
+    if (compute_at_.valid()) {
+      text += "\n  " + describe(program_, compute_at_);
+      for (InstructionId before : program_.deps_of(at(compute_at_))) {
+        if (done_[before.index()] == 0) text += ", waits for " + describe(program_, before);
+      }
+    }
+  }
+  const std::string pending = transport_.pending();
+  if (!pending.empty()) text += fmt::format("\n  rank {}: {}", transport_.rank(), pending);
+  return text;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Computation
+
+template <class T>
+void RankWorker<T>::run_ops(const Instruction& instruction) {
+  const Work& work = program_.work(instruction);
+  if (work.component == Component::kOptimizer) {
+    update_parameters(rank_, work.ops.front().m);
+    return;
+  }
+  Frame<T>& frame = rank_.frame(instruction.stage, instruction.direction, instruction.layer,
+                                instruction.microbatch);
+  const std::vector<HostOp<T>>& ops = ops_[instruction.work.index()];
+  for (std::size_t number = 0; number < ops.size(); ++number) {
+    if (ops[number] == nullptr) continue;
+    if (samples_ == nullptr) {
+      ops[number](rank_, frame);
+      continue;
+    }
+    const Seconds before = thread_cpu();
+    ops[number](rank_, frame);
+    const Seconds time = thread_cpu() - before;
+    const bool routed = work.component == Component::kMlp && !frame.offsets.empty();
+    const auto slots = static_cast<double>(rank_.sizes.top_k);
+    samples_->push_back({instruction.work, static_cast<std::int32_t>(number),
+                         routed ? static_cast<double>(frame.offsets.back()) : 0,
+                         routed ? static_cast<double>(frame.received_experts.size()) / slots : 0,
+                         time});
+  }
+}
+
+template <class T>
+void RankWorker<T>::sleep_until(Seconds deadline) {
+  const Seconds left = deadline - transport_.now();
+  if (left.value() <= 0) return;
+  timespec time{};
+  const double whole = std::floor(left.value());
+  time.tv_sec = static_cast<time_t>(whole);
+  time.tv_nsec = static_cast<long>((left.value() - whole) * 1e9);
+  while (clock_nanosleep(CLOCK_MONOTONIC, 0, &time, &time) == EINTR) {
+  }
+}
+
+template <class T>
+void RankWorker<T>::carry_out_compute(InstructionId id) {
+  const Instruction& instruction = at(id);
+  {
+    std::unique_lock lock(mutex_);
+    compute_at_ = id;
+    changed_.wait(lock, [&] { return dependencies_ended(instruction) || control_.failed(); });
+  }
+  if (control_.failed()) return;
+  const Seconds ready = transport_.now();
+  Span span;
+  {
+    const CoreGate::Hold core(gate_, false);
+    const RunControl::Busy busy(control_);
+    span.start = transport_.now();
+    const Seconds before = thread_cpu();
+    allocate(instruction);
+    run_ops(instruction);
+    release(instruction);
+    measurement_.work[id.index()] = thread_cpu() - before;
+  }
+  if (const Seconds length = least_length(instruction); length.value() > 0)
+    sleep_until(ready + length);
+  span.end = transport_.now();
+  ended(instruction, span);
+}
+
+template <class T>
+void RankWorker<T>::compute() {
+  wake_on_time();
+  for (InstructionId id : list(Stream::kCompute)) {
+    guarded(id, [&] { carry_out_compute(id); });
+    if (control_.failed()) return;
+  }
+  const std::lock_guard lock(mutex_);
+  compute_at_ = InstructionId();
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Communication
+
+template <class T>
+void RankWorker<T>::begin_lane(Lane& lane) {
+  const InstructionId id = list(lane.stream)[lane.next];
+  const Instruction& instruction = at(id);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!dependencies_ended(instruction)) return;
+  }
+  guarded(id, [&] {
+    lane.ready = transport_.now();
+    const CoreGate::Hold core(gate_, true);
+    const RunControl::Busy busy(control_);
+    const Seconds before = thread_cpu();
+    allocate(instruction);
+    lane.running = communication_.start(instruction);
+    measurement_.work[id.index()] += thread_cpu() - before;
+  });
+}
+
+// Whether anything came of it.
+template <class T>
+bool RankWorker<T>::advance_lane(Lane& lane) {
+  const InstructionId id = list(lane.stream)[lane.next];
+  bool finished = false;
+  guarded(id, [&] {
+    std::optional<CoreGate::Hold> core;
+    if (lane.running->pending_work() > 0) core.emplace(gate_, true);
+    const Seconds before = thread_cpu();
+    finished = lane.running->advance();
+    if (finished) {
+      const RunControl::Busy busy(control_);
+      lane.running->finish();
+      lane.start = std::max(lane.ready, lane.running->started().value_or(lane.ready));
+      lane.over = true;
+      release(at(id));
+    }
+    measurement_.work[id.index()] += thread_cpu() - before;
+  });
+  return finished;
+}
+
+template <class T>
+bool RankWorker<T>::end_lane(Lane& lane) {
+  const InstructionId id = list(lane.stream)[lane.next];
+  const Seconds now = transport_.now();
+  if (now < lane.start + least_length(at(id))) return false;
+  lane.running.reset();
+  lane.over = false;
+  ++lane.next;
+  ended(at(id), {lane.start, now});
+  return true;
+}
+
+// The transport moves what has come for all that is under way at once.
+template <class T>
+void RankWorker<T>::share_move(Seconds time) {
+  std::vector<InstructionId> under_way;
+  for (const Lane& lane : lanes_) {
+    const bool sends = lane.stream == Stream::kSendNext || lane.stream == Stream::kSendPrev;
+    if (lane.running && !lane.over && !sends) under_way.push_back(list(lane.stream)[lane.next]);
+  }
+  for (InstructionId id : under_way)
+    measurement_.work[id.index()] += time / static_cast<double>(under_way.size());
+}
+
+template <class T>
+void RankWorker<T>::communicate() {
+  wake_on_time();
+  while (!control_.failed()) {
+    const std::uint64_t seen = transport_.events();
+    bool progress = false;
+    bool all_through = true;
+    std::optional<Seconds> due;
+    if (transport_.movable_bytes() > 0) {
+      guarded(InstructionId(), [&] {
+        const CoreGate::Hold core(gate_, true);
+        const RunControl::Busy busy(control_);
+        const Seconds before = thread_cpu();
+        transport_.move();
+        share_move(thread_cpu() - before);
+      });
+      progress = true;
+    }
+    for (Lane& lane : lanes_) {
+      if (lane.next == list(lane.stream).size()) continue;
+      all_through = false;
+      if (!lane.running) {
+        begin_lane(lane);
+        progress = progress || lane.running != nullptr;
+      }
+      if (control_.failed()) break;
+      if (lane.running && !lane.over) progress = advance_lane(lane) || progress;
+      if (control_.failed()) break;
+      if (lane.over) {
+        const InstructionId id = list(lane.stream)[lane.next];
+        if (end_lane(lane)) {
+          progress = true;
+        } else {
+          const Seconds end = lane.start + least_length(at(id));
+          due = due ? std::min(*due, end) : end;
+        }
+      }
+    }
+    if (all_through || control_.failed()) return;
+    if (progress) continue;
+    guarded(InstructionId(), [&] {
+      if (due) {
+        transport_.wait_until(seen, *due);
+      } else {
+        transport_.wait(seen);
+      }
+    });
+  }
+}
+
+template class RankWorker<float>;
+template class RankWorker<double>;
+
+}  // namespace orrery

@@ -1,0 +1,112 @@
+#pragma once
+// Carries out the instructions of one rank: a compute worker runs the kernels, a communication
+// worker everything else, each in the order of its streams, with the semantics of core/program.hpp.
+//
+// An instruction starts when its predecessor on the stream and its dependencies have ended; it
+// takes a core while it uses CPU time (realrun/core_gate.hpp). Buffers are allocated when it starts
+// and freed when it ends. Spans: computation from taking the core to the end; communication from
+// the moment all sides were there. With a pace an instruction ends no earlier than the given time
+// after it became ready: the worker gives the core back and sleeps; a transfer ends late without
+// keeping the communication worker from its other streams.
+//
+// Errors (a tensor used after it was freed, a size that does not fit, a gradient that is missing)
+// fail the run with rank, instruction and micro-batch.
+#include <condition_variable>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/timeline.hpp"
+#include "realrun/core_gate.hpp"
+#include "realrun/host_ops.hpp"
+#include "realrun/rank_operation.hpp"
+#include "realrun/run_control.hpp"
+#include "sim/host_engine.hpp"
+
+namespace orrery {
+
+// What was measured, by instruction of the world's Program; every rank writes its own entries.
+struct Measurement {
+  explicit Measurement(std::size_t instructions) : spans(instructions), work(instructions) {}
+  std::vector<Span> spans;    // seconds of the transport's clock
+  std::vector<Seconds> work;  // CPU time of the instruction's own worker
+};
+
+// The time of one op, for calibration.
+struct OpSample {
+  WorkId work;
+  std::int32_t op = 0;
+  double rows = 0;    // of the local experts then; 0 outside of their ops
+  double tokens = 0;  // received then
+  Seconds time;
+};
+
+template <class T>
+class RankWorker {
+ public:
+  // `pace` may be null: nothing is paced. `samples` may be null: ops are not timed one by one.
+  RankWorker(const Program& program, RankState<T>& rank, Transport& transport, CoreGate& gate,
+             RunControl& control, const InstructionTimes* pace, Measurement& measurement,
+             std::vector<OpSample>* samples);
+
+  // The two loops, each for a thread of its own; they return when the step is over or has failed.
+  void compute();
+  void communicate();
+  // Ends sleeps after a failure; any thread.
+  void stop();
+  // What the rank waits for, for the watchdog; any thread.
+  std::string describe_wait();
+  // Instructions in the order in which this rank carried them out, by stream.
+  const std::array<std::vector<InstructionId>, kStreams>& carried_out() const { return order_; }
+
+ private:
+  struct Lane {
+    Stream stream = Stream::kComm;
+    std::size_t next = 0;
+    std::unique_ptr<RankOperation> running;
+    Seconds ready, start, end;
+    bool over = false;  // but for its pace
+  };
+
+  std::span<const InstructionId> list(Stream stream) const;
+  const Instruction& at(InstructionId id) const { return program_.instructions[id.index()]; }
+  bool dependencies_ended(const Instruction& instruction) const;
+  void allocate(const Instruction& instruction);
+  void release(const Instruction& instruction);
+  void ended(const Instruction& instruction, Span span);
+  void run_ops(const Instruction& instruction);
+  void carry_out_compute(InstructionId id);
+  bool advance_lane(Lane& lane);
+  void begin_lane(Lane& lane);
+  bool end_lane(Lane& lane);
+  void share_move(Seconds time);
+  void sleep_until(Seconds deadline);
+  Seconds least_length(const Instruction& instruction) const;
+  template <class Action>
+  void guarded(InstructionId id, Action action);
+
+  const Program& program_;
+  RankState<T>& rank_;
+  Transport& transport_;
+  CoreGate& gate_;
+  RunControl& control_;
+  const InstructionTimes* pace_;
+  Measurement& measurement_;
+  std::vector<OpSample>* samples_;
+  RankCommunication<T> communication_;
+  std::vector<std::vector<HostOp<T>>> ops_;  // by work; filled for the works of this rank
+  std::vector<Lane> lanes_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<char> done_;        // by instruction
+  std::vector<char> activation_;  // by buffer: an inbox of an activation
+  std::array<std::vector<InstructionId>, kStreams> order_;
+  InstructionId compute_at_;  // what the compute worker is at; invalid when it is through
+};
+
+extern template class RankWorker<float>;
+extern template class RankWorker<double>;
+
+}  // namespace orrery

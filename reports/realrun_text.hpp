@@ -1,0 +1,15 @@
+#pragma once
+// What a real run prints: what runs, a line a step, and what was measured.
+#include <string>
+
+#include "core/plan.hpp"
+#include "realrun/training.hpp"
+
+namespace orrery {
+
+std::string realrun_heading(const Plan& plan, const TrainingOptions& options,
+                            const std::string& corpus, bool processes);
+std::string realrun_step_line(const Plan& plan, const StepReport& report);
+std::string realrun_closing(const Plan& plan, const TrainingResult& result);
+
+}  // namespace orrery

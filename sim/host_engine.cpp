@@ -1,0 +1,336 @@
+#include "sim/host_engine.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <limits>
+#include <queue>
+
+#include "core/error.hpp"
+#include "core/program.hpp"
+#include "sim/dependency_tracker.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+class HostRun {
+ public:
+  HostRun(const Program& program, const HostMachine& machine, const InstructionTimes& times)
+      : program_(program),
+        machine_(machine),
+        times_(times),
+        tracker_(program),
+        workers_(2 * program.streams.size()),
+        cores_(static_cast<std::size_t>(machine.cores)),
+        free_cores_(machine.cores),
+        slowdown_(machine.slowdown.front()),
+        progress_(program.instructions.size()) {
+    for (const auto& members : program.collectives) missing_.push_back(members.size());
+    timeline_.source = "host";
+    timeline_.spans.resize(program.instructions.size());
+    timeline_.rank_classes = timeline_.gpus = program.pp;
+  }
+
+  Timeline run() {
+    for (InstructionId id : tracker_.initial()) arrive(id, carrier(id));
+    for (;;) {
+      give_slots();
+      adjust_speed();
+      const double next = next_time();
+      if (next == kNever) break;
+      now_ = next;
+      end_works();
+      while (!events_.empty() && events_.top().time <= now_) {
+        const Event event = events_.top();
+        events_.pop();
+        handle(event);
+      }
+    }
+    if (!tracker_.finished()) {
+      throw InputError("the program deadlocks:" + tracker_.describe_deadlock());
+    }
+    return std::move(timeline_);
+  }
+
+ private:
+  using WorkerIndex = std::size_t;
+  using CoreIndex = std::size_t;
+
+  // In the order in which events of one time are taken.
+  enum class EventKind : std::uint8_t { kPaceEnd, kAwake, kBegin };
+  struct Event {
+    double time = 0;
+    EventKind kind = EventKind::kPaceEnd;
+    std::uint64_t sequence = 0;
+    std::size_t subject = 0;  // instruction, worker or core
+  };
+  struct Later {
+    bool operator()(const Event& a, const Event& b) const {
+      if (a.time != b.time) return a.time > b.time;
+      if (a.kind != b.kind) return a.kind > b.kind;
+      return a.sequence > b.sequence;
+    }
+  };
+
+  enum class WorkerState : std::uint8_t { kAsleep, kWaking, kActive };
+  struct Worker {
+    WorkerState state = WorkerState::kAsleep;
+    std::uint64_t waking = 0;         // sequence of the event that wakes it
+    InstructionId current;            // what it wants a slot for, or holds one for
+    std::deque<InstructionId> queue;  // what else may start
+  };
+  struct Core {
+    bool taken = false;
+    WorkerIndex worker = 0;       // its last one
+    double free_since = -kNever;  // -infinity: no one has used it yet
+  };
+  // A work in progress: `remaining` at time `since`, counted in seconds of a core without slowdown.
+  struct Running {
+    CoreIndex core = 0;
+    double remaining = 0;
+    double since = 0;
+    double end = 0;  // at the present speed
+  };
+  struct Progress {
+    double ready = 0;
+    double end = 0;  // of a collective's member: its own end
+    HostTime time;
+  };
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Who does an instruction
+
+  const Instruction& at(InstructionId id) const { return program_.instructions[id.index()]; }
+
+  // The tracker represents a transfer by its send; the receiver does the work.
+  const Instruction& working_side(InstructionId id) const {
+    const Instruction& instruction = at(id);
+    return instruction.partner.valid() ? at(instruction.partner) : instruction;
+  }
+  WorkerIndex carrier(InstructionId id) const {
+    const Instruction& instruction = working_side(id);
+    return 2 * instruction.rank.index() + (instruction.stream == Stream::kCompute ? 0 : 1);
+  }
+  bool has_other_sides(InstructionId id) const {
+    return at(id).partner.valid() || at(id).collective >= 0;
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Workers
+
+  // `id` may start because `ender` has ended something.
+  void arrive(InstructionId id, WorkerIndex ender) {
+    ++timeline_.activities;
+    Progress& progress = progress_[id.index()];
+    progress.ready = now_;
+    progress.time = times_.at(working_side(id));
+    ORRERY_CHECK(progress.time.work.value() >= 0 && std::isfinite(progress.time.work.value()),
+                 "work {}", progress.time.work.value());
+    if (has_other_sides(id)) set_start(id);
+    const WorkerIndex index = carrier(id);
+    Worker& worker = workers_[index];
+    worker.queue.push_back(id);
+    if (worker.state == WorkerState::kActive) return;
+    if (index == ender) {
+      wake_up(index);
+    } else if (worker.state == WorkerState::kAsleep) {
+      worker.state = WorkerState::kWaking;
+      worker.waking = schedule(now_ + machine_.wake.value(), EventKind::kAwake, index);
+    }
+  }
+
+  void wake_up(WorkerIndex index) {
+    for (InstructionId id : workers_[index].queue) progress_[id.index()].ready = now_;
+    workers_[index].state = WorkerState::kActive;
+    ask_for_slot(index);
+  }
+
+  // For the first of its queue; a worker without one falls asleep.
+  void ask_for_slot(WorkerIndex index) {
+    Worker& worker = workers_[index];
+    if (worker.queue.empty()) {
+      worker.state = WorkerState::kAsleep;
+      return;
+    }
+    worker.current = worker.queue.front();
+    worker.queue.pop_front();
+    const bool computes = at(worker.current).stream == Stream::kCompute;
+    (computes ? computing_ : communicating_).push_back(index);
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Cores
+
+  void give_slots() {
+    while (free_cores_ > 0 && !(communicating_.empty() && computing_.empty())) {
+      std::deque<WorkerIndex>& queue = communicating_.empty() ? computing_ : communicating_;
+      const WorkerIndex worker = queue.front();
+      queue.pop_front();
+      const CoreIndex index = choose_core(worker);
+      Core& core = cores_[index];
+      const bool handed_over = core.worker != worker;
+      core.taken = true;
+      core.worker = worker;
+      --free_cores_;
+      const double begin = core.free_since + machine_.hand_over.value();
+      if (handed_over && begin > now_) {
+        schedule(begin, EventKind::kBegin, index);
+      } else {
+        begin_work(index);
+      }
+    }
+  }
+
+  // The worker's own last core, or else the one that has been free for longest.
+  CoreIndex choose_core(WorkerIndex worker) const {
+    CoreIndex best = cores_.size();
+    for (CoreIndex index = 0; index < cores_.size(); ++index) {
+      const Core& core = cores_[index];
+      if (core.taken) continue;
+      if (core.worker == worker && core.free_since >= 0) return index;
+      if (best == cores_.size() || core.free_since < cores_[best].free_since) best = index;
+    }
+    return best;
+  }
+
+  void begin_work(CoreIndex index) {
+    const InstructionId id = workers_[cores_[index].worker].current;
+    if (!has_other_sides(id)) set_start(id);
+    const double work = progress_[id.index()].time.work.value();
+    running_.push_back({index, work, now_, now_ + work * slowdown_});
+  }
+
+  // After the number of busy cores may have changed.
+  void adjust_speed() {
+    if (running_.empty()) return;
+    const double slowdown = machine_.slowdown[running_.size() - 1];
+    if (slowdown == slowdown_) return;
+    for (Running& work : running_) {
+      work.remaining = std::max(0.0, work.remaining - (now_ - work.since) / slowdown_);
+      work.since = now_;
+      work.end = now_ + work.remaining * slowdown;
+    }
+    slowdown_ = slowdown;
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Ends
+
+  void end_works() {
+    ended_cores_.clear();
+    std::erase_if(running_, [&](const Running& work) {
+      if (work.end > now_) return false;
+      ended_cores_.push_back(work.core);
+      return true;
+    });
+    for (CoreIndex index : ended_cores_) {
+      Core& core = cores_[index];
+      core.taken = false;
+      core.free_since = now_;
+      ++free_cores_;
+      const InstructionId id = workers_[core.worker].current;
+      const Progress& progress = progress_[id.index()];
+      const double pace_end = progress.ready + progress.time.lasts.value();
+      if (pace_end > now_) {
+        schedule(pace_end, EventKind::kPaceEnd, id.index());
+      } else {
+        end_side(id);
+      }
+      ask_for_slot(core.worker);
+    }
+  }
+
+  // One member of a collective has ended its part, or a single instruction has ended.
+  void end_side(InstructionId id) {
+    progress_[id.index()].end = now_;
+    if (at(id).collective < 0) return end(id, carrier(id));
+    const auto collective = static_cast<std::size_t>(at(id).collective);
+    if (--missing_[collective] > 0) return;
+    for (InstructionId member : program_.collectives[collective]) {
+      const bool own_end = progress_[member.index()].end == now_;
+      end(member, carrier(own_end ? member : id));
+    }
+  }
+
+  void end(InstructionId id, WorkerIndex ender) {
+    timeline_.step = Seconds{now_};
+    timeline_.spans[id.index()].end = Seconds{now_};
+    if (at(id).partner.valid()) timeline_.spans[at(id).partner.index()].end = Seconds{now_};
+    startable_.clear();
+    tracker_.complete(id, startable_);
+    for (InstructionId next : startable_) arrive(next, ender);
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Time
+
+  std::uint64_t schedule(double time, EventKind kind, std::size_t subject) {
+    events_.push({time, kind, ++sequence_, subject});
+    return sequence_;
+  }
+
+  void handle(const Event& event) {
+    switch (event.kind) {
+      case EventKind::kPaceEnd: {
+        const InstructionId id(static_cast<std::int64_t>(event.subject));
+        // Its own timer may be earlier than another's wake-up.
+        if (workers_[carrier(id)].state == WorkerState::kWaking) wake_up(carrier(id));
+        end_side(id);
+        break;
+      }
+      case EventKind::kAwake: {
+        // The end of a pace may have woken it before.
+        const Worker& worker = workers_[event.subject];
+        if (worker.state == WorkerState::kWaking && worker.waking == event.sequence) {
+          wake_up(event.subject);
+        }
+        break;
+      }
+      case EventKind::kBegin: begin_work(event.subject); break;
+    }
+  }
+
+  double next_time() const {
+    double next = events_.empty() ? kNever : events_.top().time;
+    for (const Running& work : running_) next = std::min(next, work.end);
+    return next;
+  }
+
+  void set_start(InstructionId id) {
+    timeline_.spans[id.index()].start = Seconds{now_};
+    if (at(id).partner.valid()) timeline_.spans[at(id).partner.index()].start = Seconds{now_};
+  }
+
+  const Program& program_;
+  const HostMachine& machine_;
+  const InstructionTimes& times_;
+  DependencyTracker tracker_;
+  std::vector<Worker> workers_;  // [2 rank]: computation, [2 rank + 1]: communication
+  std::vector<Core> cores_;
+  int free_cores_;
+  std::deque<WorkerIndex> communicating_, computing_;  // that wait for a slot
+  std::vector<Running> running_;                       // in the order in which they began
+  double slowdown_;                                    // that the ends in running_ count with
+  std::priority_queue<Event, std::vector<Event>, Later> events_;
+  std::uint64_t sequence_ = 0;
+  double now_ = 0;
+  std::vector<Progress> progress_;    // by instruction; a transfer's under its send
+  std::vector<std::size_t> missing_;  // by collective: members that have not ended
+  std::vector<CoreIndex> ended_cores_;
+  std::vector<InstructionId> startable_;
+  Timeline timeline_;
+};
+
+}  // namespace
+
+Timeline run_host(const Program& program, const HostMachine& machine,
+                  const InstructionTimes& times) {
+  ORRERY_CHECK(machine.cores >= 1, "{} cores", machine.cores);
+  ORRERY_CHECK(machine.slowdown.size() == static_cast<std::size_t>(machine.cores),
+               "{} slowdowns for {} cores", machine.slowdown.size(), machine.cores);
+  return HostRun(program, machine, times).run();
+}
+
+}  // namespace orrery
