@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -6,21 +8,51 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "core/catalog.hpp"
+#include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/model_reader.hpp"
+#include "realrun/host_validation.hpp"
+#include "reports/host_validation_text.hpp"
 #include "reports/validation_report.hpp"
 
 namespace orrery::cli {
 namespace {
 
 struct Options {
+  std::string suite = "published";
   std::string output;
+  bool json = false;
 };
 
 std::string data_file(const char* name) {
   return (std::filesystem::path(data_root()) / name).string();
 }
 
+// Runs plans on this machine and predicts them first: nothing of it is stored.
+int validate_this_host(const Options& options) {
+  const Stopwatch stopwatch;
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const HostValidationModels models{read_model(resolve("tiny-moe", CatalogKind::kModel)),
+                                    read_model(resolve("small-moe", CatalogKind::kModel))};
+  const HostValidation validation =
+      validate_host(models, [&](int done, int of, const std::string& what) {
+        if (!terminal) return;
+        std::fprintf(stderr, "\r\033[K");
+        if (done < of) std::fprintf(stderr, "[%d of %d] %s", done + 1, of, what.c_str());
+      });
+  const std::string text = options.json ? host_validation_json(validation, stopwatch.wall_s())
+                                        : host_validation_text(validation);
+  if (options.output.empty()) {
+    std::fputs(text.c_str(), stdout);
+  } else {
+    write_output(options.output, text);
+  }
+  return validation.holds() ? kYes : kNo;
+}
+
 int validate(const Options& options) {
+  if (options.suite == "host") return validate_this_host(options);
+  if (options.json) throw InputError("error: --json is of --suite host");
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
   SetupOptions names;
   names.model = published.model;
@@ -56,6 +88,12 @@ Command add_validate(CLI::App& app) {
                                          "Predict published runs and print predicted next to "
                                          "published; fails if the errors have changed since "
                                          "the report in reports/ was written");
+  command
+      ->add_option("--suite", options->suite,
+                   "published: published runs; host: real runs on this machine, measured now")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"published", "host"}));
+  command->add_flag("--json", options->json, "With --suite host: print one JSON object");
   command->add_option("-o,--output", options->output,
                       "Write the report to a file instead, without comparing");
   return [options] { return validate(*options); };

@@ -1,30 +1,80 @@
 #include "realrun/core_gate.hpp"
 
-namespace orrery {
+#include <sched.h>
 
-void CoreGate::acquire(bool communication) {
-  std::unique_lock lock(mutex_);
-  if (free_ > 0) {
-    --free_;
-    return;
+#include <algorithm>
+
+namespace orrery {
+namespace {
+
+// The core that this thread is bound to; -1: none. A thread serves one gate at a time.
+thread_local int bound_processor = -1;
+
+}  // namespace
+
+CoreGate::CoreGate(int cores) {
+  for (int core = cores - 1; core >= 0; --core) free_.push_back(core);
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+    if (CPU_ISSET(processor, &allowed)) processors_.push_back(processor);
   }
-  Waiting waiting;
-  (communication ? communication_ : computation_).push_back(&waiting);
-  waiting.called.wait(lock, [&] { return waiting.granted; });
+  if (static_cast<int>(processors_.size()) < cores) processors_.clear();
+}
+
+void CoreGate::bind(int core) const {
+  if (processors_.empty()) return;
+  const int processor = processors_[static_cast<std::size_t>(core)];
+  if (processor == bound_processor) return;
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(processor, &only);
+  if (sched_setaffinity(0, sizeof only, &only) == 0) bound_processor = processor;
+}
+
+int CoreGate::acquire(bool communication) {
+  // Of the thread, not of the call: who wakes it may still be in release() when it runs.
+  static thread_local Waiting waiting;
+  int core = -1;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      // The one where the thread is already, if that is free.
+      const auto own = std::find_if(free_.begin(), free_.end(), [&](int free) {
+        return !processors_.empty() &&
+               processors_[static_cast<std::size_t>(free)] == bound_processor;
+      });
+      const auto taken = own == free_.end() ? std::prev(free_.end()) : own;
+      core = *taken;
+      free_.erase(taken);
+    } else {
+      (communication ? communication_ : computation_).push_back(&waiting);
+    }
+  }
+  if (core < 0) {
+    waiting.called.acquire();
+    core = waiting.core;
+  }
+  bind(core);
+  return core;
 }
 
 // The core passes straight to who waits longest, so nobody overtakes.
-void CoreGate::release() {
-  const std::lock_guard lock(mutex_);
-  std::deque<Waiting*>& queue = communication_.empty() ? computation_ : communication_;
-  if (queue.empty()) {
-    ++free_;
-    return;
+void CoreGate::release(int core) {
+  Waiting* next = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    std::deque<Waiting*>& queue = communication_.empty() ? computation_ : communication_;
+    if (queue.empty()) {
+      free_.push_back(core);
+      return;
+    }
+    next = queue.front();
+    queue.pop_front();
   }
-  Waiting* next = queue.front();
-  queue.pop_front();
-  next->granted = true;
-  next->called.notify_one();  // under the lock: `next` lives on the waiter's stack
+  next->core = core;
+  next->called.release();
 }
 
 }  // namespace orrery

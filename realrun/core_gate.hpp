@@ -3,38 +3,49 @@
 // communication before computation, first come first served within each. With it a run of many
 // ranks on few cores does what sim/host_engine.hpp models; without it the operating system would
 // slice every op into pieces.
-#include <condition_variable>
+//
+// Who gets a core runs on that one: left to itself the scheduler lets two workers share one core
+// for milliseconds while another is idle.
 #include <deque>
 #include <mutex>
+#include <semaphore>
+#include <vector>
 
 namespace orrery {
 
 class CoreGate {
  public:
-  explicit CoreGate(int cores) : free_(cores) {}
+  explicit CoreGate(int cores);
 
-  void acquire(bool communication);
-  void release();
+  // The core, for release().
+  int acquire(bool communication);
+  void release(int core);
 
   // A core for the length of a scope.
   class Hold {
    public:
-    Hold(CoreGate& gate, bool communication) : gate_(gate) { gate_.acquire(communication); }
-    ~Hold() { gate_.release(); }
+    Hold(CoreGate& gate, bool communication) : gate_(gate), core_(gate.acquire(communication)) {}
+    ~Hold() { gate_.release(core_); }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
 
    private:
     CoreGate& gate_;
+    int core_;
   };
 
  private:
+  // A thread in a queue. It sleeps on its own semaphore, so that who hands it a core need not hold
+  // the mutex meanwhile: woken under it, it would only run into the mutex and sleep again.
   struct Waiting {
-    std::condition_variable called;
-    bool granted = false;
+    std::binary_semaphore called{0};
+    int core = -1;  // granted
   };
+  void bind(int core) const;
+
   std::mutex mutex_;
-  int free_;
+  std::vector<int> free_;        // cores
+  std::vector<int> processors_;  // of the machine, by core; empty: not bound
   std::deque<Waiting*> communication_, computation_;
 };
 

@@ -102,16 +102,24 @@ void RankWorker<T>::release(const Instruction& instruction) {
 template <class T>
 void RankWorker<T>::ended(const Instruction& instruction, Span span) {
   measurement_.spans[instruction.id.index()] = span;
+  // The other worker is woken only for what it waits for: waking it for nothing would cost the CPU
+  // time of somebody's kernel.
+  bool compute_ready = false;
+  bool lane_ready = false;
   {
     const std::lock_guard lock(mutex_);
     done_[instruction.id.index()] = 1;
     order_[static_cast<std::size_t>(instruction.stream)].push_back(instruction.id);
+    if (instruction.stream == Stream::kCompute) {
+      lane_ready = std::any_of(lanes_.begin(), lanes_.end(), [&](const Lane& lane) {
+        return lane.waits_for_ranks_own.valid() && dependencies_ended(at(lane.waits_for_ranks_own));
+      });
+    } else {
+      compute_ready = compute_at_.valid() && dependencies_ended(at(compute_at_));
+    }
   }
-  if (instruction.stream == Stream::kCompute) {
-    transport_.ring();
-  } else {
-    changed_.notify_one();
-  }
+  if (lane_ready) transport_.ring();
+  if (compute_ready) changed_.notify_one();
 }
 
 template <class T>
@@ -245,11 +253,11 @@ void RankWorker<T>::begin_lane(Lane& lane) {
   const Instruction& instruction = at(id);
   {
     const std::lock_guard lock(mutex_);
-    if (!dependencies_ended(instruction)) return;
+    lane.waits_for_ranks_own = dependencies_ended(instruction) ? InstructionId() : id;
+    if (lane.waits_for_ranks_own.valid()) return;
   }
   guarded(id, [&] {
     lane.ready = transport_.now();
-    const CoreGate::Hold core(gate_, true);
     const RunControl::Busy busy(control_);
     const Seconds before = thread_cpu();
     allocate(instruction);
@@ -264,8 +272,6 @@ bool RankWorker<T>::advance_lane(Lane& lane) {
   const InstructionId id = list(lane.stream)[lane.next];
   bool finished = false;
   guarded(id, [&] {
-    std::optional<CoreGate::Hold> core;
-    if (lane.running->pending_work() > 0) core.emplace(gate_, true);
     const Seconds before = thread_cpu();
     finished = lane.running->advance();
     if (finished) {
@@ -304,6 +310,54 @@ void RankWorker<T>::share_move(Seconds time) {
     measurement_.work[id.index()] += time / static_cast<double>(under_way.size());
 }
 
+// Whether anything of this worker would take CPU time now: packing, copying, summing.
+template <class T>
+bool RankWorker<T>::has_work() {
+  if (transport_.movable_bytes() > 0) return true;
+  return std::any_of(lanes_.begin(), lanes_.end(), [&](Lane& lane) {
+    if (lane.next == list(lane.stream).size() || lane.over) return false;
+    if (lane.running) return lane.running->pending_work() > 0;
+    const std::lock_guard lock(mutex_);
+    return dependencies_ended(at(list(lane.stream)[lane.next]));
+  });
+}
+
+template <class T>
+void RankWorker<T>::move_messages() {
+  guarded(InstructionId(), [&] {
+    const RunControl::Busy busy(control_);
+    const Seconds before = thread_cpu();
+    transport_.move();
+    share_move(thread_cpu() - before);
+  });
+}
+
+// One look at everything; whether anything came of it. `due`: when the first paced end is.
+template <class T>
+bool RankWorker<T>::look_at_lanes(std::optional<Seconds>& due, bool& all_through) {
+  bool progress = false;
+  for (Lane& lane : lanes_) {
+    if (control_.failed()) return false;
+    if (lane.next == list(lane.stream).size()) continue;
+    all_through = false;
+    if (!lane.running) {
+      begin_lane(lane);
+      progress = progress || lane.running != nullptr;
+    }
+    if (control_.failed()) return false;
+    if (lane.running && !lane.over) progress = advance_lane(lane) || progress;
+    if (control_.failed() || !lane.over) continue;
+    const InstructionId id = list(lane.stream)[lane.next];
+    if (end_lane(lane)) {
+      progress = true;
+    } else {
+      const Seconds end = lane.start + least_length(at(id));
+      due = due ? std::min(*due, end) : end;
+    }
+  }
+  return progress;
+}
+
 template <class T>
 void RankWorker<T>::communicate() {
   wake_on_time();
@@ -312,36 +366,15 @@ void RankWorker<T>::communicate() {
     bool progress = false;
     bool all_through = true;
     std::optional<Seconds> due;
-    if (transport_.movable_bytes() > 0) {
-      guarded(InstructionId(), [&] {
-        const CoreGate::Hold core(gate_, true);
-        const RunControl::Busy busy(control_);
-        const Seconds before = thread_cpu();
-        transport_.move();
-        share_move(thread_cpu() - before);
-      });
-      progress = true;
-    }
-    for (Lane& lane : lanes_) {
-      if (lane.next == list(lane.stream).size()) continue;
-      all_through = false;
-      if (!lane.running) {
-        begin_lane(lane);
-        progress = progress || lane.running != nullptr;
+    guarded(InstructionId(), [&] {
+      std::optional<CoreGate::Hold> core;
+      if (has_work()) core.emplace(gate_, true);
+      if (transport_.movable_bytes() > 0) {
+        move_messages();
+        progress = true;
       }
-      if (control_.failed()) break;
-      if (lane.running && !lane.over) progress = advance_lane(lane) || progress;
-      if (control_.failed()) break;
-      if (lane.over) {
-        const InstructionId id = list(lane.stream)[lane.next];
-        if (end_lane(lane)) {
-          progress = true;
-        } else {
-          const Seconds end = lane.start + least_length(at(id));
-          due = due ? std::min(*due, end) : end;
-        }
-      }
-    }
+      progress = look_at_lanes(due, all_through) || progress;
+    });
     if (all_through || control_.failed()) return;
     if (progress) continue;
     guarded(InstructionId(), [&] {

@@ -66,7 +66,9 @@ class RankWorker {
     std::size_t next = 0;
     std::unique_ptr<RankOperation> running;
     Seconds ready, start, end;
-    bool over = false;  // but for its pace
+    bool over = false;                  // but for its pace
+    InstructionId waits_for_ranks_own;  // the next one, while other instructions of this rank are
+                                        // to end before it; guarded by mutex_
   };
 
   std::span<const InstructionId> list(Stream stream) const;
@@ -81,6 +83,9 @@ class RankWorker {
   void begin_lane(Lane& lane);
   bool end_lane(Lane& lane);
   void share_move(Seconds time);
+  bool has_work();
+  void move_messages();
+  bool look_at_lanes(std::optional<Seconds>& due, bool& all_through);
   void sleep_until(Seconds deadline);
   Seconds least_length(const Instruction& instruction) const;
   template <class Action>

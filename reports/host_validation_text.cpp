@@ -1,0 +1,76 @@
+#include "reports/host_validation_text.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace orrery {
+namespace {
+
+std::string percent(double share) {
+  return fmt::format("{:+.1f} %", 100 * share);
+}
+
+}  // namespace
+
+std::string host_validation_text(const HostValidation& validation) {
+  const HostDevice& device = validation.calibration.device;
+  std::string text =
+      fmt::format("Prediction against measurement on {}, {} cores\n", device.machine, device.cores);
+  text += fmt::format("calibrated in {:.0f} s on layouts without pipeline stages or pace\n\n",
+                      validation.calibration_s);
+  text +=
+      fmt::format("{:<50}{:>6}{:>6}{:>12}{:>12}{:>9}{:>9}{:>12}{:>9}\n", "plan", "ranks", "pace",
+                  "predicted, s", "measured, s", "error", "noise", "worst wait", "null");
+  for (const HostCase& each : validation.cases) {
+    text += fmt::format("{:<50}{:>6}{:>6}{:>12.4f}{:>12.4f}{:>9}{:>9}{:>12}{:>9}\n", each.name,
+                        each.ranks, each.pace > 0 ? fmt::format("{:g}", each.pace) : "-",
+                        each.predicted.value(), each.measured.value(), percent(each.error()),
+                        fmt::format("{:.1f} %", 100 * each.noise()),
+                        fmt::format("{:.1f} %", 100 * each.wait_error), percent(each.null_error()));
+  }
+  text += fmt::format(
+      "\n  step error  {:.1f} % on average (limit {:.0f} %), {:.1f} % at worst (limit {:.0f} %)\n",
+      100 * validation.mean_error(), 100 * kMeanLimit, 100 * validation.worst_error(),
+      100 * kStepLimit);
+  text += fmt::format("  wait error  {:.1f} % of the step at worst (limit {:.0f} %)\n",
+                      100 * validation.worst_wait_error(), 100 * kWaitLimit);
+  text +=
+      "  pace: every instruction lasts so many times its calibrated time; noise: half the range "
+      "of\n"
+      "  the measured steps; worst wait: of all ranks, predicted against measured idle compute "
+      "time\n"
+      "  over the step; null: error of total op time / cores (/ ranks where paced).\n";
+  text += validation.holds() ? "All limits hold.\n" : "NOT ALL LIMITS HOLD.\n";
+  return text;
+}
+
+std::string host_validation_json(const HostValidation& validation, double wall_s) {
+  nlohmann::ordered_json out;
+  out["format_version"] = "1.0";
+  out["suite"] = "host";
+  out["machine"] = validation.calibration.device.machine;
+  out["holds"] = validation.holds();
+  out["mean_error"] = validation.mean_error();
+  out["worst_error"] = validation.worst_error();
+  out["worst_wait_error"] = validation.worst_wait_error();
+  for (const HostCase& each : validation.cases) {
+    nlohmann::ordered_json row;
+    row["plan"] = each.name;
+    row["ranks"] = each.ranks;
+    row["pace"] = each.pace;
+    row["predicted_s"] = each.predicted.value();
+    row["measured_s"] = each.measured.value();
+    row["error"] = each.error();
+    row["noise"] = each.noise();
+    row["wait_error"] = each.wait_error;
+    row["worst_rank"] = each.worst_rank;
+    row["null_s"] = each.null_model.value();
+    row["null_error"] = each.null_error();
+    out["cases"].push_back(row);
+  }
+  out["timing"] = {{"wall_s", wall_s}, {"calibration_s", validation.calibration_s}};
+  return out.dump(2) + "\n";
+}
+
+}  // namespace orrery
