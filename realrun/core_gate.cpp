@@ -33,7 +33,7 @@ void CoreGate::bind(int core) const {
   if (sched_setaffinity(0, sizeof only, &only) == 0) bound_processor = processor;
 }
 
-int CoreGate::acquire(bool communication) {
+int CoreGate::acquire() {
   // Of the thread, not of the call: who wakes it may still be in release() when it runs.
   static thread_local Waiting waiting;
   int core = -1;
@@ -49,7 +49,7 @@ int CoreGate::acquire(bool communication) {
       core = *taken;
       free_.erase(taken);
     } else {
-      (communication ? communication_ : computation_).push_back(&waiting);
+      waiting_.push_back(&waiting);
     }
   }
   if (core < 0) {
@@ -65,13 +65,12 @@ void CoreGate::release(int core) {
   Waiting* next = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    std::deque<Waiting*>& queue = communication_.empty() ? computation_ : communication_;
-    if (queue.empty()) {
+    if (waiting_.empty()) {
       free_.push_back(core);
       return;
     }
-    next = queue.front();
-    queue.pop_front();
+    next = waiting_.front();
+    waiting_.pop_front();
   }
   next->core = core;
   next->called.release();

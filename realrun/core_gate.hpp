@@ -18,13 +18,13 @@ class CoreGate {
   explicit CoreGate(int cores);
 
   // The core, for release().
-  int acquire(bool communication);
+  int acquire();
   void release(int core);
 
   // A core for the length of a scope.
   class Hold {
    public:
-    Hold(CoreGate& gate, bool communication) : gate_(gate), core_(gate.acquire(communication)) {}
+    explicit Hold(CoreGate& gate) : gate_(gate), core_(gate.acquire()) {}
     ~Hold() { gate_.release(core_); }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
@@ -46,7 +46,7 @@ class CoreGate {
   std::mutex mutex_;
   std::vector<int> free_;        // cores
   std::vector<int> processors_;  // of the machine, by core; empty: not bound
-  std::deque<Waiting*> communication_, computation_;
+  std::deque<Waiting*> waiting_;
 };
 
 }  // namespace orrery

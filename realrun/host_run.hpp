@@ -32,8 +32,8 @@ struct StepResult {
   double mtp_loss = 0;  // the same of the MTP module; 0 without
   double balance_loss = 0;
   double gradient_norm = 0;
-  Timeline timeline;    // of the world's Program
-  Seconds clock_start;  // of the transport's clock, where the timeline starts
+  Timeline timeline;                     // of the world's Program
+  Seconds clock_start;                   // of the transport's clock, where the timeline starts
   std::vector<Seconds> work;             // CPU time, by instruction
   std::vector<std::int64_t> peak_bytes;  // of activations and messages, by rank since the start
   Loads loads;
@@ -76,8 +76,8 @@ class HostRun {
   std::vector<std::unique_ptr<RankState<T>>> ranks_;
 };
 
-// Spans of one clock as a timeline that starts at 0; returns what was the start. Spans that end at 0
-// belong to ranks of other processes and stay.
+// Spans of one clock as a timeline that starts at 0; returns what was the start. Spans that end at
+// 0 belong to ranks of other processes and stay.
 Seconds set_spans(Timeline& timeline, std::vector<Span> spans);
 
 // Sequences a step, and those of `rank`'s micro-batch: data-parallel replicas take consecutive

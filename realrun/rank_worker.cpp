@@ -218,7 +218,7 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
   const Seconds ready = transport_.now();
   Span span;
   {
-    const CoreGate::Hold core(gate_, false);
+    const CoreGate::Hold core(gate_);
     const RunControl::Busy busy(control_);
     span.start = transport_.now();
     const Seconds before = thread_cpu();
@@ -310,18 +310,6 @@ void RankWorker<T>::share_move(Seconds time) {
     measurement_.work[id.index()] += time / static_cast<double>(under_way.size());
 }
 
-// Whether anything of this worker would take CPU time now: packing, copying, summing.
-template <class T>
-bool RankWorker<T>::has_work() {
-  if (transport_.movable_bytes() > 0) return true;
-  return std::any_of(lanes_.begin(), lanes_.end(), [&](Lane& lane) {
-    if (lane.next == list(lane.stream).size() || lane.over) return false;
-    if (lane.running) return lane.running->pending_work() > 0;
-    const std::lock_guard lock(mutex_);
-    return dependencies_ended(at(list(lane.stream)[lane.next]));
-  });
-}
-
 template <class T>
 void RankWorker<T>::move_messages() {
   guarded(InstructionId(), [&] {
@@ -367,8 +355,6 @@ void RankWorker<T>::communicate() {
     bool all_through = true;
     std::optional<Seconds> due;
     guarded(InstructionId(), [&] {
-      std::optional<CoreGate::Hold> core;
-      if (has_work()) core.emplace(gate_, true);
       if (transport_.movable_bytes() > 0) {
         move_messages();
         progress = true;

@@ -2,12 +2,12 @@
 // Carries out the instructions of one rank: a compute worker runs the kernels, a communication
 // worker everything else, each in the order of its streams, with the semantics of core/program.hpp.
 //
-// An instruction starts when its predecessor on the stream and its dependencies have ended; it
-// takes a core while it uses CPU time (realrun/core_gate.hpp). Buffers are allocated when it starts
-// and freed when it ends. Spans: computation from taking the core to the end; communication from
-// the moment all sides were there. With a pace an instruction ends no earlier than the given time
-// after it became ready: the worker gives the core back and sleeps; a transfer ends late without
-// keeping the communication worker from its other streams.
+// An instruction starts when its predecessor on the stream and its dependencies have ended; a
+// computation takes a core while it uses CPU time (realrun/core_gate.hpp). Buffers are allocated
+// when it starts and freed when it ends. Spans: computation from taking the core to the end;
+// communication from the moment all sides were there. With a pace an instruction ends no earlier
+// than the given time after it became ready: the worker gives the core back and sleeps; a transfer
+// ends late without keeping the communication worker from its other streams.
 //
 // Errors (a tensor used after it was freed, a size that does not fit, a gradient that is missing)
 // fail the run with rank, instruction and micro-batch.
@@ -83,7 +83,6 @@ class RankWorker {
   void begin_lane(Lane& lane);
   bool end_lane(Lane& lane);
   void share_move(Seconds time);
-  bool has_work();
   void move_messages();
   bool look_at_lanes(std::optional<Seconds>& due, bool& all_through);
   void sleep_until(Seconds deadline);

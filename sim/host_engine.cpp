@@ -86,9 +86,11 @@ class HostRun {
     WorkerIndex worker = 0;       // its last one
     double free_since = -kNever;  // -infinity: no one has used it yet
   };
+  static constexpr CoreIndex kNoSlot = std::numeric_limits<CoreIndex>::max();
   // A work in progress: `remaining` at time `since`, counted in seconds of a core without slowdown.
   struct Running {
-    CoreIndex core = 0;
+    CoreIndex core = kNoSlot;  // computation: the slot it holds
+    WorkerIndex worker = 0;
     double remaining = 0;
     double since = 0;
     double end = 0;  // at the present speed
@@ -156,18 +158,20 @@ class HostRun {
     }
     worker.current = worker.queue.front();
     worker.queue.pop_front();
-    const bool computes = at(worker.current).stream == Stream::kCompute;
-    (computes ? computing_ : communicating_).push_back(index);
+    if (at(worker.current).stream == Stream::kCompute) {
+      computing_.push_back(index);
+    } else {
+      begin_work(kNoSlot, index);
+    }
   }
 
   // -------------------------------------------------------------------------------------------------------------------
   // Cores
 
   void give_slots() {
-    while (free_cores_ > 0 && !(communicating_.empty() && computing_.empty())) {
-      std::deque<WorkerIndex>& queue = communicating_.empty() ? computing_ : communicating_;
-      const WorkerIndex worker = queue.front();
-      queue.pop_front();
+    while (free_cores_ > 0 && !computing_.empty()) {
+      const WorkerIndex worker = computing_.front();
+      computing_.pop_front();
       const CoreIndex index = choose_core(worker);
       Core& core = cores_[index];
       const bool handed_over = core.worker != worker;
@@ -178,7 +182,7 @@ class HostRun {
       if (handed_over && begin > now_) {
         schedule(begin, EventKind::kBegin, index);
       } else {
-        begin_work(index);
+        begin_work(index, worker);
       }
     }
   }
@@ -195,17 +199,25 @@ class HostRun {
     return best;
   }
 
-  void begin_work(CoreIndex index) {
-    const InstructionId id = workers_[cores_[index].worker].current;
+  void begin_work(CoreIndex core, WorkerIndex worker) {
+    const InstructionId id = workers_[worker].current;
     if (!has_other_sides(id)) set_start(id);
     const double work = progress_[id.index()].time.work.value();
-    running_.push_back({index, work, now_, now_ + work * slowdown_});
+    running_.push_back({core, worker, work, now_, now_ + work * slowdown_});
+  }
+
+  // How many times longer work takes with so many works going on: more than there are cores share
+  // them evenly.
+  double slowdown_of(std::size_t works) const {
+    const auto cores = static_cast<std::size_t>(machine_.cores);
+    const double shared = std::max(1.0, static_cast<double>(works) / machine_.cores);
+    return machine_.slowdown[std::min(works, cores) - 1] * shared;
   }
 
   // After the number of busy cores may have changed.
   void adjust_speed() {
     if (running_.empty()) return;
-    const double slowdown = machine_.slowdown[running_.size() - 1];
+    const double slowdown = slowdown_of(running_.size());
     if (slowdown == slowdown_) return;
     for (Running& work : running_) {
       work.remaining = std::max(0.0, work.remaining - (now_ - work.since) / slowdown_);
@@ -219,18 +231,20 @@ class HostRun {
   // Ends
 
   void end_works() {
-    ended_cores_.clear();
+    ended_.clear();
     std::erase_if(running_, [&](const Running& work) {
       if (work.end > now_) return false;
-      ended_cores_.push_back(work.core);
+      ended_.push_back(work);
       return true;
     });
-    for (CoreIndex index : ended_cores_) {
-      Core& core = cores_[index];
-      core.taken = false;
-      core.free_since = now_;
-      ++free_cores_;
-      const InstructionId id = workers_[core.worker].current;
+    for (const Running& work : ended_) {
+      if (work.core != kNoSlot) {
+        Core& core = cores_[work.core];
+        core.taken = false;
+        core.free_since = now_;
+        ++free_cores_;
+      }
+      const InstructionId id = workers_[work.worker].current;
       const Progress& progress = progress_[id.index()];
       const double pace_end = progress.ready + progress.time.lasts.value();
       if (pace_end > now_) {
@@ -238,7 +252,7 @@ class HostRun {
       } else {
         end_side(id);
       }
-      ask_for_slot(core.worker);
+      ask_for_slot(work.worker);
     }
   }
 
@@ -288,7 +302,7 @@ class HostRun {
         }
         break;
       }
-      case EventKind::kBegin: begin_work(event.subject); break;
+      case EventKind::kBegin: begin_work(event.subject, cores_[event.subject].worker); break;
     }
   }
 
@@ -310,15 +324,15 @@ class HostRun {
   std::vector<Worker> workers_;  // [2 rank]: computation, [2 rank + 1]: communication
   std::vector<Core> cores_;
   int free_cores_;
-  std::deque<WorkerIndex> communicating_, computing_;  // that wait for a slot
-  std::vector<Running> running_;                       // in the order in which they began
-  double slowdown_;                                    // that the ends in running_ count with
+  std::deque<WorkerIndex> computing_;  // that wait for a slot
+  std::vector<Running> running_;       // in the order in which they began
+  double slowdown_;                    // that the ends in running_ count with
   std::priority_queue<Event, std::vector<Event>, Later> events_;
   std::uint64_t sequence_ = 0;
   double now_ = 0;
   std::vector<Progress> progress_;    // by instruction; a transfer's under its send
   std::vector<std::size_t> missing_;  // by collective: members that have not ended
-  std::vector<CoreIndex> ended_cores_;
+  std::vector<Running> ended_;
   std::vector<InstructionId> startable_;
   Timeline timeline_;
 };

@@ -3,9 +3,10 @@
 // its compute worker (stream kCompute) and its communication worker (all other streams), and all
 // workers share a few cores.
 //
-// Cores. An instruction holds one of `cores` slots from the beginning to the end of its work, never
-// preempted. A free slot goes first to communication, then to computation, first come first served
-// within each. With `busy` cores at work each proceeds at 1 / slowdown[busy - 1] of its own speed.
+// Cores. A computation holds one of `cores` slots from the beginning to the end of its work; slots
+// are given first come first served. Communication needs none: the operating system lets its short
+// works run at once. With `busy` cores at work each proceeds at 1 / slowdown[busy - 1] of its own
+// speed; more works than cores share them evenly.
 //
 // Workers. A worker does one work at a time, in the order in which its instructions became ready. A
 // paced instruction (HostTime::lasts) has given its slot back before it ends and keeps neither a
@@ -40,7 +41,7 @@ struct HostMachine {
   int cores = 1;
   // [busy - 1]: how many times longer work takes with so many cores busy; one entry a core.
   std::vector<double> slowdown = {1};
-  Seconds hand_over;  // least idle time of a core between the works of two workers
+  Seconds hand_over;  // least idle time of a slot between the works of two workers
   Seconds wake;       // of a sleeping worker, from the end it waited for; holds no core
 };
 
