@@ -12,7 +12,7 @@ thread_local int bound_processor = -1;
 
 }  // namespace
 
-CoreGate::CoreGate(int cores) {
+CoreGate::CoreGate(int cores) : waiting_(static_cast<std::size_t>(cores)) {
   for (int core = cores - 1; core >= 0; --core) free_.push_back(core);
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -33,23 +33,18 @@ void CoreGate::bind(int core) const {
   if (sched_setaffinity(0, sizeof only, &only) == 0) bound_processor = processor;
 }
 
-int CoreGate::acquire() {
+int CoreGate::acquire(int wanted) {
   // Of the thread, not of the call: who wakes it may still be in release() when it runs.
   static thread_local Waiting waiting;
   int core = -1;
   {
     const std::lock_guard lock(mutex_);
-    if (!free_.empty()) {
-      // The one where the thread is already, if that is free.
-      const auto own = std::find_if(free_.begin(), free_.end(), [&](int free) {
-        return !processors_.empty() &&
-               processors_[static_cast<std::size_t>(free)] == bound_processor;
-      });
-      const auto taken = own == free_.end() ? std::prev(free_.end()) : own;
-      core = *taken;
-      free_.erase(taken);
+    const auto own = std::find(free_.begin(), free_.end(), wanted);
+    if (own != free_.end()) {
+      core = wanted;
+      free_.erase(own);
     } else {
-      waiting_.push_back(&waiting);
+      waiting_[static_cast<std::size_t>(wanted)].push_back(&waiting);
     }
   }
   if (core < 0) {
@@ -65,12 +60,13 @@ void CoreGate::release(int core) {
   Waiting* next = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    if (waiting_.empty()) {
+    std::deque<Waiting*>& queue = waiting_[static_cast<std::size_t>(core)];
+    if (queue.empty()) {
       free_.push_back(core);
       return;
     }
-    next = waiting_.front();
-    waiting_.pop_front();
+    next = queue.front();
+    queue.pop_front();
   }
   next->core = core;
   next->called.release();

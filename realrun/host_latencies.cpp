@@ -52,7 +52,7 @@ double hand_over_seconds() {
   for (std::size_t own = 0; own < 2; ++own) {
     threads.emplace_back([&gate, &begin = begins[own], &end = ends[own]] {
       for (int turn = 0; turn < kTurns; ++turn) {
-        const CoreGate::Hold core(gate);
+        const CoreGate::Hold core(gate, 0);
         begin.push_back(wall_seconds());
         spin(kWork);
         end.push_back(wall_seconds());

@@ -218,7 +218,7 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
   const Seconds ready = transport_.now();
   Span span;
   {
-    const CoreGate::Hold core(gate_);
+    const CoreGate::Hold core(gate_, transport_.rank() % gate_.cores());
     const RunControl::Busy busy(control_);
     span.start = transport_.now();
     const Seconds before = thread_cpu();

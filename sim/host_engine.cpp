@@ -24,7 +24,7 @@ class HostRun {
         tracker_(program),
         workers_(2 * program.streams.size()),
         cores_(static_cast<std::size_t>(machine.cores)),
-        free_cores_(machine.cores),
+        computing_(static_cast<std::size_t>(machine.cores)),
         slowdown_(machine.slowdown.front()),
         progress_(program.instructions.size()) {
     for (const auto& members : program.collectives) missing_.push_back(members.size());
@@ -159,7 +159,7 @@ class HostRun {
     worker.current = worker.queue.front();
     worker.queue.pop_front();
     if (at(worker.current).stream == Stream::kCompute) {
-      computing_.push_back(index);
+      computing_[core_of(index)].push_back(index);
     } else {
       begin_work(kNoSlot, index);
     }
@@ -168,16 +168,17 @@ class HostRun {
   // -------------------------------------------------------------------------------------------------------------------
   // Cores
 
+  CoreIndex core_of(WorkerIndex worker) const { return worker / 2 % cores_.size(); }
+
   void give_slots() {
-    while (free_cores_ > 0 && !computing_.empty()) {
-      const WorkerIndex worker = computing_.front();
-      computing_.pop_front();
-      const CoreIndex index = choose_core(worker);
+    for (CoreIndex index = 0; index < cores_.size(); ++index) {
       Core& core = cores_[index];
+      if (core.taken || computing_[index].empty()) continue;
+      const WorkerIndex worker = computing_[index].front();
+      computing_[index].pop_front();
       const bool handed_over = core.worker != worker;
       core.taken = true;
       core.worker = worker;
-      --free_cores_;
       const double begin = core.free_since + machine_.hand_over.value();
       if (handed_over && begin > now_) {
         schedule(begin, EventKind::kBegin, index);
@@ -185,18 +186,6 @@ class HostRun {
         begin_work(index, worker);
       }
     }
-  }
-
-  // The worker's own last core, or else the one that has been free for longest.
-  CoreIndex choose_core(WorkerIndex worker) const {
-    CoreIndex best = cores_.size();
-    for (CoreIndex index = 0; index < cores_.size(); ++index) {
-      const Core& core = cores_[index];
-      if (core.taken) continue;
-      if (core.worker == worker && core.free_since >= 0) return index;
-      if (best == cores_.size() || core.free_since < cores_[best].free_since) best = index;
-    }
-    return best;
   }
 
   void begin_work(CoreIndex core, WorkerIndex worker) {
@@ -242,7 +231,6 @@ class HostRun {
         Core& core = cores_[work.core];
         core.taken = false;
         core.free_since = now_;
-        ++free_cores_;
       }
       const InstructionId id = workers_[work.worker].current;
       const Progress& progress = progress_[id.index()];
@@ -323,10 +311,9 @@ class HostRun {
   DependencyTracker tracker_;
   std::vector<Worker> workers_;  // [2 rank]: computation, [2 rank + 1]: communication
   std::vector<Core> cores_;
-  int free_cores_;
-  std::deque<WorkerIndex> computing_;  // that wait for a slot
-  std::vector<Running> running_;       // in the order in which they began
-  double slowdown_;                    // that the ends in running_ count with
+  std::vector<std::deque<WorkerIndex>> computing_;  // that wait for a slot, by core
+  std::vector<Running> running_;                    // in the order in which they began
+  double slowdown_;                                 // that the ends in running_ count with
   std::priority_queue<Event, std::vector<Event>, Later> events_;
   std::uint64_t sequence_ = 0;
   double now_ = 0;

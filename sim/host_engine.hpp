@@ -3,10 +3,10 @@
 // its compute worker (stream kCompute) and its communication worker (all other streams), and all
 // workers share a few cores.
 //
-// Cores. A computation holds one of `cores` slots from the beginning to the end of its work; slots
-// are given first come first served. Communication needs none: the operating system lets its short
-// works run at once. With `busy` cores at work each proceeds at 1 / slowdown[busy - 1] of its own
-// speed; more works than cores share them evenly.
+// Cores. Rank r computes on core r mod `cores`, and holds it from the beginning to the end of a
+// computation; ranks of one core take turns, first come first served. Communication needs none: the
+// operating system lets its short works run at once. With `busy` cores at work each proceeds at 1 /
+// slowdown[busy - 1] of its own speed; more works than cores share them evenly.
 //
 // Workers. A worker does one work at a time, in the order in which its instructions became ready. A
 // paced instruction (HostTime::lasts) has given its slot back before it ends and keeps neither a
