@@ -48,28 +48,41 @@ TEST_CASE("two cores do two of three works at once") {
   check_span(timeline, c, 1, 4);
 }
 
-// Both wait for the core from the start on; 10 B at 10 B/s take 1 s.
-TEST_CASE("a slot goes to communication first and is never taken away") {
+// From 1 on 1 s of computation and 1 s of copying share the core: both take 2 s.
+TEST_CASE("communication needs no slot and shares the cores with what computes") {
   ProgramMaker make(3);
   const InstructionId first = make.compute(0, 1);
   const InstructionId compute = make.compute(1, 1);
   const InstructionId exchange = make.exchange(2, 10, 0, {first});
   const Timeline timeline = run_by_hand(make.program, machine_of(1));
   check_span(timeline, first, 0, 1);
-  check_span(timeline, exchange, 1, 2);  // ready only when compute has waited for 1 s
-  check_span(timeline, compute, 2, 3);
+  check_span(timeline, exchange, 1, 3);
+  check_span(timeline, compute, 1, 3);
 }
 
-TEST_CASE("a communication that becomes ready does not interrupt computation") {
+// From 1 on three works share two cores: each runs at 2/3 until the copy of 1 s has ended at 2.5.
+TEST_CASE("three works on two cores run at two thirds of their speed") {
   ProgramMaker make(2);
   const InstructionId first = make.compute(0, 1);
   const InstructionId exchange = make.exchange(0, 10, 0, {first});
   const InstructionId blocker = make.compute(1, 10);
   const InstructionId next = make.compute(0, 5);
   const Timeline timeline = run_by_hand(make.program, machine_of(2));
-  check_span(timeline, blocker, 0, 10);
-  check_span(timeline, exchange, 1, 2);
-  check_span(timeline, next, 2, 7);
+  check_span(timeline, blocker, 0, 10.5);
+  check_span(timeline, exchange, 1, 2.5);
+  check_span(timeline, next, 1, 6.5);
+}
+
+// Ranks 0 and 2 share core 0; core 1 is free from 1 on and stays idle.
+TEST_CASE("a rank computes on its own core, though another one is free") {
+  ProgramMaker make(3);
+  const InstructionId a = make.compute(0, 2);
+  const InstructionId b = make.compute(1, 1);
+  const InstructionId c = make.compute(2, 3);
+  const Timeline timeline = run_by_hand(make.program, machine_of(2));
+  check_span(timeline, a, 0, 2);
+  check_span(timeline, b, 0, 1);
+  check_span(timeline, c, 2, 5);
 }
 
 // Work proceeds at 1 / slowdown(busy cores): with 1.25, 1 s of work takes 1.25 s beside another.
@@ -96,8 +109,8 @@ TEST_CASE("two works at once slow each other down by the factor of two busy core
     // b begins at 1.25 beside c, which has 3 - 1 = 2 s left: b's 1 s ends at 2.5, c has 1 s left.
     ProgramMaker make(3);
     const InstructionId a = make.compute(0, 1);
-    const InstructionId c = make.compute(2, 3);
-    const InstructionId b = make.compute(1, 1, {a});
+    const InstructionId c = make.compute(1, 3);
+    const InstructionId b = make.compute(2, 1, {a});
     const Timeline timeline = run_by_hand(make.program, machine);
     check_span(timeline, a, 0, 1.25);
     check_span(timeline, b, 1.25, 2.5);
@@ -117,7 +130,7 @@ TEST_CASE("a core is idle for the hand-over between two workers and not between 
   check_span(timeline, a, 0, 1);
   check_span(timeline, a2, 1, 2);
   check_span(timeline, b, 2.25, 3.25);
-  check_span(timeline, exchange, 3.5, 4.5);  // the other worker of the same rank
+  check_span(timeline, exchange, 3.25, 4.25);  // communication has no slot to wait for
 }
 
 // The core of rank 0 is free from 1 on, so that at 4 no hand-over is left to wait for. A core that
