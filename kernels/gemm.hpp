@@ -15,30 +15,30 @@
 // are added in an order that depends on k alone: not on m, n, the leading dimensions, the place of
 // the element or the number of threads, and it is the same in all three forms. Splitting the rows
 // or columns of C over ranks therefore gives bitwise the same elements (splitting k does not), as
-long as the ranks' processors all have a fused multiply-add or none has (kernels/gemm_blocked.hpp).
-// float with BLAS (kernels/blas.hpp) has no such promise.
+// long as the ranks' processors all have a fused multiply-add or none has
+// (kernels/gemm_blocked.hpp). float with BLAS (kernels/blas.hpp) has no such promise.
 //
 // Defined for T in {float, double, Dual}.
 #include <cstdint>
 
-    namespace orrery::kernels {
+namespace orrery::kernels {
 
-  struct GemmShape {
-    std::int64_t m = 0;  // rows of C
-    std::int64_t n = 0;  // columns of C
-    std::int64_t k = 0;  // terms of each element of C
-  };
+struct GemmShape {
+  std::int64_t m = 0;  // rows of C
+  std::int64_t n = 0;  // columns of C
+  std::int64_t k = 0;  // terms of each element of C
+};
 
-  template <class T>
-  void gemm_nt(GemmShape shape, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T* c,
-               std::int64_t ldc, bool accumulate);
+template <class T>
+void gemm_nt(GemmShape shape, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T* c,
+             std::int64_t ldc, bool accumulate);
 
-  template <class T>
-  void gemm_nn(GemmShape shape, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T* c,
-               std::int64_t ldc, bool accumulate);
+template <class T>
+void gemm_nn(GemmShape shape, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T* c,
+             std::int64_t ldc, bool accumulate);
 
-  template <class T>
-  void gemm_tn(GemmShape shape, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T* c,
-               std::int64_t ldc, bool accumulate);
+template <class T>
+void gemm_tn(GemmShape shape, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T* c,
+             std::int64_t ldc, bool accumulate);
 
 }  // namespace orrery::kernels
