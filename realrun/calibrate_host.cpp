@@ -117,6 +117,7 @@ class Calibrator {
         batches.fill(step, index, tokens);
       });
       if (step == 0) continue;  // pays for memory and caches
+      if (take) note_messages(run.world().program, result);
       double total = 0;
       for (const OpSample& sample : result.samples) total += sample.time.value();
       totals.push_back(total);
@@ -129,6 +130,7 @@ class Calibrator {
     HostCalibration calibration;
     calibration.name = options_.name;
     device.instruction = Seconds{rounded(median(beside_))};
+    device.message = Seconds{rounded(median(messages_))};
     device.without_work = {without_work_.begin(), without_work_.end()};
     calibration.device = device;
     for (const auto& [key, samples] : ops_) calibration.kernels.push_back(row_of(key, samples));
@@ -185,6 +187,18 @@ class Calibrator {
       return of_rows ? sample.rows / even : 1;
     }
     return 1;
+  }
+
+  // What the process spent beside what the workers measured, spread over the exchanges.
+  void note_messages(const Program& program, const StepResult& result) {
+    double spent = result.process_cpu.value();
+    int exchanges = 0;
+    for (const Instruction& instruction : program.instructions) {
+      spent -= result.work[instruction.id.index()].value();
+      exchanges += !program.work(instruction).is_compute();
+    }
+    constexpr int kEnough = 20;
+    if (exchanges >= kEnough) messages_.push_back(std::max(0.0, spent) / exchanges);
   }
 
   void note_without_work(const Work& work) {
@@ -244,7 +258,7 @@ class Calibrator {
   std::map<OpKey, OpSamples> ops_;
   std::map<TransferKey, std::vector<double>> transfers_;
   std::set<std::string> without_work_;
-  std::vector<double> beside_;
+  std::vector<double> beside_, messages_;
 
  public:
   // Messages between stages: copies between two ranks of the sizes that the models send.

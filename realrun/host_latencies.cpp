@@ -42,6 +42,10 @@ double thread_cpu_seconds() {
   return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
+double process_cpu_seconds() {
+  return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 // Two threads take one core in turns, so that every time it passes to the one that sleeps.
 double hand_over_seconds() {
   constexpr int kTurns = 400;

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "core/error.hpp"
+#include "realrun/host_latencies.hpp"
 #include "workload/loaded_program.hpp"
 
 namespace orrery {
@@ -92,6 +93,7 @@ StepResult HostRun<T>::step(const TokenSource& source) {
   const Program& program = world_.program;
   Measurement measurement(program.instructions.size());
   std::vector<std::vector<OpSample>> samples(ranks_.size());
+  Seconds process_cpu;
   RunControl control;
   std::vector<std::unique_ptr<RankWorker<T>>> workers;
   for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
@@ -113,16 +115,19 @@ StepResult HostRun<T>::step(const TokenSource& source) {
       for (const auto& worker : workers) text += worker->describe_wait();
       return text;
     });
+    const double before = process_cpu_seconds();
     std::vector<std::thread> threads;
     for (const auto& worker : workers) {
       threads.emplace_back([&worker] { worker->communicate(); });
       threads.emplace_back([&worker] { worker->compute(); });
     }
     for (std::thread& thread : threads) thread.join();
+    process_cpu = Seconds{process_cpu_seconds() - before};
   }
   if (control.failed()) throw ProgramError(control.why());
   for (const auto& rank : ranks_) check_freed(*rank);
   StepResult result;
+  result.process_cpu = process_cpu;
   for (const auto& worker : workers) result.carried_out.push_back(worker->carried_out());
   for (std::vector<OpSample>& own : samples)
     result.samples.insert(result.samples.end(), own.begin(), own.end());

@@ -32,9 +32,10 @@ struct StepResult {
   double mtp_loss = 0;  // the same of the MTP module; 0 without
   double balance_loss = 0;
   double gradient_norm = 0;
-  Timeline timeline;                     // of the world's Program
-  Seconds clock_start;                   // of the transport's clock, where the timeline starts
-  std::vector<Seconds> work;             // CPU time, by instruction
+  Timeline timeline;          // of the world's Program
+  Seconds clock_start;        // of the transport's clock, where the timeline starts
+  Seconds process_cpu;        // CPU time of the whole process between start and end of the step
+  std::vector<Seconds> work;  // CPU time, by instruction
   std::vector<std::int64_t> peak_bytes;  // of activations and messages, by rank since the start
   Loads loads;
   // What each rank carried out, by stream, in order.

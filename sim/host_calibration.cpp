@@ -82,6 +82,7 @@ class HostCalibrationReader {
     out.wake = device.required_quantity<Seconds>("wake", Zero::kAllowed);
     out.peak = device.required_quantity<FlopsPerSecond>("peak", Zero::kForbidden);
     out.instruction = device.required_quantity<Seconds>("instruction", Zero::kAllowed);
+    out.message = device.required_quantity<Seconds>("message", Zero::kAllowed);
     if (const Node* list = device.required_array("without_work")) read_names(*list);
     if (const Node* list = device.required_array("slowdown")) read_slowdown(device, *list);
     device.finish();
@@ -220,13 +221,14 @@ std::string lines_of(const HostDevice& device) {
       "hand_over = \"{}\"  # least idle time of a core between the works of two workers\n"
       "wake = \"{}\"  # from the end of what a sleeping worker waits for until it is awake\n"
       "instruction = \"{}\"  # CPU time of an instruction beside its ops\n"
+      "message = \"{}\"  # CPU time of an exchange beside its copies and sums\n"
       "slowdown = [{}]  # how many times longer work takes with 1, 2, ... cores busy\n"
       "peak = \"{}\"  # best rate of a large GEMM on one core\n"
       "without_work = [{}]  # ops that a host has nothing to do for\n",
       device.cores, readable(device.memory, "GiB"), quoted(device.machine), quoted(device.scalar),
       readable(device.hand_over, "us"), readable(device.wake, "us"),
-      readable(device.instruction, "us"), fmt::join(device.slowdown, ", "),
-      readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
+      readable(device.instruction, "us"), readable(device.message, "us"),
+      fmt::join(device.slowdown, ", "), readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
 }
 
 std::string lines_of(const HostKernelRow& row) {

@@ -13,6 +13,7 @@
 //   hand_over = "12 us"
 //   wake = "25 us"
 //   instruction = "2 us"
+//   message = "30 us"
 //   slowdown = [1.0, 1.08]
 //   without_work = ["slice kv_lora (F)"]
 //   peak = "120 GFLOP/s"
@@ -52,6 +53,7 @@ struct HostDevice {
   Seconds hand_over;             // HostMachine has the meaning of these three
   Seconds wake;
   Seconds instruction;  // CPU time of an instruction beside its ops
+  Seconds message;  // CPU time of an exchange beside its copies and sums: waking, looking, waiting
   std::vector<double> slowdown = {1};
   std::vector<std::string> without_work;  // ops that the host has nothing to do for
   FlopsPerSecond peak;                    // of a large GEMM on one core

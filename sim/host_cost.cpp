@@ -297,7 +297,8 @@ HostTimes::HostTimes(const Program& program, const HostCost& costs, double pace)
     known[index] = 1;
     const Work& work = program.works[index];
     const Seconds time = work.is_compute() ? costs.compute(work, 0).total()
-                                           : uncontended(work.wire, costs.transfer(work, false));
+                                           : uncontended(work.wire, costs.transfer(work, false)) +
+                                                 costs.calibration().device.message;
     by_work_[index] = {time, time * pace};
   }
 }

@@ -22,6 +22,7 @@ scalar = "float"
 hand_over = "12 us"
 wake = "25 us"
 instruction = "2 us"
+message = "30 us"
 without_work = ["slice k_rope"]
 slowdown = [1.0, 1.08]
 peak = "120 GFLOP/s"
@@ -128,6 +129,7 @@ TEST_CASE("what is written is read back to the last bit, and written again the s
                    Seconds{1e-5 / 3},
                    Seconds{},
                    Seconds{1e-6 / 7},
+                   Seconds{1e-5 / 7},
                    {1, 1 + 1.0 / 3, 1.5},
                    {"slice k_rope (F)", "a \"quoted\" name"},
                    FlopsPerSecond{1e11 / 9}};
@@ -186,9 +188,9 @@ const Malformed kMalformed[] = {
     {"[1.0, 1.08]", "[1.05, 1.08]", "one busy core is not slowed down, found 1.05"},
     {"[1.0, 1.08]", "[1.0, 0.9]", "a slowdown is a number from 1"},
     {"[1.0, 1.08]", "[1.0, nan]", "a slowdown is a number from 1"},
-    {"[1.0, 1.08]", "[1.0, \"2\"]", "bad.toml:14:18"},
+    {"[1.0, 1.08]", "[1.0, \"2\"]", "bad.toml:15:18"},
     {"class = \"cast\"", "class = \"csat\"", "did you mean 'cast'?"},
-    {"class = \"cast\"", "class = \"csat\"", "bad.toml:28:9"},
+    {"class = \"cast\"", "class = \"csat\"", "bad.toml:29:9"},
     {"class = \"cast\"\n", "", "missing key 'class' in [kernel[1]]"},
     {"class = \"cast\"", "class = \"gemm\"", "missing key 'm' in [kernel[1]]"},
     {"class = \"gemm-grouped\"", "class = \"gemm-gruoped\"", "unknown kernel class 'gemm-gruoped'"},
