@@ -95,7 +95,7 @@ class Transport {
   virtual std::size_t movable_bytes() = 0;
   virtual void move() = 0;
 
-  // Counts what happened to this endpoint: matches, completions, errors, ring().
+  // Counts what happened to this endpoint: matches of its receives, completions, errors, ring().
   virtual std::uint64_t events() const = 0;
   // Sleeps until events() != seen.
   virtual void wait(std::uint64_t seen) = 0;
