@@ -23,6 +23,7 @@ Command add_plan(CLI::App& app);
 Command add_validate(CLI::App& app);
 Command add_realrun(CLI::App& app);
 Command add_calibrate(CLI::App& app);
+Command add_compare(CLI::App& app);
 Command add_catalog(CLI::App& app);
 
 }  // namespace orrery::cli

@@ -61,6 +61,7 @@ int run(int argc, char** argv) {
   commands["plan"] = add_plan(app);
   commands["validate"] = add_validate(app);
   commands["realrun"] = add_realrun(app);
+  commands["compare"] = add_compare(app);
   commands["calibrate"] = add_calibrate(app);
   commands["catalog"] = add_catalog(app);
   try {

@@ -106,7 +106,12 @@ std::string timeline_json(const Options& options, const Prepared& prepared, cons
   if (!prediction.world) return to_json(program, prediction.timeline, &prepared.plan);
   RunRecord run;
   run.pace = options.pace;
-  run.cores = prepared.device.host()->machine().cores;
+  run.host = prepared.device.host()->machine();
+  run.cores = run.host->cores;
+  for (const HostTime& time : prediction.world_times) {
+    run.work.push_back(time.work);
+    if (options.pace > 0) run.lasts.push_back(time.lasts);
+  }
   return to_json(prediction.world->program, prediction.world_timeline, &prepared.plan, &run);
 }
 

@@ -4,129 +4,21 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/error.hpp"
-#include "core/hash.hpp"
+#include "core/fingerprint.hpp"
+#include "core/json_column.hpp"
 #include "core/plan_json.hpp"
 #include "core/reader.hpp"
 
 namespace orrery {
 namespace {
 
-constexpr double kLatest = 1e9;  // seconds: 31 years, within 64 bits of nanoseconds
 constexpr int kMostInstructions = 50'000'000;
-constexpr std::size_t kNumbersPerLine = 12;
-
-// ------------------------------------------------------------------------------------------------
-// Fingerprint
-
-// A Program as text that differs wherever two programs do: counts before lists, names with their
-// length.
-class ProgramText {
- public:
-  std::string take() { return std::move(text_); }
-
-  void add(const Work& work) {
-    number(static_cast<int>(work.component));
-    number(static_cast<int>(work.pass));
-    name(work.name);
-    number(static_cast<int>(work.parameters));
-    number(static_cast<std::int64_t>(work.ops.size()));
-    for (const Op& op : work.ops) add(op);
-    number(static_cast<int>(work.wire.pattern));
-    number(work.wire.group);
-    for (Bytes amount : {work.wire.logical, work.wire.nic, work.wire.nvlink})
-      this->amount(amount.value());
-  }
-  void add(const Op& op) {
-    name(op.name);
-    number(static_cast<int>(op.kernel));
-    number(static_cast<int>(op.in));
-    number(static_cast<int>(op.out));
-    for (double value : {op.m, op.n, op.k, op.flops.value(), op.bytes.value()}) amount(value);
-    for (int value : {op.groups, op.launches, op.recompute ? 1 : 0}) number(value);
-  }
-  void add(const Instruction& instruction) {
-    for (std::int64_t value : std::initializer_list<std::int64_t>{
-             instruction.id.value, instruction.work.value, instruction.rank.value,
-             static_cast<int>(instruction.stream), instruction.lent_sms,
-             instruction.overlapped ? 1 : 0, instruction.cell, instruction.stage.value,
-             instruction.direction, instruction.layer, instruction.microbatch.value,
-             instruction.partner.value, instruction.collective, instruction.first_dep,
-             instruction.last_dep, instruction.first_event, instruction.last_event}) {
-      number(value);
-    }
-  }
-  void add(const Buffer& buffer) {
-    number(static_cast<int>(buffer.kind));
-    amount(buffer.bytes.value());
-    number(buffer.stage.value);
-    number(buffer.direction);
-    number(buffer.layer);
-    number(buffer.microbatch.value);
-  }
-  void add(const BufferEvent& event) {
-    number(event.buffer);
-    number(event.alloc ? 1 : 0);
-  }
-  void add(InstructionId id) { number(id.value); }
-  template <class T>
-  void add(const std::vector<T>& list) {
-    number(static_cast<std::int64_t>(list.size()));
-    for (const T& element : list) add(element);
-  }
-  template <class T, std::size_t size>
-  void add(const std::array<T, size>& list) {
-    for (const T& element : list) add(element);
-  }
-  void number(std::int64_t value) {
-    const fmt::format_int digits(value);
-    text_.append(digits.data(), digits.size());
-    text_ += ' ';
-  }
-
- private:
-  void amount(double value) { fmt::format_to(std::back_inserter(text_), "{:.9g} ", value); }
-  void name(std::string_view value) {
-    number(static_cast<std::int64_t>(value.size()));
-    text_ += value;
-  }
-
-  std::string text_;
-};
-
-// ------------------------------------------------------------------------------------------------
-// Writing
-
-// The shortest text that reads as the same double. A zero with a sign would read as an integer
-// without one.
-std::string shortest(double value) {
-  if (value == 0 && std::signbit(value)) return "-0.0";
-  char buffer[64];
-  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
-  return {buffer, result.ptr};
-}
-
-// `"key": [...]` with a dozen numbers a line.
-template <class Text>
-void write_column(std::string& out, std::string_view key, std::size_t size, Text text) {
-  fmt::format_to(std::back_inserter(out), "    \"{}\": [", key);
-  for (std::size_t index = 0; index < size; ++index) {
-    if (index > 0) out += ",";
-    out += index % kNumbersPerLine == 0 ? "\n      " : " ";
-    out += text(index);
-  }
-  out += "\n    ]";
-}
-
-// ------------------------------------------------------------------------------------------------
-// Reading
 
 constexpr auto kColumns =
     std::to_array<std::string_view>({"id", "rank", "stream", "start_s", "end_s"});
@@ -145,7 +37,7 @@ class TimelineReader {
       instructions_ = program->required_int("instructions", {0, kMostInstructions});
       program->finish();
     }
-    timeline.step = Seconds{root_.required_double("step_time_s", 0, kLatest)};
+    timeline.step = Seconds{root_.required_double("step_time_s", 0, kMostSeconds)};
     constexpr std::uint64_t kMost = std::numeric_limits<long>::max();
     timeline.activities =
         static_cast<long>(std::min(root_.optional_uint64("activities", 0), kMost));
@@ -175,7 +67,7 @@ class TimelineReader {
     }
     diagnostics_.throw_if_errors();
     read_spans(columns);
-    if (run) read_run(*run);
+    if (run) file_.run = read_run_record(*run, static_cast<std::size_t>(instructions_));
     diagnostics_.throw_if_errors();
     return std::move(file_);
   }
@@ -183,34 +75,6 @@ class TimelineReader {
  private:
   void error(const Node& node, std::string message, std::string hint = "") {
     diagnostics_.error(node.place(root_.context().file), std::move(message), std::move(hint));
-  }
-
-  void read_run(Reader& run) {
-    RunRecord& record = file_.run.emplace();
-    record.pace = run.required_double("pace", 0, 1e9);
-    record.cores = run.required_int("cores", {1, 4096});
-    record.scalar = run.required_string("scalar");
-    record.machine = run.required_string("machine");
-    const auto times = [&](std::string_view key, std::vector<Seconds>& to) {
-      const Node* node = run.required_array(key);
-      if (node == nullptr) return;
-      for (const Node& entry : node->children) {
-        if (const auto value = time(entry, key)) to.push_back(*value);
-      }
-    };
-    times("steps_s", record.steps);
-    times("work_s", record.work);
-    if (const Node* bytes = run.required_array("peak_bytes")) {
-      for (const Node& entry : bytes->children) {
-        if (const auto value = time(entry, "peak_bytes"))
-          record.peak_bytes.push_back(value->value());
-      }
-    }
-    run.finish();
-    if (!record.work.empty() && record.work.size() != static_cast<std::size_t>(instructions_)) {
-      run.error("work_s", fmt::format("'work_s' has {} entries for {} instructions",
-                                      record.work.size(), instructions_));
-    }
   }
 
   // An integer in [0, end), or nothing.
@@ -225,16 +89,9 @@ class TimelineReader {
     return std::nullopt;
   }
 
-  // Finite and not negative, or nothing.
   std::optional<Seconds> time(const Node& node, std::string_view what) {
-    if (node.kind != NodeKind::kInteger && node.kind != NodeKind::kFloat) {
-      error(node, fmt::format("expected {}, a number, found {}", what, with_article(node.kind)));
-    } else if (!(node.number >= 0 && node.number <= kLatest)) {
-      error(node, fmt::format("{} must be 0 to 1e9 s, found {}", what, node.text));
-    } else {
-      return Seconds{node.number};
-    }
-    return std::nullopt;
+    const std::optional<double> value = read_amount(node, what, root_.context());
+    return value ? std::optional(Seconds{*value}) : std::nullopt;
   }
 
   void read_gpus(const Node& list) {
@@ -333,19 +190,6 @@ class TimelineReader {
 
 }  // namespace
 
-std::string fingerprint(const Program& program) {
-  ProgramText text;
-  text.number(program.pp);
-  text.add(program.works);
-  text.add(program.instructions);
-  text.add(program.deps);
-  text.add(program.buffers);
-  text.add(program.buffer_events);
-  text.add(program.collectives);
-  text.add(program.streams);
-  return hash_text(text.take());
-}
-
 std::vector<GpuRange> gpus_of_ranks(int gpus, int pp) {
   std::vector<GpuRange> ranges;
   const auto first = [&](std::int64_t rank) { return static_cast<int>(gpus * rank / pp); };
@@ -399,26 +243,7 @@ std::string to_json(const Program& program, const Timeline& timeline, const Plan
   column("start_s", [&](std::size_t row) { return shortest(timeline.spans[row].start.value()); });
   column("end_s", [&](std::size_t row) { return shortest(timeline.spans[row].end.value()); });
   out += "  }";
-  if (run != nullptr) {
-    const auto quoted = [](const std::string& text) {
-      return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    };
-    out += fmt::format(
-        ",\n  \"run\": {{\"pace\": {}, \"cores\": {}, \"scalar\": {}, \"machine\": {},\n",
-        shortest(run->pace), run->cores, quoted(run->scalar), quoted(run->machine));
-    const auto list = [&](std::string_view key, std::size_t entries, auto text) {
-      write_column(out, key, entries, text);
-    };
-    list("steps_s", run->steps.size(),
-         [&](std::size_t entry) { return shortest(run->steps[entry].value()); });
-    out += ",\n";
-    list("peak_bytes", run->peak_bytes.size(),
-         [&](std::size_t entry) { return shortest(run->peak_bytes[entry]); });
-    out += ",\n";
-    list("work_s", run->work.size(),
-         [&](std::size_t entry) { return shortest(run->work[entry].value()); });
-    out += "\n  }";
-  }
+  if (run != nullptr) out += ",\n  \"run\": " + to_json(*run);
   if (plan != nullptr) out += ",\n  \"plan\": " + to_json(*plan);
   if (out.back() == '\n') out.pop_back();
   out += "\n}\n";

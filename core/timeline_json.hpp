@@ -8,13 +8,11 @@
 //    "stream_names": ["compute", "comm", ...],
 //    "spans": {"id": [0, 1, ...], "rank": [0, 0, ...], "stream": [0, 1, ...],
 //              "start_s": [0, 0.00123, ...], "end_s": [...]},
-//    "run": {"pace": 0, "cores": 2, "scalar": "float", "machine": "...", "steps_s": [...],
-//            "peak_bytes": [...], "work_s": [...]},
+//    "run": {...},
 //    "plan": {...}}
 //
 // `plan` is the plan file that was carried out, so that the Program can be made again; `run` is
-// there where the host was the cluster, modelled or real. work_s gives the CPU time of each
-// instruction, by id (measured runs).
+// there where the host was the cluster, modelled or real (core/run_record.hpp).
 // gpus_of_rank gives the first and last GPU that each rank stands for; a stream is an index into
 // stream_names.
 // One column a property; entry k of all columns is one span. Every instruction of the program has
@@ -29,8 +27,10 @@
 
 #include "core/diagnostic.hpp"
 #include "core/document.hpp"
+#include "core/fingerprint.hpp"
 #include "core/plan.hpp"
 #include "core/program.hpp"
+#include "core/run_record.hpp"
 #include "core/timeline.hpp"
 
 namespace orrery {
@@ -43,18 +43,6 @@ struct GpuRange {
   bool operator==(const GpuRange&) const = default;
 };
 
-// What is known of a run on a host besides its spans.
-struct RunRecord {
-  double pace = 0;      // every instruction lasts at least so many times its calibrated time; 0: no
-  int cores = 1;        // used at once
-  std::string scalar;   // of weights and activations; empty in a prediction
-  std::string machine;  // fingerprint; empty in a prediction
-  std::vector<Seconds> steps;  // of all steps after the warm-up; the spans are of the median one
-  std::vector<double> peak_bytes;  // activations and messages, by rank
-  std::vector<Seconds> work;       // by instruction; empty in a prediction
-  bool operator==(const RunRecord&) const = default;
-};
-
 // A timeline with what its file says of the program, so that it can be read without the plan.
 struct TimelineFile {
   Timeline timeline;
@@ -65,10 +53,6 @@ struct TimelineFile {
   std::optional<RunRecord> run;
   std::optional<Plan> plan;
 };
-
-// A hash of everything that decides what is carried out (work, order, dependencies, transfers,
-// buffers); amounts to nine digits, so that it does not depend on a compiler's last bit.
-std::string fingerprint(const Program& program);
 
 // The GPUs of each rank: `gpus` consecutive ones divided over `pp` ranks, the first rank's first.
 std::vector<GpuRange> gpus_of_ranks(int gpus, int pp);

@@ -38,6 +38,8 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
                             : with_loads(prediction.world->program, plan, *options.loads,
                                          prediction.world->gpus_per_rank);
   const HostTimes times(world, *model.host(), options.pace);
+  for (const Instruction& instruction : world.instructions)
+    prediction.world_times.push_back(times.at(instruction));
   prediction.world_timeline = run_host(world, model.host()->machine(), times);
   prediction.timeline = representatives(program, *prediction.world, prediction.world_timeline);
   return prediction;

@@ -2,11 +2,13 @@
 // One step of a plan on the modelled device. On GPUs a representative stands for each pipeline
 // rank; on a host, where all ranks share few cores, every rank is simulated.
 #include <optional>
+#include <vector>
 
 #include "core/plan.hpp"
 #include "core/program.hpp"
 #include "core/timeline.hpp"
 #include "planner/device_model.hpp"
+#include "sim/host_engine.hpp"
 #include "workload/loads.hpp"
 #include "workload/world.hpp"
 
@@ -24,6 +26,7 @@ struct Prediction {
   Timeline timeline;           // of the plan's Program; on a host of the first rank of each class
   std::optional<World> world;  // hosts
   Timeline world_timeline;
+  std::vector<HostTime> world_times;  // by instruction of the world
 };
 
 Prediction predict(const Plan& plan, const Program& program, const DeviceModel& model,

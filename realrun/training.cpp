@@ -183,7 +183,12 @@ class TrainingRun {
                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     run.scalar = options_.scalar == HostScalar::kFloat ? "float" : "double";
     run.machine = machine_fingerprint();
+    run.cpu = result.median.process_cpu;
     run.work = result.median.work;
+    if (options_.paced != nullptr) {
+      for (const Instruction& instruction : run_.world().program.instructions)
+        run.lasts.push_back(options_.paced->at(instruction).lasts);
+    }
     for (std::int64_t bytes : result.median.peak_bytes)
       run.peak_bytes.push_back(static_cast<double>(bytes));
   }

@@ -28,22 +28,13 @@
 //
 // Cost: O(instructions x (cores + log ranks)): 4 million instructions a second for 32 ranks on 2
 // cores, 1.8 million on 64.
-#include <vector>
-
+#include "core/host_machine.hpp"
 #include "core/timeline.hpp"
 
 namespace orrery {
 
 struct Program;
 struct Instruction;
-
-struct HostMachine {
-  int cores = 1;
-  // [busy - 1]: how many times longer work takes with so many cores busy; one entry a core.
-  std::vector<double> slowdown = {1};
-  Seconds hand_over;  // least idle time of a slot between the works of two workers
-  Seconds wake;       // of a sleeping worker, from the end it waited for; holds no core
-};
 
 struct HostTime {
   Seconds work;   // CPU time on one core, the others free

@@ -1,0 +1,59 @@
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "core/diagnostic.hpp"
+#include "core/timeline_json.hpp"
+#include "realrun/timeline_comparison.hpp"
+#include "reports/timeline_comparison_text.hpp"
+
+namespace orrery::cli {
+namespace {
+
+struct Options {
+  std::string predicted, measured;
+  double limit = -1;
+  bool json = false;
+};
+
+int compare(const Options& options) {
+  const Stopwatch stopwatch;
+  const TimelineFile predicted = read_timeline(options.predicted);
+  const TimelineFile measured = read_timeline(options.measured);
+  const Program program = program_of(measured, options.measured);
+  check_same_program(predicted, options.predicted, program);
+  const TimelineComparison comparison = compare_timelines(program, predicted, measured);
+  const std::string text =
+      options.json ? timeline_comparison_json(program, measured, comparison, stopwatch.wall_s(),
+                                              stopwatch.cpu_s())
+                   : timeline_comparison_text(program, predicted, measured, comparison);
+  std::fputs(text.c_str(), stdout);
+  if (options.limit < 0 || 100 * std::abs(comparison.error()) <= options.limit) return kYes;
+  std::fflush(stdout);
+  std::fprintf(stderr, "The error of the step is beyond the limit of %g %%.\n", options.limit);
+  return kNo;
+}
+
+}  // namespace
+
+Command add_compare(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "compare", "Lay a predicted and a measured timeline of one plan side by side");
+  command
+      ->add_option("PREDICTED", options->predicted, "Timeline written by `orrery simulate -o`")
+      ->required();
+  command->add_option("MEASURED", options->measured, "Timeline written by `orrery realrun -o`")
+      ->required();
+  command
+      ->add_option("--limit", options->limit,
+                   "Exit code 1 where the step's error is larger, in percent")
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--json", options->json, "Print one JSON object");
+  return [options] { return compare(*options); };
+}
+
+}  // namespace orrery::cli

@@ -1,0 +1,151 @@
+#include "realrun/timeline_comparison.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "core/error.hpp"
+#include "sim/host_cost.hpp"
+#include "sim/host_engine.hpp"
+#include "workload/lower.hpp"
+#include "workload/world.hpp"
+
+namespace orrery {
+namespace {
+
+std::vector<Seconds> compute_time(const Program& program, const Timeline& timeline) {
+  std::vector<Seconds> busy(program.streams.size());
+  for (const Instruction& instruction : program.instructions) {
+    if (instruction.stream == Stream::kCompute)
+      busy[instruction.rank.index()] += timeline.at(instruction.id).length();
+  }
+  return busy;
+}
+
+// Of a transfer the receiver's time counts: it copies.
+bool counts(const Instruction& instruction) {
+  if (!instruction.partner.valid()) return true;
+  return instruction.stream == Stream::kRecvNext || instruction.stream == Stream::kRecvPrev;
+}
+
+std::vector<KindComparison> compare_kinds(const Program& program, const TimelineFile& predicted,
+                                          const TimelineFile& measured, bool by_cpu_time) {
+  const auto time = [by_cpu_time](const TimelineFile& file, InstructionId id) {
+    return by_cpu_time ? file.run->work[id.index()] : file.timeline.at(id).length();
+  };
+  std::map<std::string, KindComparison> kinds;
+  for (const Instruction& instruction : program.instructions) {
+    if (!counts(instruction)) continue;
+    const Work& work = program.work(instruction);
+    KindComparison& kind = kinds[work.name];
+    kind.name = work.name;
+    kind.computes = work.is_compute();
+    ++kind.instructions;
+    kind.predicted += time(predicted, instruction.id);
+    kind.measured += time(measured, instruction.id);
+  }
+  std::vector<KindComparison> list;
+  for (auto& [name, kind] : kinds) list.push_back(std::move(kind));
+  std::stable_sort(list.begin(), list.end(), [](const KindComparison& a, const KindComparison& b) {
+    return std::abs((a.predicted - a.measured).value()) >
+           std::abs((b.predicted - b.measured).value());
+  });
+  return list;
+}
+
+PathComparison summarise(const Program& program, std::vector<CriticalStep> steps) {
+  PathComparison path;
+  std::set<Rank> ranks;
+  for (const CriticalStep& step : steps) {
+    const Instruction& instruction = program.instructions[step.instruction.index()];
+    ranks.insert(instruction.rank);
+    path.waiting += step.waited;
+    (program.work(instruction).is_compute() ? path.compute : path.communication) += step.ran;
+  }
+  path.instructions = static_cast<int>(steps.size());
+  path.ranks = static_cast<int>(ranks.size());
+  path.steps = std::move(steps);
+  return path;
+}
+
+double in_common(const PathComparison& predicted, const PathComparison& measured) {
+  std::set<InstructionId> known;
+  for (const CriticalStep& step : predicted.steps) known.insert(step.instruction);
+  Seconds common, all;
+  for (const CriticalStep& step : measured.steps) {
+    all += step.ran;
+    if (known.contains(step.instruction)) common += step.ran;
+  }
+  return all.value() > 0 ? common / all : 0;
+}
+
+// Why the measured times cannot be replayed; empty where they can.
+std::string obstacle(const TimelineFile& predicted, const TimelineFile& measured) {
+  if (!measured.run || measured.run->work.empty())
+    return "the measured timeline does not say what its instructions cost";
+  if (!predicted.run || !predicted.run->host)
+    return "the predicted timeline does not say which host it was made for";
+  return "";
+}
+
+// The machine of the prediction on the cores of the run. Times were measured beside other busy
+// cores: the slowdown is in them.
+Timeline replay(const Program& program, const HostMachine& predicted, const RunRecord& run) {
+  HostMachine machine = predicted;
+  machine.cores = run.cores;
+  machine.slowdown.assign(static_cast<std::size_t>(run.cores), 1);
+  return run_host(program, machine, RecordedTimes(run.work, run.lasts));
+}
+
+}  // namespace
+
+double TimelineComparison::worst_wait_error() const {
+  double worst = 0;
+  for (const RankComparison& rank : ranks) worst = std::max(worst, std::abs(rank.wait_error));
+  return worst;
+}
+
+TimelineComparison compare_timelines(const Program& program, const TimelineFile& predicted,
+                                     const TimelineFile& measured) {
+  TimelineComparison result;
+  result.predicted = predicted.timeline.step;
+  result.measured = measured.timeline.step;
+  const auto busy_predicted = compute_time(program, predicted.timeline);
+  const auto busy_measured = compute_time(program, measured.timeline);
+  for (std::size_t rank = 0; rank < busy_predicted.size(); ++rank) {
+    const Seconds wait_predicted = result.predicted - busy_predicted[rank];
+    const Seconds wait_measured = result.measured - busy_measured[rank];
+    result.ranks.push_back({busy_predicted[rank], busy_measured[rank],
+                            (wait_predicted - wait_measured) / result.measured});
+  }
+  result.by_cpu_time = predicted.run && measured.run && !predicted.run->work.empty() &&
+                       !measured.run->work.empty();
+  result.kinds = compare_kinds(program, predicted, measured, result.by_cpu_time);
+  const auto path = [&](const TimelineFile& file) {
+    return summarise(program,
+                     critical_path(program, file.timeline, file.run ? file.run->cores : 0));
+  };
+  result.predicted_path = path(predicted);
+  result.measured_path = path(measured);
+  result.path_in_common = in_common(result.predicted_path, result.measured_path);
+  result.why_not_replayed = obstacle(predicted, measured);
+  if (result.why_not_replayed.empty())
+    result.replayed = replay(program, *predicted.run->host, *measured.run).step;
+  return result;
+}
+
+Program program_of(const TimelineFile& file, const std::string& path) {
+  if (!file.plan) {
+    throw InputError(fmt::format(
+        "error: {} does not hold the plan that was carried out\n"
+        "  write it with this version of `orrery simulate -o` or `orrery realrun -o`",
+        path));
+  }
+  Program program = lower(*file.plan);
+  if (file.run) program = expand(program, file.plan->layout).program;
+  check_same_program(file, path, program);
+  return program;
+}
+
+}  // namespace orrery

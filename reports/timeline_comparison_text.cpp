@@ -1,0 +1,238 @@
+#include "reports/timeline_comparison_text.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+namespace orrery {
+namespace {
+
+constexpr std::size_t kMostRanks = 32;  // rows of the table; the worst ones beyond that
+constexpr std::size_t kMostKinds = 16;
+
+std::string percent(double share) {
+  return fmt::format("{:+.1f} %", 100 * share);
+}
+
+// Milliseconds, to what a step of any length is worth.
+std::string milliseconds(Seconds time) {
+  return fmt::format("{:.3f}", 1e3 * time.value());
+}
+
+std::string relative(Seconds predicted, Seconds measured) {
+  return measured > Seconds{0} ? percent(predicted / measured - 1) : "-";
+}
+
+std::string heading(const TimelineFile& predicted, const TimelineFile& measured) {
+  std::string text = "Predicted against measured step\n\n";
+  const Plan& plan = *measured.plan;
+  text += fmt::format("  plan       {}, {}, {}, {} micro-batches of {} x {} tokens on each rank\n",
+                      plan.model.name, describe(plan.layout), plan.schedule.family,
+                      plan.microbatches(), plan.layout.micro_batch, plan.training.sequence);
+  text += fmt::format("  predicted  {}, calibration '{}'\n", predicted.timeline.source,
+                      predicted.plan ? predicted.plan->calibration.name : "");
+  text += fmt::format("  measured   {}", measured.timeline.source);
+  if (measured.run) {
+    const RunRecord& run = *measured.run;
+    text += fmt::format(": {} ranks on {} cores of {}", measured.timeline.gpus, run.cores,
+                        run.machine.empty() ? "a modelled host" : run.machine);
+    if (!run.scalar.empty()) text += ", " + run.scalar;
+    if (run.pace > 0) text += fmt::format(", pace {:g}", run.pace);
+  }
+  return text + "\n\n";
+}
+
+std::string step_table(const TimelineFile& measured, const TimelineComparison& comparison) {
+  std::string text = fmt::format("  {:<12}{:>14} ms predicted{:>14} ms measured{:>12}\n", "step",
+                                 milliseconds(comparison.predicted),
+                                 milliseconds(comparison.measured), percent(comparison.error()));
+  if (measured.run && measured.run->steps.size() > 1) {
+    const auto& steps = measured.run->steps;
+    const auto [least, most] = std::minmax_element(steps.begin(), steps.end());
+    text += fmt::format("  {:<12}the median of {} steps of {} to {} ms\n", "", steps.size(),
+                        milliseconds(*least), milliseconds(*most));
+  }
+  if (comparison.replayed) {
+    text += fmt::format(
+        "  {:<12}{:>14} ms simulated with the op times that were measured, so that of the error\n",
+        "replayed", milliseconds(*comparison.replayed));
+    text += fmt::format("  {:<12}{:>14} of the step is op cost\n", "",
+                        percent(comparison.op_cost_error()));
+    text += fmt::format("  {:<12}{:>14} of the step is order, waiting and contention\n", "",
+                        percent(comparison.residual()));
+  } else {
+    text += fmt::format("  {:<12}not split into op cost and residual: {}\n", "",
+                        comparison.why_not_replayed);
+  }
+  if (measured.run && measured.run->cpu > Seconds{0}) {
+    Seconds work;
+    for (Seconds each : measured.run->work) work += each;
+    text += fmt::format(
+        "  {:<12}{:>14} ms of the process, {:.1f} % of it outside of instructions\n", "CPU time",
+        milliseconds(measured.run->cpu), 100 * (1 - work / measured.run->cpu));
+  }
+  return text;
+}
+
+std::string rank_table(const TimelineComparison& comparison) {
+  std::string text = fmt::format("\n{:>6}{:>16}{:>16}{:>12}{:>16}{:>16}{:>14}\n", "rank",
+                                 "busy pred., ms", "measured", "error", "wait pred., ms",
+                                 "measured", "% of step");
+  std::vector<std::size_t> order(comparison.ranks.size());
+  for (std::size_t rank = 0; rank < order.size(); ++rank) order[rank] = rank;
+  if (order.size() > kMostRanks) {
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return std::abs(comparison.ranks[a].wait_error) > std::abs(comparison.ranks[b].wait_error);
+    });
+    order.resize(kMostRanks);
+  }
+  for (std::size_t rank : order) {
+    const RankComparison& each = comparison.ranks[rank];
+    text += fmt::format("{:>6}{:>16}{:>16}{:>12}{:>16}{:>16}{:>14}\n", rank,
+                        milliseconds(each.busy_predicted), milliseconds(each.busy_measured),
+                        relative(each.busy_predicted, each.busy_measured),
+                        milliseconds(comparison.predicted - each.busy_predicted),
+                        milliseconds(comparison.measured - each.busy_measured),
+                        percent(each.wait_error));
+  }
+  if (order.size() < comparison.ranks.size()) {
+    text += fmt::format("        the {} of {} ranks whose wait differs most\n", order.size(),
+                        comparison.ranks.size());
+  }
+  return text;
+}
+
+std::string kind_table(const TimelineComparison& comparison) {
+  std::string text =
+      fmt::format("\n{:<30}{:>8}{:>16}{:>14}{:>12}{:>16}\n",
+                  comparison.by_cpu_time ? "kind of work (CPU time)" : "kind of work (span)",
+                  "number", "predicted, ms", "measured", "error", "difference");
+  Seconds predicted, measured;
+  Seconds rest_predicted, rest_measured;
+  int number = 0, rest = 0;
+  for (std::size_t row = 0; row < comparison.kinds.size(); ++row) {
+    const KindComparison& kind = comparison.kinds[row];
+    predicted += kind.predicted;
+    measured += kind.measured;
+    number += kind.instructions;
+    if (row >= kMostKinds) {
+      rest_predicted += kind.predicted;
+      rest_measured += kind.measured;
+      rest += kind.instructions;
+    }
+  }
+  const auto row = [&](const std::string& name, int count, Seconds one, Seconds other) {
+    text += fmt::format("{:<30}{:>8}{:>16}{:>14}{:>12}{:>16}\n", name, count, milliseconds(one),
+                        milliseconds(other), relative(one, other),
+                        fmt::format("{:+.3f}", 1e3 * (one - other).value()));
+  };
+  for (std::size_t at = 0; at < std::min(kMostKinds, comparison.kinds.size()); ++at) {
+    const KindComparison& kind = comparison.kinds[at];
+    row(kind.name, kind.instructions, kind.predicted, kind.measured);
+  }
+  if (rest > 0) {
+    row(fmt::format("{} other kinds", comparison.kinds.size() - kMostKinds), rest, rest_predicted,
+        rest_measured);
+  }
+  row("all", number, predicted, measured);
+  return text;
+}
+
+std::string path_table(const Program& program, const TimelineComparison& comparison) {
+  std::string text = fmt::format("\n{:<30}{:>24}{:>14}\n", "critical path, ms", "predicted",
+                                 "measured");
+  const PathComparison& predicted = comparison.predicted_path;
+  const PathComparison& measured = comparison.measured_path;
+  const auto row = [&](std::string_view name, Seconds one, Seconds other) {
+    text += fmt::format("{:<30}{:>24}{:>14}\n", name, milliseconds(one), milliseconds(other));
+  };
+  row("computing", predicted.compute, measured.compute);
+  row("communicating", predicted.communication, measured.communication);
+  row("waiting for a core, a wake-up", predicted.waiting, measured.waiting);
+  text += fmt::format("{:<30}{:>24}{:>14}\n", "instructions", predicted.instructions,
+                      measured.instructions);
+  text += fmt::format("{:<30}{:>24}{:>14}\n", "ranks", predicted.ranks, measured.ranks);
+  text += fmt::format("{:.0f} % of the measured path's time is of instructions on the predicted one",
+                      100 * comparison.path_in_common);
+  // What the two paths consist of, the largest first.
+  std::map<std::string, std::pair<Seconds, Seconds>> kinds;
+  for (const CriticalStep& step : predicted.steps)
+    kinds[program.work(program.instructions[step.instruction.index()]).name].first += step.ran;
+  for (const CriticalStep& step : measured.steps)
+    kinds[program.work(program.instructions[step.instruction.index()]).name].second += step.ran;
+  std::vector<std::pair<std::string, std::pair<Seconds, Seconds>>> list(kinds.begin(), kinds.end());
+  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
+    return a.second.second > b.second.second;
+  });
+  text += "\n";
+  constexpr std::size_t kMost = 8;
+  for (std::size_t at = 0; at < std::min(kMost, list.size()); ++at)
+    row("  " + list[at].first, list[at].second.first, list[at].second.second);
+  return text;
+}
+
+nlohmann::ordered_json path_json(const PathComparison& path) {
+  nlohmann::ordered_json out;
+  out["compute_s"] = path.compute.value();
+  out["communication_s"] = path.communication.value();
+  out["waiting_s"] = path.waiting.value();
+  for (const CriticalStep& step : path.steps) out["instructions"].push_back(step.instruction.value);
+  return out;
+}
+
+}  // namespace
+
+std::string timeline_comparison_text(const Program& program, const TimelineFile& predicted,
+                                     const TimelineFile& measured,
+                                     const TimelineComparison& comparison) {
+  return heading(predicted, measured) + step_table(measured, comparison) + rank_table(comparison) +
+         kind_table(comparison) + path_table(program, comparison);
+}
+
+std::string timeline_comparison_json(const Program& program, const TimelineFile& measured,
+                                     const TimelineComparison& comparison, double wall_s,
+                                     double cpu_s) {
+  nlohmann::ordered_json out;
+  out["format_version"] = "1.0";
+  out["program"] = fingerprint(program);
+  out["predicted_s"] = comparison.predicted.value();
+  out["measured_s"] = comparison.measured.value();
+  out["error"] = comparison.error();
+  out["worst_wait_error"] = comparison.worst_wait_error();
+  if (measured.run) {
+    for (Seconds step : measured.run->steps) out["measured_steps_s"].push_back(step.value());
+  }
+  if (comparison.replayed) {
+    out["split"] = {{"replayed_s", comparison.replayed->value()},
+                    {"op_cost_error", comparison.op_cost_error()},
+                    {"residual", comparison.residual()}};
+  } else {
+    out["split"] = nullptr;
+  }
+  out["ranks"] = nlohmann::ordered_json::array();
+  for (const RankComparison& rank : comparison.ranks) {
+    out["ranks"].push_back(
+        {{"busy_predicted_s", rank.busy_predicted.value()},
+         {"busy_measured_s", rank.busy_measured.value()},
+         {"wait_predicted_s", (comparison.predicted - rank.busy_predicted).value()},
+         {"wait_measured_s", (comparison.measured - rank.busy_measured).value()},
+         {"wait_error", rank.wait_error}});
+  }
+  out["kinds_by"] = comparison.by_cpu_time ? "cpu_time" : "span";
+  out["kinds"] = nlohmann::ordered_json::array();
+  for (const KindComparison& kind : comparison.kinds) {
+    out["kinds"].push_back({{"name", kind.name},
+                            {"instructions", kind.instructions},
+                            {"predicted_s", kind.predicted.value()},
+                            {"measured_s", kind.measured.value()}});
+  }
+  out["critical_path"] = {{"predicted", path_json(comparison.predicted_path)},
+                          {"measured", path_json(comparison.measured_path)},
+                          {"in_common", comparison.path_in_common}};
+  out["timing"] = {{"wall_s", wall_s}, {"cpu_s", cpu_s}};
+  return out.dump(2) + "\n";
+}
+
+}  // namespace orrery
