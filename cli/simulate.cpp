@@ -108,8 +108,11 @@ std::string timeline_json(const Options& options, const Prepared& prepared, cons
   run.pace = options.pace;
   run.host = prepared.device.host()->machine();
   run.cores = run.host->cores;
-  for (const HostTime& time : prediction.world_times) {
-    run.work.push_back(time.work);
+  for (const Instruction& instruction : prediction.world->program.instructions) {
+    const HostTime& time = prediction.world_times[instruction.id.index()];
+    const bool sends =
+        instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev;
+    run.work.push_back(sends ? Seconds{} : time.work);
     if (options.pace > 0) run.lasts.push_back(time.lasts);
   }
   return to_json(prediction.world->program, prediction.world_timeline, &prepared.plan, &run);

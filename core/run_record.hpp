@@ -30,8 +30,9 @@ struct RunRecord {
   std::optional<HostMachine> host;  // predictions: what they were made with
   std::vector<Seconds> steps;  // of all steps after the warm-up; the spans are of the median one
   std::vector<double> peak_bytes;  // activations and messages, by rank
-  std::vector<Seconds> work;       // CPU time by instruction; of a transfer the receiver's
-  std::vector<Seconds> lasts;      // least time by instruction; empty without a pace
+  std::vector<Seconds>
+      work;  // CPU time by instruction; a prediction has a transfer's at the receiver
+  std::vector<Seconds> lasts;  // least time by instruction; empty without a pace
   bool operator==(const RunRecord&) const = default;
 };
 

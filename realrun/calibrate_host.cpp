@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -34,7 +35,19 @@ MeasuredTime measured(std::vector<double> samples) {
     return Seconds{rounded(
         samples[static_cast<std::size_t>(share * static_cast<double>(samples.size() - 1))])};
   };
-  return {at(0.1), at(0.5), at(0.9), static_cast<int>(samples.size())};
+  MeasuredTime time{at(0.1), at(0.5), at(0.9), static_cast<int>(samples.size())};
+  // What took several times as long was interrupted by something that is no part of it.
+  constexpr double kStray = 5;
+  const auto end = std::upper_bound(samples.begin(), samples.end(), kStray * time.median.value());
+  time.mean = Seconds{rounded(std::accumulate(samples.begin(), end, 0.0) /
+                              static_cast<double>(end - samples.begin()))};
+  return time;
+}
+
+// 0 where there are no samples.
+double mean(std::vector<double> samples) {
+  if (samples.empty()) return 0;
+  return measured(std::move(samples)).mean.value();
 }
 
 double median(std::vector<double> samples) {
@@ -65,26 +78,35 @@ struct TransferKey {
 };
 
 struct Layouts {
-  int dp, ep, tp;
+  int pp, dp, ep, tp;
 };
-// One rank; pairs and fours that exchange tokens; tensor parallelism.
-constexpr Layouts kLayouts[] = {{1, 1, 1}, {2, 2, 1}, {4, 4, 1}, {2, 1, 1}, {1, 1, 2}};
+// One rank; two stages; pairs and fours that exchange tokens; replicas; tensor parallelism.
+constexpr Layouts kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1},
+                                {1, 4, 4, 1}, {1, 2, 1, 1}, {1, 1, 1, 2}};
 
 Plan plan_of(const Model& model, int sequence, const Layouts& sizes) {
   constexpr int kMicrobatches = 2;
   Plan plan;
   plan.model = model;
+  plan.layout.pp = sizes.pp;
   plan.layout.dp = sizes.dp;
   plan.layout.ep = sizes.ep;
   plan.layout.tp = sizes.tp;
   plan.layout.precision = Precision::kBf16;
-  plan.layout.stage_map = {model_entries(model)};
+  const std::vector<LayerKind> entries = model_entries(model);
+  const std::size_t stages = static_cast<std::size_t>(sizes.pp);
+  for (std::size_t stage = 0; stage < stages; ++stage) {
+    const auto at = [&](std::size_t number) {
+      return entries.begin() + static_cast<std::ptrdiff_t>(number * entries.size() / stages);
+    };
+    plan.layout.stage_map.emplace_back(at(stage), at(stage + 1));
+  }
   plan.cluster.nodes = 1;
   plan.cluster.gpus_per_node = plan.layout.gpus();
   plan.cluster.fabric.kind = FabricKind::kHost;
   plan.training.sequence = sequence;
   plan.training.global_batch = kMicrobatches * sizes.dp;
-  plan.schedule = make_schedule("1f1b", 1, kMicrobatches);
+  plan.schedule = make_schedule("1f1b", sizes.pp, kMicrobatches);
   return plan;
 }
 
@@ -117,7 +139,6 @@ class Calibrator {
         batches.fill(step, index, tokens);
       });
       if (step == 0) continue;  // pays for memory and caches
-      if (take) note_messages(run.world().program, result);
       double total = 0;
       for (const OpSample& sample : result.samples) total += sample.time.value();
       totals.push_back(total);
@@ -129,8 +150,7 @@ class Calibrator {
   HostCalibration finish(HostDevice device) {
     HostCalibration calibration;
     calibration.name = options_.name;
-    device.instruction = Seconds{rounded(median(beside_))};
-    device.message = Seconds{rounded(median(messages_))};
+    device.instruction = Seconds{rounded(mean(beside_))};
     device.without_work = {without_work_.begin(), without_work_.end()};
     calibration.device = device;
     for (const auto& [key, samples] : ops_) calibration.kernels.push_back(row_of(key, samples));
@@ -142,9 +162,9 @@ class Calibrator {
   }
 
  private:
-  // Rows of the experts vary from one micro-batch to the next: the row is at their median.
+  // Rows of the experts vary from one micro-batch to the next: the row is at their mean.
   static HostKernelRow row_of(const OpKey& key, const OpSamples& samples) {
-    const double scale = median(samples.scale);
+    const double scale = mean(samples.scale);
     HostKernelRow row;
     row.op = key.name;
     row.kernel = key.kernel;
@@ -161,7 +181,6 @@ class Calibrator {
   }
 
   void collect(const Program& program, const StepResult& result) {
-    std::map<InstructionId, double> in_ops;  // not used where an instruction runs no op
     for (std::size_t number = 0; number < program.works.size(); ++number)
       note_without_work(program.works[number]);
     for (const OpSample& sample : result.samples) {
@@ -189,18 +208,6 @@ class Calibrator {
     return 1;
   }
 
-  // What the process spent beside what the workers measured, spread over the exchanges.
-  void note_messages(const Program& program, const StepResult& result) {
-    double spent = result.process_cpu.value();
-    int exchanges = 0;
-    for (const Instruction& instruction : program.instructions) {
-      spent -= result.work[instruction.id.index()].value();
-      exchanges += !program.work(instruction).is_compute();
-    }
-    constexpr int kEnough = 20;
-    if (exchanges >= kEnough) messages_.push_back(std::max(0.0, spent) / exchanges);
-  }
-
   void note_without_work(const Work& work) {
     if (!work.is_compute() || work.component == Component::kOptimizer) return;
     for (const Op& op : work.ops) {
@@ -211,14 +218,8 @@ class Calibrator {
 
   // What instructions take beside their ops, the optimizer, and the exchanges.
   void collect_instructions(const Program& program, const StepResult& result) {
-    std::map<std::pair<int, WorkId>, std::pair<double, int>> ops_of_work;
-    std::map<WorkId, double> op_time;
-    std::map<WorkId, int> op_runs;
-    for (const OpSample& sample : result.samples) {
-      op_time[sample.work] += sample.time.value();
-      if (sample.op == last_op(program.works[sample.work.index()])) ++op_runs[sample.work];
-    }
-    std::map<WorkId, std::vector<double>> whole;
+    std::map<InstructionId, double> in_ops;
+    for (const OpSample& sample : result.samples) in_ops[sample.instruction] += sample.time.value();
     for (const Instruction& instruction : program.instructions) {
       const Work& work = program.work(instruction);
       const double seconds = result.work[instruction.id.index()].value();
@@ -229,28 +230,19 @@ class Calibrator {
         samples.seconds.push_back(seconds);
         samples.scale.push_back(1);
       } else if (work.is_compute()) {
-        whole[instruction.work].push_back(seconds);
-      } else if (work.wire.logical.value() >= 1 && work.wire.pattern != Pattern::kSend) {
+        const auto ops = in_ops.find(instruction.id);
+        if (ops != in_ops.end()) beside_.push_back(std::max(0.0, seconds - ops->second));
+      } else if (work.wire.logical.value() >= 1) {
+        // A message counts once, with what it cost both sides.
+        const bool sends =
+            instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev;
+        if (sends) continue;
+        const Seconds other =
+            instruction.partner.valid() ? result.work[instruction.partner.index()] : Seconds{};
         transfers_[{work.wire.pattern, work.wire.group, work.wire.logical.value()}].push_back(
-            std::max(seconds, 1e-8));
+            std::max(seconds + other.value(), 1e-8));
       }
     }
-    for (const auto& [work, seconds] : whole) {
-      if (op_runs[work] == 0) continue;
-      double sum = 0;
-      for (double each : seconds) sum += each;
-      beside_.push_back(
-          std::max(0.0, sum / static_cast<double>(seconds.size()) - op_time[work] / op_runs[work]));
-    }
-  }
-
-  // The last op of a work that the host does anything for: it runs once an instruction.
-  int last_op(const Work& work) const {
-    for (auto number = static_cast<int>(work.ops.size()) - 1; number >= 0; --number) {
-      if (host_op<T>(work.component, work.pass, work.ops[static_cast<std::size_t>(number)]))
-        return number;
-    }
-    return -1;
   }
 
   const HostCalibrationOptions& options_;
@@ -258,19 +250,7 @@ class Calibrator {
   std::map<OpKey, OpSamples> ops_;
   std::map<TransferKey, std::vector<double>> transfers_;
   std::set<std::string> without_work_;
-  std::vector<double> beside_, messages_;
-
- public:
-  // Messages between stages: copies between two ranks of the sizes that the models send.
-  void measure_sends() {
-    for (const Model& model : options_.models) {
-      for (int sequence : options_.sequences) {
-        const double elements = static_cast<double>(model.hidden) * sequence;
-        std::vector<double> seconds = copy_times(static_cast<std::size_t>(elements) * sizeof(T));
-        transfers_[{Pattern::kSend, 2, elements * 2}] = std::move(seconds);
-      }
-    }
-  }
+  std::vector<double> beside_;
 };
 
 FlopsPerSecond peak_rate() {
@@ -324,17 +304,16 @@ HostCalibration calibrate(const HostCalibrationOptions& options,
   device.wake = Seconds{rounded(wake_seconds())};
   device.peak = FlopsPerSecond{rounded(peak_rate().value())};
   Calibrator<T> calibrator(options);
-  calibrator.measure_sends();
   for (const Run& run : runs) {
-    next(fmt::format("{}, {} tokens, dp={} ep={} tp={}", run.model->name, run.sequence,
-                     run.sizes.dp, run.sizes.ep, run.sizes.tp));
+    next(fmt::format("{}, {} tokens, pp={} dp={} ep={} tp={}", run.model->name, run.sequence,
+                     run.sizes.pp, run.sizes.dp, run.sizes.ep, run.sizes.tp));
     calibrator.measure(plan_of(*run.model, run.sequence, run.sizes), 1, true);
   }
   next("several cores at once");
   device.slowdown.assign(static_cast<std::size_t>(device.cores), 1);
   const Model& model = options.models.back();
   for (int busy = 2; busy <= device.cores; busy *= 2) {
-    const Plan plan = plan_of(model, options.sequences.back(), {busy, 1, 1});
+    const Plan plan = plan_of(model, options.sequences.back(), {1, busy, 1, 1});
     const double alone = calibrator.measure(plan, 1, false);
     const double together = calibrator.measure(plan, busy, false);
     const double slowdown = std::max(1.0, rounded(together / alone));

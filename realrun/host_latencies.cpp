@@ -10,7 +10,6 @@
 #include <thread>
 
 #include "realrun/core_gate.hpp"
-#include "realrun/thread_transport.hpp"
 
 namespace orrery {
 namespace {
@@ -107,25 +106,6 @@ double wake_seconds() {
   }
   sleeper.join();
   return median(samples);
-}
-
-std::vector<double> copy_times(std::size_t bytes) {
-  constexpr int kMessages = 40;
-  ThreadWorld world(2);
-  std::vector<std::byte> data(bytes, std::byte{1}), room(bytes);
-  std::vector<double> samples;
-  for (int message = 0; message < kMessages; ++message) {
-    Transport& sender = world.endpoint(0);
-    Transport& receiver = world.endpoint(1);
-    const Ticket sent = sender.post_send(1, message, data);
-    const double start = thread_cpu_seconds();
-    const Ticket received = receiver.post_receive(0, message, room);
-    while (!receiver.done(received)) receiver.move();
-    receiver.release(received);
-    samples.push_back(std::max(thread_cpu_seconds() - start, 1e-8));
-    if (sender.done(sent)) sender.release(sent);
-  }
-  return samples;
 }
 
 }  // namespace orrery

@@ -1,8 +1,6 @@
 #pragma once
 // Small times of this host, measured now: passing a core from one worker to another, waking a
-// sleeping thread, copying a message between two ranks.
-#include <cstddef>
-#include <vector>
+// sleeping thread.
 
 namespace orrery {
 
@@ -16,7 +14,5 @@ double process_cpu_seconds();
 double hand_over_seconds();
 // From the end of what a sleeping thread waits for until it runs.
 double wake_seconds();
-// Samples of what a rank's communication worker takes to receive a message of so many bytes.
-std::vector<double> copy_times(std::size_t bytes);
 
 }  // namespace orrery

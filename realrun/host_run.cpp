@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "realrun/host_latencies.hpp"
+#include "realrun/kept_memory.hpp"
 #include "workload/loaded_program.hpp"
 
 namespace orrery {
@@ -48,6 +49,7 @@ HostRun<T>::HostRun(const Plan& plan, const Program& program, const Recipe& reci
       options_(options),
       transports_(std::move(transports)),
       gate_(cores_of(options)) {
+  keep_freed_memory();
   for (Transport* transport : transports_) {
     ORRERY_CHECK(transport->size() == world_.gpus(), "{} ranks for a plan of {} GPUs",
                  transport->size(), world_.gpus());

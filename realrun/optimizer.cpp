@@ -5,6 +5,7 @@
 
 #include "kernels/adamw.hpp"
 #include "kernels/router.hpp"
+#include "kernels/sum.hpp"
 
 namespace orrery {
 namespace {
@@ -83,10 +84,11 @@ double squared_norm(const RankState<T>& rank) {
   double sum = 0;
   for (std::size_t group = 0; group < rank.gradients.size(); ++group) {
     const IndexRange share = replica_share(rank, group);
-    for (std::int64_t at = share.begin; at < share.begin + share.count; ++at) {
-      const auto value = static_cast<double>(rank.gradients[group][static_cast<std::size_t>(at)]);
-      sum += value * value;
-    }
+    const T* first = rank.gradients[group].data() + share.begin;
+    sum += kernels::sum_of<double>(share.count, [first](std::int64_t at) {
+      const auto value = static_cast<double>(first[at]);
+      return value * value;
+    });
   }
   return sum;
 }

@@ -194,7 +194,7 @@ std::unique_ptr<RankOperation> RankCommunication<T>::start_parameters(
   const Work& work = program_.work(instruction);
   if (work.tensor == "gradient norm") {
     auto running = std::make_unique<GroupedOperation<double>>();
-    running->result = {squared_norm(rank_)};
+    running->result = {rank_.own_squares};
     running->operation = std::make_unique<AllReduce<double>>(transport_, group, name,
                                                              std::span<double>(running->result));
     GroupedOperation<double>* whole = running.get();

@@ -142,6 +142,7 @@ class RankState {
   std::vector<std::int32_t> sequence_of_local;   // [local]
   double loss_scale = 1;                         // of one token: 1 / tokens of the global batch
   double sequence_scale = 1;                     // of one sequence
+  double own_squares = 0;                        // of the gradients that this rank owns, this step
   double gradient_norm = 0;                      // of the step, over the whole model
   std::vector<std::int64_t> step_expert_counts;  // of the whole batch, by layer with experts
   std::int64_t optimizer_steps = 0;

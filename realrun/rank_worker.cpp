@@ -170,7 +170,12 @@ template <class T>
 void RankWorker<T>::run_ops(const Instruction& instruction) {
   const Work& work = program_.work(instruction);
   if (work.component == Component::kOptimizer) {
-    update_parameters(rank_, work.ops.front().m);
+    const Op& op = work.ops.front();
+    if (op.name == "gradient norm") {
+      rank_.own_squares = squared_norm(rank_);
+    } else {
+      update_parameters(rank_, op.m);
+    }
     return;
   }
   Frame<T>& frame = rank_.frame(instruction.stage, instruction.direction, instruction.layer,
@@ -182,12 +187,12 @@ void RankWorker<T>::run_ops(const Instruction& instruction) {
       ops[number](rank_, frame);
       continue;
     }
-    const Seconds before = thread_cpu();
+    const Seconds before = transport_.now();
     ops[number](rank_, frame);
-    const Seconds time = thread_cpu() - before;
+    const Seconds time = transport_.now() - before;
     const bool routed = work.component == Component::kMlp && !frame.offsets.empty();
     const auto slots = static_cast<double>(rank_.sizes.top_k);
-    samples_->push_back({instruction.work, static_cast<std::int32_t>(number),
+    samples_->push_back({instruction.id, instruction.work, static_cast<std::int32_t>(number),
                          routed ? static_cast<double>(frame.offsets.back()) : 0,
                          routed ? static_cast<double>(frame.received_experts.size()) / slots : 0,
                          time});
@@ -221,11 +226,13 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
     const CoreGate::Hold core(gate_, transport_.rank() % gate_.cores());
     const RunControl::Busy busy(control_);
     span.start = transport_.now();
-    const Seconds before = thread_cpu();
     allocate(instruction);
     run_ops(instruction);
     release(instruction);
-    measurement_.work[id.index()] = thread_cpu() - before;
+    // With what the worker did since its last instruction: looking, waiting, taking the core.
+    const Seconds now = thread_cpu();
+    measurement_.work[id.index()] = now - compute_counted_;
+    compute_counted_ = now;
   }
   if (const Seconds length = least_length(instruction); length.value() > 0)
     sleep_until(ready + length);
@@ -236,6 +243,7 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
 template <class T>
 void RankWorker<T>::compute() {
   wake_on_time();
+  compute_counted_ = thread_cpu();
   for (InstructionId id : list(Stream::kCompute)) {
     guarded(id, [&] { carry_out_compute(id); });
     if (control_.failed()) return;
@@ -262,7 +270,7 @@ void RankWorker<T>::begin_lane(Lane& lane) {
     const Seconds before = thread_cpu();
     allocate(instruction);
     lane.running = communication_.start(instruction);
-    measurement_.work[id.index()] += thread_cpu() - before;
+    count(id, thread_cpu() - before);
   });
 }
 
@@ -281,7 +289,7 @@ bool RankWorker<T>::advance_lane(Lane& lane) {
       lane.over = true;
       release(at(id));
     }
-    measurement_.work[id.index()] += thread_cpu() - before;
+    count(id, thread_cpu() - before);
   });
   return finished;
 }
@@ -295,7 +303,15 @@ bool RankWorker<T>::end_lane(Lane& lane) {
   lane.over = false;
   ++lane.next;
   ended(at(id), {lane.start, now});
+  // What the worker did for no exchange in particular (waking, looking) goes to the next to end.
+  count(id, thread_cpu() - communication_counted_);
   return true;
+}
+
+template <class T>
+void RankWorker<T>::count(InstructionId id, Seconds time) {
+  measurement_.work[id.index()] += time;
+  communication_counted_ += time;
 }
 
 // The transport moves what has come for all that is under way at once.
@@ -306,8 +322,7 @@ void RankWorker<T>::share_move(Seconds time) {
     const bool sends = lane.stream == Stream::kSendNext || lane.stream == Stream::kSendPrev;
     if (lane.running && !lane.over && !sends) under_way.push_back(list(lane.stream)[lane.next]);
   }
-  for (InstructionId id : under_way)
-    measurement_.work[id.index()] += time / static_cast<double>(under_way.size());
+  for (InstructionId id : under_way) count(id, time / static_cast<double>(under_way.size()));
 }
 
 template <class T>
@@ -349,6 +364,7 @@ bool RankWorker<T>::look_at_lanes(std::optional<Seconds>& due, bool& all_through
 template <class T>
 void RankWorker<T>::communicate() {
   wake_on_time();
+  communication_counted_ = thread_cpu();
   while (!control_.failed()) {
     const std::uint64_t seen = transport_.events();
     bool progress = false;

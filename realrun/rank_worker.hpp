@@ -29,17 +29,21 @@ namespace orrery {
 // What was measured, by instruction of the world's Program; every rank writes its own entries.
 struct Measurement {
   explicit Measurement(std::size_t instructions) : spans(instructions), work(instructions) {}
-  std::vector<Span> spans;    // seconds of the transport's clock
-  std::vector<Seconds> work;  // CPU time of the instruction's own worker
+  std::vector<Span> spans;  // seconds of the transport's clock
+  // CPU time of the rank's worker that the instruction took, all that it did since the last one
+  // included; of a transfer sender and receiver each have their own.
+  std::vector<Seconds> work;
 };
 
 // The time of one op, for calibration.
 struct OpSample {
+  InstructionId instruction;
   WorkId work;
   std::int32_t op = 0;
   double rows = 0;    // of the local experts then; 0 outside of their ops
   double tokens = 0;  // received then
-  Seconds time;
+  Seconds
+      time;  // by the clock on the wall: reading a thread's CPU time costs as much as a small op
 };
 
 template <class T>
@@ -83,6 +87,7 @@ class RankWorker {
   void begin_lane(Lane& lane);
   bool end_lane(Lane& lane);
   void share_move(Seconds time);
+  void count(InstructionId id, Seconds time);
   void move_messages();
   bool look_at_lanes(std::optional<Seconds>& due, bool& all_through);
   void sleep_until(Seconds deadline);
@@ -101,6 +106,8 @@ class RankWorker {
   RankCommunication<T> communication_;
   std::vector<std::vector<HostOp<T>>> ops_;  // by work; filled for the works of this rank
   std::vector<Lane> lanes_;
+  // CPU time of the two threads that some instruction has been given.
+  Seconds compute_counted_, communication_counted_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -15,7 +15,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
@@ -41,6 +43,19 @@ class MemoryMeter {
  private:
   std::atomic<std::int64_t> live_{0};
   std::atomic<std::int64_t> peak_{0};
+};
+
+// Leaves new elements unset: whoever makes a tensor writes all of it.
+template <class T>
+struct UnsetAllocator : std::allocator<T> {
+  template <class U>
+  struct rebind {
+    using other = UnsetAllocator<U>;
+  };
+  template <class U>
+  void construct(U* place) {
+    ::new (static_cast<void*>(place)) U;
+  }
 };
 
 class TensorBase {
@@ -143,7 +158,7 @@ class Tensor : public TensorBase {
                                      lifetime.freed() ? "has been freed" : "is not allocated"));
     }
     drop();
-    std::vector<T> values = std::move(other.data_);
+    Elements values = std::move(other.data_);
     other.forget();
     data_ = std::move(values);
     take_place(lifetime);
@@ -167,10 +182,12 @@ class Tensor : public TensorBase {
     if (lifetime_ == nullptr) return;
     lifetime_->leave(*this);
     forget();
-    std::vector<T>().swap(data_);
+    Elements().swap(data_);
   }
 
  private:
+  using Elements = std::vector<T, UnsetAllocator<T>>;
+
   void check() const {
     if (lifetime_ != nullptr) return;
     throw ProgramError(was_made_ ? fmt::format("'{}' is used after its buffer was freed", name_)
@@ -190,7 +207,7 @@ class Tensor : public TensorBase {
     lifetime_ = nullptr;
   }
 
-  std::vector<T> data_;
+  Elements data_;
   Lifetime* lifetime_ = nullptr;
   std::int64_t bytes_ = 0;
   bool was_made_ = false;

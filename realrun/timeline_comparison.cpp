@@ -23,27 +23,39 @@ std::vector<Seconds> compute_time(const Program& program, const Timeline& timeli
   return busy;
 }
 
-// Of a transfer the receiver's time counts: it copies.
-bool counts(const Instruction& instruction) {
-  if (!instruction.partner.valid()) return true;
-  return instruction.stream == Stream::kRecvNext || instruction.stream == Stream::kRecvPrev;
+// CPU time by instruction; of a transfer the sender's is counted with the receiver's.
+std::vector<Seconds> cost_of(const Program& program, const RunRecord& run) {
+  std::vector<Seconds> cost = run.work;
+  for (const Instruction& instruction : program.instructions) {
+    if (instruction.stream != Stream::kRecvNext && instruction.stream != Stream::kRecvPrev)
+      continue;
+    Seconds& sender = cost[instruction.partner.index()];
+    cost[instruction.id.index()] += sender;
+    sender = Seconds{};
+  }
+  return cost;
 }
 
 std::vector<KindComparison> compare_kinds(const Program& program, const TimelineFile& predicted,
                                           const TimelineFile& measured, bool by_cpu_time) {
-  const auto time = [by_cpu_time](const TimelineFile& file, InstructionId id) {
-    return by_cpu_time ? file.run->work[id.index()] : file.timeline.at(id).length();
+  const auto times = [&](const TimelineFile& file) {
+    if (by_cpu_time) return cost_of(program, *file.run);
+    std::vector<Seconds> lengths;
+    for (const Span& span : file.timeline.spans) lengths.push_back(span.length());
+    return lengths;
   };
+  const std::vector<Seconds> predicted_times = times(predicted), measured_times = times(measured);
   std::map<std::string, KindComparison> kinds;
   for (const Instruction& instruction : program.instructions) {
-    if (!counts(instruction)) continue;
+    if (instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev)
+      continue;
     const Work& work = program.work(instruction);
     KindComparison& kind = kinds[work.name];
     kind.name = work.name;
     kind.computes = work.is_compute();
     ++kind.instructions;
-    kind.predicted += time(predicted, instruction.id);
-    kind.measured += time(measured, instruction.id);
+    kind.predicted += predicted_times[instruction.id.index()];
+    kind.measured += measured_times[instruction.id.index()];
   }
   std::vector<KindComparison> list;
   for (auto& [name, kind] : kinds) list.push_back(std::move(kind));
@@ -95,7 +107,7 @@ Timeline replay(const Program& program, const HostMachine& predicted, const RunR
   HostMachine machine = predicted;
   machine.cores = run.cores;
   machine.slowdown.assign(static_cast<std::size_t>(run.cores), 1);
-  return run_host(program, machine, RecordedTimes(run.work, run.lasts));
+  return run_host(program, machine, RecordedTimes(cost_of(program, run), run.lasts));
 }
 
 }  // namespace
@@ -119,8 +131,8 @@ TimelineComparison compare_timelines(const Program& program, const TimelineFile&
     result.ranks.push_back({busy_predicted[rank], busy_measured[rank],
                             (wait_predicted - wait_measured) / result.measured});
   }
-  result.by_cpu_time = predicted.run && measured.run && !predicted.run->work.empty() &&
-                       !measured.run->work.empty();
+  result.by_cpu_time =
+      predicted.run && measured.run && !predicted.run->work.empty() && !measured.run->work.empty();
   result.kinds = compare_kinds(program, predicted, measured, result.by_cpu_time);
   const auto path = [&](const TimelineFile& file) {
     return summarise(program,
@@ -137,10 +149,10 @@ TimelineComparison compare_timelines(const Program& program, const TimelineFile&
 
 Program program_of(const TimelineFile& file, const std::string& path) {
   if (!file.plan) {
-    throw InputError(fmt::format(
-        "error: {} does not hold the plan that was carried out\n"
-        "  write it with this version of `orrery simulate -o` or `orrery realrun -o`",
-        path));
+    throw InputError(
+        fmt::format("error: {} does not hold the plan that was carried out\n"
+                    "  write it with this version of `orrery simulate -o` or `orrery realrun -o`",
+                    path));
   }
   Program program = lower(*file.plan);
   if (file.run) program = expand(program, file.plan->layout).program;

@@ -26,9 +26,8 @@ std::string calibration_text(const HostCalibration& calibration, double wall_s) 
                       device.cores, device.slowdown.back());
   text += fmt::format(
       "  threads    {:.0f} us to hand a core over, {:.0f} us to wake, {:.1f} us an instruction "
-      "beside its ops, {:.0f} us an exchange beside its copies\n",
-      device.hand_over.value() * 1e6, device.wake.value() * 1e6, device.instruction.value() * 1e6,
-      device.message.value() * 1e6);
+      "beside its ops\n",
+      device.hand_over.value() * 1e6, device.wake.value() * 1e6, device.instruction.value() * 1e6);
   text += fmt::format("  measured in {:.0f} s\n", wall_s);
   return text;
 }

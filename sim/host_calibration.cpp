@@ -82,7 +82,6 @@ class HostCalibrationReader {
     out.wake = device.required_quantity<Seconds>("wake", Zero::kAllowed);
     out.peak = device.required_quantity<FlopsPerSecond>("peak", Zero::kForbidden);
     out.instruction = device.required_quantity<Seconds>("instruction", Zero::kAllowed);
-    out.message = device.required_quantity<Seconds>("message", Zero::kAllowed);
     if (const Node* list = device.required_array("without_work")) read_names(*list);
     if (const Node* list = device.required_array("slowdown")) read_slowdown(device, *list);
     device.finish();
@@ -142,6 +141,7 @@ class HostCalibrationReader {
     time.p10 = table.required_quantity<Seconds>("p10", Zero::kForbidden);
     time.p90 = table.required_quantity<Seconds>("p90", Zero::kForbidden);
     time.samples = table.required_int("samples", {1});
+    time.mean = table.optional_quantity("mean", Seconds{}, Zero::kForbidden);
     const bool all_read = std::min({time.p10, time.median, time.p90}) > Seconds{};
     if (all_read && !(time.p10 <= time.median && time.median <= time.p90)) {
       table.error("median", fmt::format("expected p10 <= median <= p90, found {}, {}, {}",
@@ -204,9 +204,11 @@ std::string quoted(std::string_view text) {
 }
 
 std::string time_lines(const MeasuredTime& time) {
-  return fmt::format("median = \"{}\"\np10 = \"{}\"\np90 = \"{}\"\nsamples = {}\n",
-                     readable(time.median, "us"), readable(time.p10, "us"),
-                     readable(time.p90, "us"), time.samples);
+  const std::string mean =
+      time.mean > Seconds{} ? fmt::format("mean = \"{}\"\n", readable(time.mean, "us")) : "";
+  return mean + fmt::format("median = \"{}\"\np10 = \"{}\"\np90 = \"{}\"\nsamples = {}\n",
+                            readable(time.median, "us"), readable(time.p10, "us"),
+                            readable(time.p90, "us"), time.samples);
 }
 
 std::string lines_of(const HostDevice& device) {
@@ -221,14 +223,13 @@ std::string lines_of(const HostDevice& device) {
       "hand_over = \"{}\"  # least idle time of a core between the works of two workers\n"
       "wake = \"{}\"  # from the end of what a sleeping worker waits for until it is awake\n"
       "instruction = \"{}\"  # CPU time of an instruction beside its ops\n"
-      "message = \"{}\"  # CPU time of an exchange beside its copies and sums\n"
       "slowdown = [{}]  # how many times longer work takes with 1, 2, ... cores busy\n"
       "peak = \"{}\"  # best rate of a large GEMM on one core\n"
       "without_work = [{}]  # ops that a host has nothing to do for\n",
       device.cores, readable(device.memory, "GiB"), quoted(device.machine), quoted(device.scalar),
       readable(device.hand_over, "us"), readable(device.wake, "us"),
-      readable(device.instruction, "us"), readable(device.message, "us"),
-      fmt::join(device.slowdown, ", "), readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
+      readable(device.instruction, "us"), fmt::join(device.slowdown, ", "),
+      readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
 }
 
 std::string lines_of(const HostKernelRow& row) {
@@ -285,7 +286,7 @@ std::string write_host_calibration(const HostCalibration& calibration) {
       "attention;\n"
       "#               of all others the amount: bytes read and written, else rows or launches\n"
       "# [[transfer]]  an exchange among `group` ranks, of `bytes` for each of them\n"
-      "# median, p10 and p90 are of `samples` runs.\n"
+      "# mean (without strays), median, p10 and p90 are of `samples` runs.\n"
       "\n"
       "format_version = \"1.0\"\n"
       "kind = \"host\"\n"

@@ -13,7 +13,6 @@
 //   hand_over = "12 us"
 //   wake = "25 us"
 //   instruction = "2 us"
-//   message = "30 us"
 //   slowdown = [1.0, 1.08]
 //   without_work = ["slice kv_lora (F)"]
 //   peak = "120 GFLOP/s"
@@ -26,8 +25,9 @@
 //   median = "123.4 us"
 //   p10 = "120 us"
 //   p90 = "130 us"
+//   mean = "125 us"                # what a step of many adds up to; the median where it is missing
 //   samples = 40
-//   [[transfer]]                   # one exchange, as its receiver copies it
+//   [[transfer]]                   # CPU time of one rank for one exchange; of a send of both
 //   pattern = "dispatch"
 //   group = 2
 //   bytes = 65536
@@ -53,7 +53,6 @@ struct HostDevice {
   Seconds hand_over;             // HostMachine has the meaning of these three
   Seconds wake;
   Seconds instruction;  // CPU time of an instruction beside its ops
-  Seconds message;  // CPU time of an exchange beside its copies and sums: waking, looking, waiting
   std::vector<double> slowdown = {1};
   std::vector<std::string> without_work;  // ops that the host has nothing to do for
   FlopsPerSecond peak;                    // of a large GEMM on one core
@@ -64,6 +63,9 @@ struct HostDevice {
 struct MeasuredTime {
   Seconds p10, median, p90;
   int samples = 1;
+  Seconds mean = {};  // 0: not known
+  // What many of it in a row come to, each.
+  Seconds expected() const { return mean > Seconds{} ? mean : median; }
   bool operator==(const MeasuredTime&) const = default;
 };
 

@@ -111,7 +111,8 @@ HostCost::HostCost(HostCalibration calibration) : calibration_(std::move(calibra
                    calibration_.device.without_work.end()};
   std::map<std::pair<Pattern, int>, std::vector<std::pair<double, double>>> transfers;
   for (const HostTransferRow& row : calibration_.transfers) {
-    transfers[{row.pattern, row.group}].emplace_back(row.bytes.value(), row.time.median.value());
+    transfers[{row.pattern, row.group}].emplace_back(row.bytes.value(),
+                                                     row.time.expected().value());
   }
   for (const auto& [key, points] : transfers) {
     const auto [least, most] = std::minmax_element(points.begin(), points.end());
@@ -128,7 +129,7 @@ void HostCost::add_rows(const Key& key) {
   for (const HostKernelRow& row : calibration_.kernels) {
     if (row.kernel != kernel || (!name.empty() && row.op != name)) continue;
     rows.push_back(&row);
-    points.emplace_back(streams ? row.amount : work_of(row), row.time.median.value());
+    points.emplace_back(streams ? row.amount : work_of(row), row.time.expected().value());
   }
   const CostLine law = fit_cost_line(points);
   if (streams) {
@@ -297,8 +298,7 @@ HostTimes::HostTimes(const Program& program, const HostCost& costs, double pace)
     known[index] = 1;
     const Work& work = program.works[index];
     const Seconds time = work.is_compute() ? costs.compute(work, 0).total()
-                                           : uncontended(work.wire, costs.transfer(work, false)) +
-                                                 costs.calibration().device.message;
+                                           : uncontended(work.wire, costs.transfer(work, false));
     by_work_[index] = {time, time * pace};
   }
 }

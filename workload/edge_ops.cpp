@@ -197,6 +197,11 @@ Steps head_weight_gradient(const Shard& shard) {
   return ops.take();
 }
 
+Op gradient_norm(const Training& training, double parameters) {
+  return streaming("gradient norm", KernelClass::kOptimizer, DataType::kFp32, DataType::kFp32,
+                   parameters, 1, Bytes{parameters * bytes_of(training.gradient)});
+}
+
 Op optimizer_update(const Training& training, double parameters) {
   const double moved = bytes_of(training.gradient) + 2 * bytes_of(training.master) +
                        4 * bytes_of(training.moments) + bytes_per_element(DataType::kBf16);

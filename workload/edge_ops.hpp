@@ -29,6 +29,8 @@ Steps head_weight_gradient(const Shard& shard);
 
 // AdamW over `parameters` of this GPU's shard: reads gradient, master weight and moments, writes
 // master, moments and the compute weight.
+// The sum of squares of the gradients that a GPU owns after their reduction.
+Op gradient_norm(const Training& training, double parameters);
 Op optimizer_update(const Training& training, double parameters);
 
 }  // namespace orrery

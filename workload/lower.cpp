@@ -101,7 +101,12 @@ class OptimizerStep {
                bytes_of(plan_.training.gradient));
     }
     expert_counts(placement);
-    // Global gradient norm: one number, but every rank waits for every other.
+    // Global gradient norm: every GPU squares what it owns, and though only one number is
+    // exchanged, every rank waits for every other.
+    for (int rank = 0; rank < plan_.layout.pp; ++rank) {
+      compute(Rank(rank), "gradient norm",
+              gradient_norm(plan_.training, optimizer_shard(groups, Rank(rank), true)));
+    }
     const Wire norm = collective_wire(Pattern::kAllReduce, Bytes{8}, plan_.cluster.gpus(),
                                       plan_.cluster.gpus_per_node);
     std::vector<Rank> everyone;
@@ -114,12 +119,7 @@ class OptimizerStep {
                           "gradient norm"});
     for (int rank = 0; rank < plan_.layout.pp; ++rank) {
       const double shard = optimizer_shard(groups, Rank(rank), sharded);
-      const WorkId work = add_work(program_, {Component::kOptimizer,
-                                              Pass::kW,
-                                              "optimizer",
-                                              {optimizer_update(plan_.training, shard)},
-                                              {}});
-      emitter(Rank(rank)).emit_closing(work, Stream::kCompute);
+      compute(Rank(rank), "optimizer", optimizer_update(plan_.training, shard));
     }
     if (!sharded) return;
     for (const ParameterGroup& group : groups) {
@@ -130,6 +130,11 @@ class OptimizerStep {
 
  private:
   RankEmitter& emitter(Rank rank) { return ranks_[rank.index()]; }
+
+  void compute(Rank rank, const std::string& name, const Op& op) {
+    const WorkId work = add_work(program_, {Component::kOptimizer, Pass::kW, name, {op}, {}});
+    emitter(rank).emit_closing(work, Stream::kCompute);
+  }
 
   void exchange(const ParameterGroup& group, const Placement& placement, Component component,
                 const std::string& name, Pattern pattern, double bytes_per_parameter) {

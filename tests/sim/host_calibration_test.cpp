@@ -22,7 +22,6 @@ scalar = "float"
 hand_over = "12 us"
 wake = "25 us"
 instruction = "2 us"
-message = "30 us"
 without_work = ["slice k_rope"]
 slowdown = [1.0, 1.08]
 peak = "120 GFLOP/s"
@@ -119,7 +118,7 @@ TEST_CASE("what is written is read back to the last bit, and written again the s
     const auto time = [&] {
       const Seconds median{1e-7 * std::pow(10, 7 * uniform())};
       return MeasuredTime{median * (1 - 0.5 * uniform()), median, median * (1 + uniform()),
-                          static_cast<int>(1 + random() % 1000)};
+                          static_cast<int>(1 + random() % 1000), median * (0.5 + uniform())};
     };
     HostCalibration host;
     host.device = {3,
@@ -129,7 +128,6 @@ TEST_CASE("what is written is read back to the last bit, and written again the s
                    Seconds{1e-5 / 3},
                    Seconds{},
                    Seconds{1e-6 / 7},
-                   Seconds{1e-5 / 7},
                    {1, 1 + 1.0 / 3, 1.5},
                    {"slice k_rope (F)", "a \"quoted\" name"},
                    FlopsPerSecond{1e11 / 9}};

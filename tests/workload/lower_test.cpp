@@ -189,13 +189,15 @@ TEST_CASE("ZeRO-1 reduces gradients in FP32, updates a shard and gathers paramet
       CHECK(gather.logical == Approx(2 * shared));
       CHECK(gather.nic == Approx(reduce.nic / 2));
       double updated = 0;
+      double squared = 0;
       for (const Instruction& instruction : program.instructions) {
         const Work& work = program.work(instruction);
         if (instruction.rank == Rank(rank) && work.component == Component::kOptimizer) {
-          updated += work.ops.at(0).bytes.value();
+          (work.name == "optimizer" ? updated : squared) += work.ops.at(0).bytes.value();
         }
       }
       CHECK(updated == Approx(22 * shard));
+      CHECK(squared == Approx(4 * shard));
     }
   }
 }
