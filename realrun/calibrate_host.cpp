@@ -11,13 +11,8 @@
 
 #include "core/error.hpp"
 #include "kernels/gemm.hpp"
-#include "planner/plan_builder.hpp"
-#include "planner/schedule_families.hpp"
-#include "realrun/batches.hpp"
 #include "realrun/host_latencies.hpp"
-#include "realrun/host_run.hpp"
-#include "realrun/thread_transport.hpp"
-#include "workload/lower.hpp"
+#include "realrun/sample_run.hpp"
 
 namespace orrery {
 namespace {
@@ -77,40 +72,11 @@ struct TransferKey {
   auto operator<=>(const TransferKey&) const = default;
 };
 
-struct Layouts {
-  int pp, dp, ep, tp;
-};
 // One rank; two stages; pairs and fours that exchange tokens; replicas; tensor parallelism.
-constexpr Layouts kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1},
-                                {1, 4, 4, 1}, {1, 2, 1, 1}, {1, 1, 1, 2}};
+constexpr SampleLayout kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1},
+                                     {1, 4, 4, 1}, {1, 2, 1, 1}, {1, 1, 1, 2}};
 
-Plan plan_of(const Model& model, int sequence, const Layouts& sizes) {
-  constexpr int kMicrobatches = 2;
-  Plan plan;
-  plan.model = model;
-  plan.layout.pp = sizes.pp;
-  plan.layout.dp = sizes.dp;
-  plan.layout.ep = sizes.ep;
-  plan.layout.tp = sizes.tp;
-  plan.layout.precision = Precision::kBf16;
-  const std::vector<LayerKind> entries = model_entries(model);
-  const std::size_t stages = static_cast<std::size_t>(sizes.pp);
-  for (std::size_t stage = 0; stage < stages; ++stage) {
-    const auto at = [&](std::size_t number) {
-      return entries.begin() + static_cast<std::ptrdiff_t>(number * entries.size() / stages);
-    };
-    plan.layout.stage_map.emplace_back(at(stage), at(stage + 1));
-  }
-  plan.cluster.nodes = 1;
-  plan.cluster.gpus_per_node = plan.layout.gpus();
-  plan.cluster.fabric.kind = FabricKind::kHost;
-  plan.training.sequence = sequence;
-  plan.training.global_batch = kMicrobatches * sizes.dp;
-  plan.schedule = make_schedule("1f1b", sizes.pp, kMicrobatches);
-  return plan;
-}
-
-bool divides(const Model& model, const Layouts& sizes) {
+bool divides(const Model& model, const SampleLayout& sizes) {
   return model.moe.experts % sizes.ep == 0 && model.attention.heads % sizes.tp == 0 &&
          model.vocab % sizes.tp == 0;
 }
@@ -118,31 +84,32 @@ bool divides(const Model& model, const Layouts& sizes) {
 template <class T>
 class Calibrator {
  public:
-  explicit Calibrator(const HostCalibrationOptions& options)
-      : options_(options), corpus_(make_corpus(7, 1 << 16)) {}
+  Calibrator(const HostCalibrationOptions& options, int cores)
+      : options_(options), probe_(options.models.front(), cores) {
+    std::vector<double> seconds;
+    constexpr int kFirst = 9;
+    for (int run = 0; run < kFirst; ++run) seconds.push_back(probe_.measure().value());
+    reference_ = median(std::move(seconds));
+  }
 
-  // Runs the layout on one core and takes all its samples; returns CPU seconds of its computation.
+  // Runs the layout and takes all its samples; returns CPU seconds of its computation. All times
+  // are stated at the speed that the machine had when the calibrator was made.
   double measure(const Plan& plan, int cores, bool take) {
-    const int ranks = plan.layout.gpus();
-    ThreadWorld threads(ranks);
-    std::vector<Transport*> transports;
-    for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads.endpoint(rank));
-    const Program program = lower(plan);
-    HostRunOptions run_options;
-    run_options.cores = cores;
-    run_options.time_ops = true;
-    HostRun<T> run(plan, program, Recipe{}, run_options, transports);
-    const Batches batches(corpus_, plan.training.sequence, run.extra_tokens(), 1);
+    SampleRun<T> run(plan, cores, true);
+    run.step();  // pays for memory and caches
     std::vector<double> totals;
-    for (int step = 0; step <= options_.steps; ++step) {
-      const StepResult result = run.step([&](std::int64_t index, std::span<std::int32_t> tokens) {
-        batches.fill(step, index, tokens);
-      });
-      if (step == 0) continue;  // pays for memory and caches
+    Seconds before = probe_.measure();
+    for (int step = 0; step < options_.steps; ++step) {
+      StepResult result = run.step();
+      const Seconds after = probe_.measure();
+      const double speed = reference_ / (0.5 * (before + after).value());
+      before = after;
+      for (OpSample& sample : result.samples) sample.time = sample.time * speed;
+      for (Seconds& work : result.work) work = work * speed;
       double total = 0;
       for (const OpSample& sample : result.samples) total += sample.time.value();
       totals.push_back(total);
-      if (take) collect(run.world().program, result);
+      if (take) collect(run.program(), result);
     }
     return median(totals);
   }
@@ -151,6 +118,7 @@ class Calibrator {
     HostCalibration calibration;
     calibration.name = options_.name;
     device.instruction = Seconds{rounded(mean(beside_))};
+    device.probe = Seconds{rounded(reference_)};
     device.without_work = {without_work_.begin(), without_work_.end()};
     calibration.device = device;
     for (const auto& [key, samples] : ops_) calibration.kernels.push_back(row_of(key, samples));
@@ -246,7 +214,8 @@ class Calibrator {
   }
 
   const HostCalibrationOptions& options_;
-  std::string corpus_;
+  SpeedProbe<T> probe_;
+  double reference_ = 0;  // seconds of the probe that all times are stated at
   std::map<OpKey, OpSamples> ops_;
   std::map<TransferKey, std::vector<double>> transfers_;
   std::set<std::string> without_work_;
@@ -282,12 +251,12 @@ HostCalibration calibrate(const HostCalibrationOptions& options,
   struct Run {
     const Model* model;
     int sequence;
-    Layouts sizes;
+    SampleLayout sizes;
   };
   std::vector<Run> runs;
   for (const Model& model : options.models) {
     for (int sequence : options.sequences) {
-      for (const Layouts& sizes : kLayouts) {
+      for (const SampleLayout& sizes : kLayouts) {
         if (divides(model, sizes)) runs.push_back({&model, sequence, sizes});
       }
     }
@@ -303,17 +272,17 @@ HostCalibration calibrate(const HostCalibrationOptions& options,
   device.hand_over = Seconds{rounded(hand_over_seconds())};
   device.wake = Seconds{rounded(wake_seconds())};
   device.peak = FlopsPerSecond{rounded(peak_rate().value())};
-  Calibrator<T> calibrator(options);
+  Calibrator<T> calibrator(options, device.cores);
   for (const Run& run : runs) {
     next(fmt::format("{}, {} tokens, pp={} dp={} ep={} tp={}", run.model->name, run.sequence,
                      run.sizes.pp, run.sizes.dp, run.sizes.ep, run.sizes.tp));
-    calibrator.measure(plan_of(*run.model, run.sequence, run.sizes), 1, true);
+    calibrator.measure(sample_plan(*run.model, run.sequence, run.sizes), 1, true);
   }
   next("several cores at once");
   device.slowdown.assign(static_cast<std::size_t>(device.cores), 1);
   const Model& model = options.models.back();
   for (int busy = 2; busy <= device.cores; busy *= 2) {
-    const Plan plan = plan_of(model, options.sequences.back(), {1, busy, 1, 1});
+    const Plan plan = sample_plan(model, options.sequences.back(), {1, busy, 1, 1});
     const double alone = calibrator.measure(plan, 1, false);
     const double together = calibrator.measure(plan, busy, false);
     const double slowdown = std::max(1.0, rounded(together / alone));

@@ -4,9 +4,10 @@
 //
 // Kernels are measured where they will be used: models are trained for a few steps under layouts of
 // one, two and four ranks, one core at a time, and every op is timed. Only times of single ops,
-// exchanges and hand-overs go into the file; no step time does. Layouts with more than one pipeline
-// stage, co-scheduled pairs or a pace are never run here: what is predicted of those is a
-// prediction.
+// exchanges and hand-overs go into the file; no step time does. Layouts with more than two pipeline
+// stages, stages and replicas at once, more than two micro-batches a rank, co-scheduled pairs or a
+// pace are never run here: what is predicted of those is a prediction. All times are stated at one
+// speed of the machine (SpeedProbe in realrun/sample_run.hpp).
 //
 // What cores cost each other comes from running two ranks on all cores against one core; hand-over
 // and wake times from two threads that pass a core and a signal to and fro.

@@ -8,6 +8,7 @@
 #include "planner/plan_builder.hpp"
 #include "planner/prediction.hpp"
 #include "realrun/calibrate_host.hpp"
+#include "realrun/sample_run.hpp"
 #include "realrun/thread_transport.hpp"
 #include "realrun/training.hpp"
 #include "workload/lower.hpp"
@@ -28,8 +29,8 @@ struct Wanted {
 constexpr Wanted kWanted[] = {
     {false, "1f1b", 4, 1, 1, 8, 0, 20},   {false, "dualpipe", 4, 1, 1, 8, 0, 20},
     {true, "dualpipe", 2, 2, 2, 4, 0, 8}, {true, "1f1b", 4, 2, 2, 4, 0, 8},
-    {true, "1f1b", 8, 1, 1, 8, 10, 2},    {true, "dualpipe", 8, 1, 1, 16, 10, 2},
-    {true, "1f1b", 4, 4, 4, 4, 16, 2},    {true, "dualpipe", 8, 2, 2, 16, 16, 2}};
+    {true, "1f1b", 8, 1, 1, 8, 8, 2},     {true, "dualpipe", 8, 1, 1, 16, 8, 2},
+    {true, "1f1b", 4, 4, 4, 4, 12, 2},    {true, "dualpipe", 8, 2, 2, 16, 12, 2}};
 constexpr int kSequence = 128;
 
 Plan plan_of(const Wanted& wanted, const HostValidationModels& models, const DeviceModel& device,
@@ -68,57 +69,69 @@ std::vector<double> busy(const Program& program, const Timeline& timeline) {
   return seconds;
 }
 
-// Carries out a plan on the cores of this machine.
-class Runner {
- public:
-  Runner(const Plan& plan, const Corpus& corpus, int cores)
-      : plan_(plan), corpus_(corpus), cores_(cores) {}
-
-  TrainingResult train(int steps, double pace, const InstructionTimes* paced) const {
-    TrainingOptions options;
-    options.steps = steps;
-    options.cores = cores_;
-    options.pace = pace;
-    options.paced = paced;
-    options.evaluate_every = -1;
-    const int ranks = plan_.layout.gpus();
-    ThreadWorld threads(ranks);
-    std::vector<Transport*> transports;
-    for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads.endpoint(rank));
-    return orrery::train(plan_, corpus_, options, transports, {});
-  }
-
- private:
-  const Plan& plan_;
-  const Corpus& corpus_;
-  int cores_;
+struct Run {
+  TrainingResult training;
+  Loads warm_up_loads;
+  Seconds probe;  // median of those between the steps
 };
 
+// Carries out a plan, with the probe after every step that is not paced.
+Run carry_out(const Plan& plan, const Corpus& corpus, const Wanted& wanted, int cores,
+              const InstructionTimes* paced, SpeedProbe<float>& probe) {
+  TrainingOptions options;
+  options.steps = kWarmUpSteps + wanted.steps;
+  options.cores = cores;
+  options.pace = wanted.pace;
+  options.paced = paced;
+  options.evaluate_every = -1;
+  const int ranks = plan.layout.gpus();
+  ThreadWorld threads(ranks);
+  std::vector<Transport*> transports;
+  for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads.endpoint(rank));
+  Run run;
+  std::vector<Seconds> probes;
+  TrainingCallbacks callbacks;
+  callbacks.step = [&](const StepReport& report) {
+    if (report.step == 1) run.warm_up_loads = report.result.loads;
+    if (paced == nullptr) probes.push_back(probe.measure());
+  };
+  run.training = train(plan, corpus, options, transports, callbacks);
+  if (!probes.empty()) {
+    std::sort(probes.begin(), probes.end());
+    run.probe = probes[probes.size() / 2];
+  }
+  return run;
+}
+
 HostCase run_case(const Wanted& wanted, const HostValidationModels& models,
-                  const HostCalibration& calibration, const Corpus& corpus) {
+                  const HostCalibration& calibration, const Corpus& corpus,
+                  SpeedProbe<float>& probe) {
   const Cluster cluster = host_cluster(wanted.pp * wanted.dp);
   const DeviceModel device(calibration, cluster, "");
   const Plan plan = plan_of(wanted, models, device, cluster);
   const Program program = lower(plan);
-  const Runner runner(plan, corpus, device.host()->machine().cores);
-  PredictionOptions prediction_options;
-  prediction_options.pace = wanted.pace;
-  // How many rows the experts of each rank get is a matter of the model and the text. A step of
-  // another run says it; where ranks are paced every rank lasts as if they were even.
-  std::optional<Loads> loads;
-  if (wanted.pace == 0) {
-    loads = runner.train(1, 0, nullptr).median.loads;
-    prediction_options.loads = &*loads;
-  }
-  const Prediction prediction = predict(plan, program, device, prediction_options);
-  const Program& world = prediction.world->program;
+  const World expanded = expand(program, plan.layout);
+  const Program& world = expanded.program;
   const HostTimes times(world, *device.host(), wanted.pace);
+  const Run run = carry_out(plan, corpus, wanted, device.host()->machine().cores,
+                            wanted.pace > 0 ? &times : nullptr, probe);
+
+  // How many rows the experts of each rank get is a matter of the model and the text: those of the
+  // warm-up step. Where ranks are paced every rank lasts as if they were even, and the machine's
+  // speed does not matter.
+  PredictionOptions options;
+  options.pace = wanted.pace;
+  if (wanted.pace == 0) options.loads = &run.warm_up_loads;
+  const double slower = wanted.pace > 0 ? 1 : run.probe / calibration.device.probe;
+  const Prediction prediction =
+      predict(plan, program, DeviceModel(slowed(calibration, slower), cluster, ""), options);
 
   HostCase result;
   result.name = fmt::format("{} {} {}, {} micro-batches", plan.model.name, describe(plan.layout),
                             wanted.schedule, wanted.microbatches);
   result.ranks = plan.layout.gpus();
   result.pace = wanted.pace;
+  result.slower = slower;
   result.predicted = prediction.world_timeline.step;
   Seconds total;
   for (const Instruction& instruction : world.instructions) {
@@ -128,12 +141,10 @@ HostCase run_case(const Wanted& wanted, const HostValidationModels& models,
   }
   result.null_model = total / (wanted.pace > 0 ? result.ranks : device.host()->machine().cores);
 
-  const TrainingResult run =
-      runner.train(kWarmUpSteps + wanted.steps, wanted.pace, wanted.pace > 0 ? &times : nullptr);
-  result.measured = run.median.timeline.step;
-  result.steps = run.run.steps;
+  result.measured = run.training.median.timeline.step;
+  result.steps = run.training.run.steps;
   const std::vector<double> predicted = busy(world, prediction.world_timeline);
-  const std::vector<double> measured = busy(world, run.median.timeline);
+  const std::vector<double> measured = busy(world, run.training.median.timeline);
   for (std::size_t rank = 0; rank < predicted.size(); ++rank) {
     const double wait_predicted = result.predicted.value() - predicted[rank];
     const double wait_measured = result.measured.value() - measured[rank];
@@ -193,11 +204,12 @@ HostValidation validate_host(const HostValidationModels& models,
   validation.calibration = calibrate_host(options, {});
   validation.calibration_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  SpeedProbe<float> probe(models.tiny, validation.calibration.device.cores);
   const Corpus corpus{make_corpus(3, 1 << 17), make_corpus(4, 1 << 12)};
   int done = 1;
   for (const Wanted& wanted : kWanted) {
     if (progress) progress(done++, kStages, fmt::format("{} ranks", wanted.pp * wanted.dp));
-    validation.cases.push_back(run_case(wanted, models, validation.calibration, corpus));
+    validation.cases.push_back(run_case(wanted, models, validation.calibration, corpus, probe));
   }
   if (progress) progress(kStages, kStages, "");
   return validation;

@@ -6,8 +6,10 @@
 // computation takes a core while it uses CPU time (realrun/core_gate.hpp). Buffers are allocated
 // when it starts and freed when it ends. Spans: computation from taking the core to the end;
 // communication from the moment all sides were there. With a pace an instruction ends no earlier
-// than the given time after it became ready: the worker gives the core back and sleeps; a transfer
-// ends late without keeping the communication worker from its other streams.
+// than the given time after what it waited for had ended: the worker gives the core back and
+// sleeps; a transfer ends late without keeping the communication worker from its other streams.
+// Where the work was done by then, that moment is its end, though the worker may wake later: what
+// depends on it counts from there, so that the operating system's delays do not add up.
 //
 // Errors (a tensor used after it was freed, a size that does not fit, a gradient that is missing)
 // fail the run with rank, instruction and micro-batch.
@@ -69,7 +71,9 @@ class RankWorker {
     Stream stream = Stream::kComm;
     std::size_t next = 0;
     std::unique_ptr<RankOperation> running;
-    Seconds ready, start, end;
+    Seconds previous_end;  // of the one before; 0 before the first
+    Seconds ready, start;
+    Seconds work_end;                   // once it is over
     bool over = false;                  // but for its pace
     InstructionId waits_for_ranks_own;  // the next one, while other instructions of this rank are
                                         // to end before it; guarded by mutex_
@@ -80,6 +84,7 @@ class RankWorker {
   bool dependencies_ended(const Instruction& instruction) const;
   void allocate(const Instruction& instruction);
   void release(const Instruction& instruction);
+  Seconds ready_since(const Instruction& instruction, Seconds before) const;
   void ended(const Instruction& instruction, Span span);
   void run_ops(const Instruction& instruction);
   void carry_out_compute(InstructionId id);
@@ -111,9 +116,11 @@ class RankWorker {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<char> done_;        // by instruction
+  std::vector<char> done_;  // by instruction
+  std::vector<Seconds> ended_at_;
   std::vector<char> activation_;  // by buffer: an inbox of an activation
   std::array<std::vector<InstructionId>, kStreams> order_;
+  Seconds compute_end_;       // of the compute worker's last instruction; 0 before the first
   InstructionId compute_at_;  // what the compute worker is at; invalid when it is through
 };
 

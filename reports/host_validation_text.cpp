@@ -17,14 +17,17 @@ std::string host_validation_text(const HostValidation& validation) {
   const HostDevice& device = validation.calibration.device;
   std::string text =
       fmt::format("Prediction against measurement on {}, {} cores\n", device.machine, device.cores);
-  text += fmt::format("calibrated in {:.0f} s on layouts without pipeline stages or pace\n\n",
-                      validation.calibration_s);
-  text +=
-      fmt::format("{:<50}{:>6}{:>6}{:>12}{:>12}{:>9}{:>9}{:>12}{:>9}\n", "plan", "ranks", "pace",
-                  "predicted, s", "measured, s", "error", "noise", "worst wait", "null");
+  text += fmt::format(
+      "calibrated in {:.0f} s on layouts of one to four ranks, two micro-batches each, none of "
+      "those below\n\n",
+      validation.calibration_s);
+  text += fmt::format("{:<52}{:>6}{:>6}{:>8}{:>14}{:>13}{:>9}{:>9}{:>12}{:>9}\n", "plan", "ranks",
+                      "pace", "speed", "predicted, s", "measured, s", "error", "noise",
+                      "worst wait", "null");
   for (const HostCase& each : validation.cases) {
-    text += fmt::format("{:<50}{:>6}{:>6}{:>12.4f}{:>12.4f}{:>9}{:>9}{:>12}{:>9}\n", each.name,
+    text += fmt::format("{:<52}{:>6}{:>6}{:>8}{:>14.4f}{:>13.4f}{:>9}{:>9}{:>12}{:>9}\n", each.name,
                         each.ranks, each.pace > 0 ? fmt::format("{:g}", each.pace) : "-",
+                        each.pace > 0 ? "-" : fmt::format("{:.2f}", 1 / each.slower),
                         each.predicted.value(), each.measured.value(), percent(each.error()),
                         fmt::format("{:.1f} %", 100 * each.noise()),
                         fmt::format("{:.1f} %", 100 * each.wait_error), percent(each.null_error()));
@@ -36,11 +39,13 @@ std::string host_validation_text(const HostValidation& validation) {
   text += fmt::format("  wait error  {:.1f} % of the step at worst (limit {:.0f} %)\n",
                       100 * validation.worst_wait_error(), 100 * kWaitLimit);
   text +=
-      "  pace: every instruction lasts so many times its calibrated time; noise: half the range "
-      "of\n"
-      "  the measured steps; worst wait: of all ranks, predicted against measured idle compute "
-      "time\n"
-      "  over the step; null: error of total op time / cores (/ ranks where paced).\n";
+      "  pace: every instruction lasts so many times its calibrated time; speed: of the machine, "
+      "by a\n"
+      "  probe between the steps, against that of the calibration: predicted for it; noise: half "
+      "the\n"
+      "  range of the measured steps; worst wait: of all ranks, predicted against measured idle "
+      "compute\n"
+      "  time over the step; null: error of total op time / cores (/ ranks where paced).\n";
   text += validation.holds() ? "All limits hold.\n" : "NOT ALL LIMITS HOLD.\n";
   return text;
 }
@@ -59,6 +64,7 @@ std::string host_validation_json(const HostValidation& validation, double wall_s
     row["plan"] = each.name;
     row["ranks"] = each.ranks;
     row["pace"] = each.pace;
+    row["slower"] = each.slower;
     row["predicted_s"] = each.predicted.value();
     row["measured_s"] = each.measured.value();
     row["error"] = each.error();

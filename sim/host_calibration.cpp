@@ -82,6 +82,7 @@ class HostCalibrationReader {
     out.wake = device.required_quantity<Seconds>("wake", Zero::kAllowed);
     out.peak = device.required_quantity<FlopsPerSecond>("peak", Zero::kForbidden);
     out.instruction = device.required_quantity<Seconds>("instruction", Zero::kAllowed);
+    out.probe = device.optional_quantity("probe", Seconds{}, Zero::kAllowed);
     if (const Node* list = device.required_array("without_work")) read_names(*list);
     if (const Node* list = device.required_array("slowdown")) read_slowdown(device, *list);
     device.finish();
@@ -228,8 +229,8 @@ std::string lines_of(const HostDevice& device) {
       "without_work = [{}]  # ops that a host has nothing to do for\n",
       device.cores, readable(device.memory, "GiB"), quoted(device.machine), quoted(device.scalar),
       readable(device.hand_over, "us"), readable(device.wake, "us"),
-      readable(device.instruction, "us"), fmt::join(device.slowdown, ", "),
-      readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
+      readable(device.instruction, "us"), readable(device.probe, "ms"),
+      fmt::join(device.slowdown, ", "), readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
 }
 
 std::string lines_of(const HostKernelRow& row) {
@@ -273,6 +274,19 @@ HostCalibration read_host_calibration(const std::string& path) {
   if (const Node* name = document.root.find("name")) context.name = name->text;
   HostCalibration calibration = HostCalibrationReader(document, context).read();
   diagnostics.throw_if_errors();
+  return calibration;
+}
+
+HostCalibration slowed(HostCalibration calibration, double factor) {
+  const auto slow = [factor](MeasuredTime& time) {
+    for (Seconds* each : {&time.p10, &time.median, &time.p90, &time.mean}) *each = *each * factor;
+  };
+  for (HostKernelRow& row : calibration.kernels) slow(row.time);
+  for (HostTransferRow& row : calibration.transfers) slow(row.time);
+  HostDevice& device = calibration.device;
+  for (Seconds* each : {&device.hand_over, &device.wake, &device.instruction, &device.probe})
+    *each = *each * factor;
+  device.peak = device.peak / factor;
   return calibration;
 }
 

@@ -13,6 +13,7 @@
 //   hand_over = "12 us"
 //   wake = "25 us"
 //   instruction = "2 us"
+//   probe = "31 ms"
 //   slowdown = [1.0, 1.08]
 //   without_work = ["slice kv_lora (F)"]
 //   peak = "120 GFLOP/s"
@@ -56,6 +57,9 @@ struct HostDevice {
   std::vector<double> slowdown = {1};
   std::vector<std::string> without_work;  // ops that the host has nothing to do for
   FlopsPerSecond peak;                    // of a large GEMM on one core
+  // CPU time of a fixed piece of work when this was measured (realrun/sample_run.hpp); 0: not
+  // known.
+  Seconds probe = {};
   bool operator==(const HostDevice&) const = default;
 };
 
@@ -107,5 +111,8 @@ HostCalibration read_host_calibration(const std::string& path);
 // The text of the file: equal calibrations give equal texts, and reading it gives `calibration`
 // back.
 std::string write_host_calibration(const HostCalibration& calibration);
+
+// The same machine when everything takes `factor` times as long.
+HostCalibration slowed(HostCalibration calibration, double factor);
 
 }  // namespace orrery

@@ -144,7 +144,6 @@ class HostRun {
   }
 
   void wake_up(WorkerIndex index) {
-    for (InstructionId id : workers_[index].queue) progress_[id.index()].ready = now_;
     workers_[index].state = WorkerState::kActive;
     ask_for_slot(index);
   }
