@@ -224,6 +224,7 @@ std::string lines_of(const HostDevice& device) {
       "hand_over = \"{}\"  # least idle time of a core between the works of two workers\n"
       "wake = \"{}\"  # from the end of what a sleeping worker waits for until it is awake\n"
       "instruction = \"{}\"  # CPU time of an instruction beside its ops\n"
+      "probe = \"{}\"  # CPU time of a fixed piece of work meanwhile: the machine's speed\n"
       "slowdown = [{}]  # how many times longer work takes with 1, 2, ... cores busy\n"
       "peak = \"{}\"  # best rate of a large GEMM on one core\n"
       "without_work = [{}]  # ops that a host has nothing to do for\n",

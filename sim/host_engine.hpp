@@ -38,7 +38,7 @@ struct Instruction;
 
 struct HostTime {
   Seconds work;   // CPU time on one core, the others free
-  Seconds lasts;  // least time from becoming ready to the end; 0: as long as the work takes
+  Seconds lasts;  // least time from the end of what it waited for; 0: as long as the work takes
 };
 
 class InstructionTimes {

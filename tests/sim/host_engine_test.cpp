@@ -251,7 +251,7 @@ TEST_CASE("a pace that the cores cannot keep is overrun by the waiting") {
   CHECK(timeline.spans.front().end.value() == Approx(1).epsilon(1e-12));
 }
 
-TEST_CASE("a pace counts from when the worker is awake") {
+TEST_CASE("a pace counts from the end of what it waited for") {
   HostMachine machine = machine_of(4);
   machine.wake = Seconds{0.5};
   ProgramMaker make(2);
@@ -259,7 +259,7 @@ TEST_CASE("a pace counts from when the worker is awake") {
   const InstructionId b = make.compute(1, 1, {a});
   const Timeline timeline = run_by_hand(make.program, machine, Seconds{2});
   check_span(timeline, a, 0, 2);
-  check_span(timeline, b, 2.5, 4.5);
+  check_span(timeline, b, 2.5, 4);
 }
 
 // The next of a stream waits for the pace's end; the worker does other streams' work meanwhile.

@@ -306,8 +306,8 @@ TEST_CASE(
     // EP16 of 16 data-parallel GPUs: only the mirrored rank has the same experts.
     CHECK(order == std::vector<std::string>{
                        "gradient reduction, experts", "gradient reduction, the rest",
-                       "expert count all-reduce", "gradient norm all-reduce", "optimizer",
-                       "parameter gather, experts", "parameter gather, the rest"});
+                       "expert count all-reduce", "gradient norm", "gradient norm all-reduce",
+                       "optimizer", "parameter gather, experts", "parameter gather, the rest"});
   }
 }
 
