@@ -26,10 +26,10 @@ int compare(const Options& options) {
   const Program program = program_of(measured, options.measured);
   check_same_program(predicted, options.predicted, program);
   const TimelineComparison comparison = compare_timelines(program, predicted, measured);
-  const std::string text =
-      options.json ? timeline_comparison_json(program, measured, comparison, stopwatch.wall_s(),
-                                              stopwatch.cpu_s())
-                   : timeline_comparison_text(program, predicted, measured, comparison);
+  const std::string text = options.json
+                               ? timeline_comparison_json(program, measured, comparison,
+                                                          stopwatch.wall_s(), stopwatch.cpu_s())
+                               : timeline_comparison_text(program, predicted, measured, comparison);
   std::fputs(text.c_str(), stdout);
   if (options.limit < 0 || 100 * std::abs(comparison.error()) <= options.limit) return kYes;
   std::fflush(stdout);
@@ -43,8 +43,7 @@ Command add_compare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "compare", "Lay a predicted and a measured timeline of one plan side by side");
-  command
-      ->add_option("PREDICTED", options->predicted, "Timeline written by `orrery simulate -o`")
+  command->add_option("PREDICTED", options->predicted, "Timeline written by `orrery simulate -o`")
       ->required();
   command->add_option("MEASURED", options->measured, "Timeline written by `orrery realrun -o`")
       ->required();

@@ -93,8 +93,8 @@ RunRecord read_run_record(Reader& run, std::size_t instructions) {
   run.finish();
   const auto check = [&](std::string_view key, const std::vector<Seconds>& list) {
     if (list.empty() || list.size() == instructions) return;
-    run.error(key,
-              fmt::format("'{}' has {} entries for {} instructions", key, list.size(), instructions));
+    run.error(key, fmt::format("'{}' has {} entries for {} instructions", key, list.size(),
+                               instructions));
   };
   check("work_s", record.work);
   check("lasts_s", record.lasts);
@@ -108,8 +108,8 @@ std::optional<double> read_amount(const Node& node, std::string_view what,
     context.diagnostics.error(
         place, fmt::format("expected {}, a number, found {}", what, with_article(node.kind)));
   } else if (!(node.number >= 0 && node.number <= limit.most)) {
-    context.diagnostics.error(place,
-                              fmt::format("{} must be 0 to {}, found {}", what, limit.text, node.text));
+    context.diagnostics.error(
+        place, fmt::format("{} must be 0 to {}, found {}", what, limit.text, node.text));
   } else {
     return node.number;
   }

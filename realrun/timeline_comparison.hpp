@@ -37,7 +37,7 @@ struct KindComparison {
 struct PathComparison {
   Seconds compute, communication, waiting;
   int instructions = 0;
-  int ranks = 0;                  // that it touches
+  int ranks = 0;  // that it touches
   std::vector<CriticalStep> steps;
 };
 

@@ -77,9 +77,9 @@ std::string step_table(const TimelineFile& measured, const TimelineComparison& c
 }
 
 std::string rank_table(const TimelineComparison& comparison) {
-  std::string text = fmt::format("\n{:>6}{:>16}{:>16}{:>12}{:>16}{:>16}{:>14}\n", "rank",
-                                 "busy pred., ms", "measured", "error", "wait pred., ms",
-                                 "measured", "% of step");
+  std::string text =
+      fmt::format("\n{:>6}{:>16}{:>16}{:>12}{:>16}{:>16}{:>14}\n", "rank", "busy pred., ms",
+                  "measured", "error", "wait pred., ms", "measured", "% of step");
   std::vector<std::size_t> order(comparison.ranks.size());
   for (std::size_t rank = 0; rank < order.size(); ++rank) order[rank] = rank;
   if (order.size() > kMostRanks) {
@@ -90,12 +90,11 @@ std::string rank_table(const TimelineComparison& comparison) {
   }
   for (std::size_t rank : order) {
     const RankComparison& each = comparison.ranks[rank];
-    text += fmt::format("{:>6}{:>16}{:>16}{:>12}{:>16}{:>16}{:>14}\n", rank,
-                        milliseconds(each.busy_predicted), milliseconds(each.busy_measured),
-                        relative(each.busy_predicted, each.busy_measured),
-                        milliseconds(comparison.predicted - each.busy_predicted),
-                        milliseconds(comparison.measured - each.busy_measured),
-                        percent(each.wait_error));
+    text += fmt::format(
+        "{:>6}{:>16}{:>16}{:>12}{:>16}{:>16}{:>14}\n", rank, milliseconds(each.busy_predicted),
+        milliseconds(each.busy_measured), relative(each.busy_predicted, each.busy_measured),
+        milliseconds(comparison.predicted - each.busy_predicted),
+        milliseconds(comparison.measured - each.busy_measured), percent(each.wait_error));
   }
   if (order.size() < comparison.ranks.size()) {
     text += fmt::format("        the {} of {} ranks whose wait differs most\n", order.size(),
@@ -141,8 +140,8 @@ std::string kind_table(const TimelineComparison& comparison) {
 }
 
 std::string path_table(const Program& program, const TimelineComparison& comparison) {
-  std::string text = fmt::format("\n{:<30}{:>24}{:>14}\n", "critical path, ms", "predicted",
-                                 "measured");
+  std::string text =
+      fmt::format("\n{:<30}{:>24}{:>14}\n", "critical path, ms", "predicted", "measured");
   const PathComparison& predicted = comparison.predicted_path;
   const PathComparison& measured = comparison.measured_path;
   const auto row = [&](std::string_view name, Seconds one, Seconds other) {
@@ -154,8 +153,9 @@ std::string path_table(const Program& program, const TimelineComparison& compari
   text += fmt::format("{:<30}{:>24}{:>14}\n", "instructions", predicted.instructions,
                       measured.instructions);
   text += fmt::format("{:<30}{:>24}{:>14}\n", "ranks", predicted.ranks, measured.ranks);
-  text += fmt::format("{:.0f} % of the measured path's time is of instructions on the predicted one",
-                      100 * comparison.path_in_common);
+  text +=
+      fmt::format("{:.0f} % of the measured path's time is of instructions on the predicted one",
+                  100 * comparison.path_in_common);
   // What the two paths consist of, the largest first.
   std::map<std::string, std::pair<Seconds, Seconds>> kinds;
   for (const CriticalStep& step : predicted.steps)
@@ -163,9 +163,8 @@ std::string path_table(const Program& program, const TimelineComparison& compari
   for (const CriticalStep& step : measured.steps)
     kinds[program.work(program.instructions[step.instruction.index()]).name].second += step.ran;
   std::vector<std::pair<std::string, std::pair<Seconds, Seconds>>> list(kinds.begin(), kinds.end());
-  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
-    return a.second.second > b.second.second;
-  });
+  std::stable_sort(list.begin(), list.end(),
+                   [](const auto& a, const auto& b) { return a.second.second > b.second.second; });
   text += "\n";
   constexpr std::size_t kMost = 8;
   for (std::size_t at = 0; at < std::min(kMost, list.size()); ++at)
