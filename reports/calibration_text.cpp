@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <vector>
 
 namespace orrery {
@@ -12,14 +14,15 @@ std::string calibration_text(const HostCalibration& calibration, double wall_s) 
   std::vector<double> spreads;
   for (const HostKernelRow& row : calibration.kernels)
     spreads.push_back((row.time.p90 - row.time.p10) / row.time.median);
+  std::set<std::string_view> ops;
+  for (const HostKernelRow& row : calibration.kernels) ops.insert(row.op);
   std::sort(spreads.begin(), spreads.end());
   const double spread = spreads.empty() ? 0 : spreads[spreads.size() / 2];
   std::string text = fmt::format("{}: {}\n\n", calibration.name, device.machine);
   text += fmt::format(
       "  kernels    {} shapes of {} ops; median spread p10 to p90 {:.0f} % of the "
       "median\n",
-      calibration.kernels.size(), calibration.kernels.empty() ? 0 : calibration.kernels.size(),
-      100 * spread);
+      calibration.kernels.size(), ops.size(), 100 * spread);
   text += fmt::format("  exchanges  {} sizes\n", calibration.transfers.size());
   text += fmt::format("  one core   {:.0f} GFLOP/s in a large GEMM\n", device.peak.value() / 1e9);
   text += fmt::format("  cores      {}; work takes {:.2f} times as long with all of them busy\n",

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <variant>
@@ -29,18 +30,20 @@ constexpr std::pair<std::string_view, Pattern> kPatterns[] = {
     {"all-gather", Pattern::kAllGather},
     {"all-reduce", Pattern::kAllReduce}};
 
-// The quantity in `unit`, with the fewest digits that are read back to the last bit, unless
-// another unit is shorter.
+// The quantity in `unit`, with the fewest digits that are read back to all but the last bits of a
+// double (what lies there is from the conversion of units), unless another unit is shorter.
 template <class Q>
 std::string readable(Q quantity, std::string_view unit) {
+  constexpr double kLastBits = 4 * std::numeric_limits<double>::epsilon();
   const std::string usual = write_quantity(quantity);
   const Q one = std::get<Q>(read_quantity<Q>(fmt::format("1 {}", unit)));
   for (int digits = 1; digits <= std::numeric_limits<double>::max_digits10; ++digits) {
     const std::string text = fmt::format("{:.{}g} {}", quantity / one, digits, unit);
     const auto back = read_quantity<Q>(text);
-    if (std::holds_alternative<Q>(back) && std::get<Q>(back) == quantity) {
+    if (!std::holds_alternative<Q>(back)) continue;
+    const double difference = std::abs(std::get<Q>(back).value() - quantity.value());
+    if (difference <= kLastBits * std::abs(quantity.value()))
       return text.size() <= usual.size() ? text : usual;
-    }
   }
   return usual;
 }

@@ -25,7 +25,6 @@ class HostRun {
         workers_(2 * program.streams.size()),
         cores_(static_cast<std::size_t>(machine.cores)),
         computing_(static_cast<std::size_t>(machine.cores)),
-        slowdown_(machine.slowdown.front()),
         progress_(program.instructions.size()) {
     for (const auto& members : program.collectives) missing_.push_back(members.size());
     timeline_.source = "host";
@@ -93,7 +92,7 @@ class HostRun {
     WorkerIndex worker = 0;
     double remaining = 0;
     double since = 0;
-    double end = 0;  // at the present speed
+    double end = kNever;  // at the present speed
   };
   struct Progress {
     double ready = 0;
@@ -191,28 +190,43 @@ class HostRun {
     const InstructionId id = workers_[worker].current;
     if (!has_other_sides(id)) set_start(id);
     const double work = progress_[id.index()].time.work.value();
-    running_.push_back({core, worker, work, now_, now_ + work * slowdown_});
+    ++(core == kNoSlot ? copying_now_ : computing_now_);
+    running_.push_back({core, worker, work, now_, kNever});
+    fresh_ = true;
   }
 
-  // How many times longer work takes with so many works going on: more than there are cores share
-  // them evenly.
-  double slowdown_of(std::size_t works) const {
-    const auto cores = static_cast<std::size_t>(machine_.cores);
-    const double shared = std::max(1.0, static_cast<double>(works) / machine_.cores);
-    return machine_.slowdown[std::min(works, cores) - 1] * shared;
+  // The speed of communication and of computation where so many works of each go on. Communication
+  // comes first; each kind shares what cores it has evenly.
+  struct Speeds {
+    double communication = 1, computation = 1;
+    bool operator==(const Speeds&) const = default;
+  };
+  Speeds speeds() const {
+    const double cores = machine_.cores;
+    const double copying = static_cast<double>(copying_now_);
+    const double computing = static_cast<double>(computing_now_);
+    const auto busy = static_cast<std::size_t>(std::min(cores, copying + computing));
+    const double alone = 1 / machine_.slowdown[std::max<std::size_t>(busy, 1) - 1];
+    const double left = std::max(0.0, cores - copying);
+    return {alone * std::min(1.0, cores / std::max(copying, 1.0)),
+            alone * std::min(1.0, left / std::max(computing, 1.0))};
   }
 
-  // After the number of busy cores may have changed.
+  // After works may have begun or ended.
   void adjust_speed() {
-    if (running_.empty()) return;
-    const double slowdown = slowdown_of(running_.size());
-    if (slowdown == slowdown_) return;
+    const Speeds now = speeds();
+    if (now == speeds_ && !fresh_) return;
     for (Running& work : running_) {
-      work.remaining = std::max(0.0, work.remaining - (now_ - work.since) / slowdown_);
+      const bool computes = work.core != kNoSlot;
+      const double before = computes ? speeds_.computation : speeds_.communication;
+      const double speed = computes ? now.computation : now.communication;
+      if (before == speed && work.end != kNever) continue;
+      work.remaining = std::max(0.0, work.remaining - (now_ - work.since) * before);
       work.since = now_;
-      work.end = now_ + work.remaining * slowdown;
+      work.end = speed > 0 ? now_ + work.remaining / speed : kNever;
     }
-    slowdown_ = slowdown;
+    speeds_ = now;
+    fresh_ = false;
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -226,6 +240,7 @@ class HostRun {
       return true;
     });
     for (const Running& work : ended_) {
+      --(work.core == kNoSlot ? copying_now_ : computing_now_);
       if (work.core != kNoSlot) {
         Core& core = cores_[work.core];
         core.taken = false;
@@ -312,7 +327,9 @@ class HostRun {
   std::vector<Core> cores_;
   std::vector<std::deque<WorkerIndex>> computing_;  // that wait for a slot, by core
   std::vector<Running> running_;                    // in the order in which they began
-  double slowdown_;                                 // that the ends in running_ count with
+  std::size_t copying_now_ = 0, computing_now_ = 0;  // of running_
+  Speeds speeds_;                                    // that the ends in running_ count with
+  bool fresh_ = false;                               // running_ has one whose end is not known
   std::priority_queue<Event, std::vector<Event>, Later> events_;
   std::uint64_t sequence_ = 0;
   double now_ = 0;

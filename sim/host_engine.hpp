@@ -4,9 +4,11 @@
 // workers share a few cores.
 //
 // Cores. Rank r computes on core r mod `cores`, and holds it from the beginning to the end of a
-// computation; ranks of one core take turns, first come first served. Communication needs none: the
-// operating system lets its short works run at once. With `busy` cores at work each proceeds at 1 /
-// slowdown[busy - 1] of its own speed; more works than cores share them evenly.
+// computation; ranks of one core take turns, first come first served. Communication needs none: its
+// works run at once, in front of computation (realrun/rank_worker.cpp gives its threads the higher
+// priority). With `busy` cores at work each proceeds at 1 / slowdown[busy - 1] of its own speed.
+// Works of communication share the cores evenly where there are more than cores, and all
+// computations share evenly what cores are left.
 //
 // Workers. A worker does one work at a time, in the order in which its instructions became ready. A
 // paced instruction (HostTime::lasts) has given its slot back before it ends and keeps neither a

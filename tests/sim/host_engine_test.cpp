@@ -48,20 +48,20 @@ TEST_CASE("two cores do two of three works at once") {
   check_span(timeline, c, 1, 4);
 }
 
-// From 1 on 1 s of computation and 1 s of copying share the core: both take 2 s.
-TEST_CASE("communication needs no slot and shares the cores with what computes") {
+// From 1 on 1 s of copying keeps 1 s of computation, which holds the slot, from the core.
+TEST_CASE("communication needs no slot and comes before what computes") {
   ProgramMaker make(3);
   const InstructionId first = make.compute(0, 1);
   const InstructionId compute = make.compute(1, 1);
   const InstructionId exchange = make.exchange(2, 10, 0, {first});
   const Timeline timeline = run_by_hand(make.program, machine_of(1));
   check_span(timeline, first, 0, 1);
-  check_span(timeline, exchange, 1, 3);
+  check_span(timeline, exchange, 1, 2);
   check_span(timeline, compute, 1, 3);
 }
 
-// From 1 on three works share two cores: each runs at 2/3 until the copy of 1 s has ended at 2.5.
-TEST_CASE("three works on two cores run at two thirds of their speed") {
+// From 1 to 2 a copy has one of two cores and two computations run at half their speed.
+TEST_CASE("computations share the cores that communication leaves") {
   ProgramMaker make(2);
   const InstructionId first = make.compute(0, 1);
   const InstructionId exchange = make.exchange(0, 10, 0, {first});
@@ -69,7 +69,7 @@ TEST_CASE("three works on two cores run at two thirds of their speed") {
   const InstructionId next = make.compute(0, 5);
   const Timeline timeline = run_by_hand(make.program, machine_of(2));
   check_span(timeline, blocker, 0, 10.5);
-  check_span(timeline, exchange, 1, 2.5);
+  check_span(timeline, exchange, 1, 2);
   check_span(timeline, next, 1, 6.5);
 }
 
