@@ -24,7 +24,7 @@ struct Options {
 int calibrate(Options& options) {
   const Stopwatch stopwatch;
   for (const std::string& model : options.models)
-    options.calibration.models.push_back(read_model(resolve(model, CatalogKind::kModel)));
+    options.calibration.models.push_back({read_model(resolve(model, CatalogKind::kModel))});
   options.calibration.scalar =
       options.scalar == "double" ? HostScalar::kDouble : HostScalar::kFloat;
   const bool terminal = isatty(STDERR_FILENO) != 0;

@@ -80,11 +80,12 @@ constexpr Bytes operator*(BytesPerSecond rate, Seconds time) {
   return Bytes{rate.value() * time.value()};
 }
 
+// Dividing by a power of ten rounds once, as the text "25 us" is read; 1e-6 is not exact.
 constexpr Seconds microseconds(double us) {
-  return Seconds{us * 1e-6};
+  return Seconds{us / 1e6};
 }
 constexpr Seconds milliseconds(double ms) {
-  return Seconds{ms * 1e-3};
+  return Seconds{ms / 1e3};
 }
 constexpr Bytes gigabytes(double gb) {
   return Bytes{gb * 1e9};

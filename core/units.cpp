@@ -158,6 +158,7 @@ std::string unit_hint(std::string_view unit, Dimension expected) {
 
 struct Number {
   double value = 0;
+  std::string_view digits;      // as written
   std::string_view rest;        // behind the number, trimmed
   std::size_t rest_offset = 0;  // in the text
 };
@@ -187,11 +188,27 @@ std::variant<Number, UnitProblem> parse_number(std::string_view text, std::strin
     return UnitProblem{fmt::format("expected {}, found \"{}\", which is negative", expected, text),
                        "", start, used};
   }
+  number.digits = trimmed.substr(0, used);
   number.rest = trim(trimmed.substr(used));
   number.rest_offset = number.rest.empty()
                            ? text.size()
                            : static_cast<std::size_t>(number.rest.data() - text.data());
   return number;
+}
+
+// The double nearest to what is written, where multiplying would round twice: "859.7 us" is
+// 8.597e-4.
+double scaled(const Number& number, double factor) {
+  constexpr std::pair<double, std::string_view> kSmall[] = {
+      {1e-3, "e-3"}, {1e-6, "e-6"}, {1e-9, "e-9"}};
+  for (const auto& [small, exponent] : kSmall) {
+    if (factor != small || number.digits.find_first_of("eE") != std::string_view::npos) continue;
+    const std::string text = std::string(number.digits) + std::string(exponent);
+    double value = 0;
+    if (std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc())
+      return value;
+  }
+  return number.value * factor;
 }
 
 std::string shortest(double value) {
@@ -223,7 +240,7 @@ std::variant<double, UnitProblem> parse_quantity(std::string_view text, Dimensio
                                      noun(unit.dimension), text),
                          "", 0, text.size()};
     }
-    const double value = number.value * unit.factor;
+    const double value = scaled(number, unit.factor);
     if (std::isfinite(value)) return value;
     return UnitProblem{fmt::format("\"{}\" is too large to compute with", text), "", 0,
                        text.size()};

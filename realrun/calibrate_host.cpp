@@ -4,73 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <numeric>
-#include <set>
 #include <thread>
 
 #include "core/error.hpp"
 #include "kernels/gemm.hpp"
-#include "realrun/host_latencies.hpp"
-#include "realrun/sample_run.hpp"
+#include "realrun/cpu_clock.hpp"
+#include "realrun/step_samples.hpp"
 
 namespace orrery {
 namespace {
-
-// To four digits, which is more than any of it is worth and reads well.
-double rounded(double value) {
-  if (value <= 0) return 0;
-  const double unit = std::pow(10, std::floor(std::log10(value)) - 3);
-  return std::round(value / unit) * unit;
-}
-
-MeasuredTime measured(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  const auto at = [&](double share) {
-    return Seconds{rounded(
-        samples[static_cast<std::size_t>(share * static_cast<double>(samples.size() - 1))])};
-  };
-  MeasuredTime time{at(0.1), at(0.5), at(0.9), static_cast<int>(samples.size())};
-  // What took several times as long was interrupted by something that is no part of it.
-  constexpr double kStray = 5;
-  const auto end = std::upper_bound(samples.begin(), samples.end(), kStray * time.median.value());
-  time.mean = Seconds{rounded(std::accumulate(samples.begin(), end, 0.0) /
-                              static_cast<double>(end - samples.begin()))};
-  return time;
-}
-
-// 0 where there are no samples.
-double mean(std::vector<double> samples) {
-  if (samples.empty()) return 0;
-  return measured(std::move(samples)).mean.value();
-}
-
-double median(std::vector<double> samples) {
-  if (samples.empty()) return 0;
-  return measured(std::move(samples)).median.value();
-}
-
-// All that one op was measured at, by shape.
-struct OpKey {
-  std::string name;
-  KernelClass kernel = KernelClass::kGemm;
-  double m = 0, n = 0, k = 0;
-  int groups = 1;
-  double amount = 0;
-  auto operator<=>(const OpKey&) const = default;
-};
-
-struct OpSamples {
-  std::vector<double> seconds;
-  std::vector<double> scale;  // rows seen over the even rows that the shape counts
-};
-
-struct TransferKey {
-  Pattern pattern = Pattern::kSend;
-  int group = 1;
-  double bytes = 0;
-  auto operator<=>(const TransferKey&) const = default;
-};
 
 // One rank; two stages; pairs and fours that exchange tokens; replicas; tensor parallelism.
 constexpr SampleLayout kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1},
@@ -81,145 +23,86 @@ bool divides(const Model& model, const SampleLayout& sizes) {
          model.vocab % sizes.tp == 0;
 }
 
+std::vector<SampleLayout> layouts_of(const CalibratedModel& each) {
+  std::vector<SampleLayout> layouts = each.layouts;
+  if (layouts.empty()) layouts.assign(std::begin(kLayouts), std::end(kLayouts));
+  std::erase_if(layouts, [&](const SampleLayout& sizes) { return !divides(each.model, sizes); });
+  return layouts;
+}
+
+// Measures one model. The speed of the machine changes meanwhile: what a step took is kept as a
+// multiple of what the probe took right before and after it.
 template <class T>
-class Calibrator {
+class ModelCalibrator {
  public:
-  Calibrator(const HostCalibrationOptions& options, int cores)
-      : options_(options), probe_(options.models.front(), cores) {
-    std::vector<double> seconds;
-    constexpr int kFirst = 9;
-    for (int run = 0; run < kFirst; ++run) seconds.push_back(probe_.measure().value());
-    reference_ = median(std::move(seconds));
+  ModelCalibrator(const Model& model, int steps, int cores)
+      : model_(model), steps_(steps), probe_(model, cores) {}
+
+  // Runs the layout and takes all its samples.
+  void measure(int sequence, const SampleLayout& sizes) {
+    run(sequence, sizes, 1, [&](const Program& program, const StepResult& result, Seconds unit) {
+      samples_.add<T>(program, result, unit);
+      samples_.add_changes(program, result);
+    });
   }
 
-  // Runs the layout and takes all its samples; returns CPU seconds of its computation. All times
-  // are stated at the speed that the machine had when the calibrator was made.
-  double measure(const Plan& plan, int cores, bool take) {
-    SampleRun<T> run(plan, cores, true);
-    run.step();  // pays for memory and caches
-    std::vector<double> totals;
-    Seconds before = probe_.measure();
-    for (int step = 0; step < options_.steps; ++step) {
-      StepResult result = run.step();
-      const Seconds after = probe_.measure();
-      const double speed = reference_ / (0.5 * (before + after).value());
-      before = after;
-      for (OpSample& sample : result.samples) sample.time = sample.time * speed;
-      for (Seconds& work : result.work) work = work * speed;
-      double total = 0;
-      for (const OpSample& sample : result.samples) total += sample.time.value();
-      totals.push_back(total);
-      if (take) collect(run.program(), result);
-    }
-    return median(totals);
+  // How many times longer computation takes with `busy` cores at work than with one.
+  double slowdown(int sequence, int busy) {
+    const SampleLayout sizes{1, busy, 1, 1};
+    const auto units = [&](int cores) {
+      std::vector<double> totals;
+      run(sequence, sizes, cores, [&](const Program&, const StepResult& result, Seconds unit) {
+        Seconds total;
+        for (const OpSample& sample : result.samples) total += sample.time;
+        totals.push_back(total / unit);
+      });
+      return median_of(std::move(totals));
+    };
+    return units(busy) / units(1);
   }
 
-  HostCalibration finish(HostDevice device) {
-    HostCalibration calibration;
-    calibration.name = options_.name;
-    device.instruction = Seconds{rounded(mean(beside_))};
-    device.probe = Seconds{rounded(reference_)};
-    device.without_work = {without_work_.begin(), without_work_.end()};
-    calibration.device = device;
-    for (const auto& [key, samples] : ops_) calibration.kernels.push_back(row_of(key, samples));
-    for (const auto& [key, seconds] : transfers_) {
-      calibration.transfers.push_back(
-          {key.pattern, key.group, Bytes{key.bytes}, measured(seconds)});
+  // Adds all that was measured, at the speed that the machine had in the middle.
+  void finish(HostCalibration& calibration) const {
+    const Seconds unit{median_of(probes_)};
+    calibration.probes.push_back({model_.name, Seconds{rounded(unit.value())}});
+    for (HostKernelRow& row : samples_.kernels(unit)) calibration.kernels.push_back(std::move(row));
+    for (const HostTransferRow& row : samples_.transfers(unit))
+      calibration.transfers.push_back(row);
+    HostDevice& device = calibration.device;
+    device.instruction = Seconds{rounded(samples_.instruction(unit).value())};
+    device.hand_over = Seconds{rounded(samples_.hand_over().value())};
+    device.wake = Seconds{rounded(samples_.wake().value())};
+    for (const std::string& name : samples_.without_work()) {
+      std::vector<std::string>& known = device.without_work;
+      if (std::find(known.begin(), known.end(), name) == known.end()) known.push_back(name);
     }
-    return calibration;
   }
 
  private:
-  // Rows of the experts vary from one micro-batch to the next: the row is at their mean.
-  static HostKernelRow row_of(const OpKey& key, const OpSamples& samples) {
-    const double scale = mean(samples.scale);
-    HostKernelRow row;
-    row.op = key.name;
-    row.kernel = key.kernel;
-    row.m =
-        key.kernel == KernelClass::kGroupedWgrad ? key.m : std::max(1.0, rounded(key.m * scale));
-    row.n = key.n;
-    row.k =
-        key.kernel == KernelClass::kGroupedWgrad ? std::max(1.0, rounded(key.k * scale)) : key.k;
-    row.groups = key.groups;
-    row.amount = rounded(key.amount * scale);
-    row.time = measured(samples.seconds);
-    if (kernel_kind(key.kernel) != KernelKind::kStreaming) row.amount = 0;
-    return row;
-  }
-
-  void collect(const Program& program, const StepResult& result) {
-    for (std::size_t number = 0; number < program.works.size(); ++number)
-      note_without_work(program.works[number]);
-    for (const OpSample& sample : result.samples) {
-      const Work& work = program.works[sample.work.index()];
-      const Op& op = work.ops[static_cast<std::size_t>(sample.op)];
-      OpKey key{
-          host_op_name(op.name, work.pass), op.kernel, op.m, op.n, op.k, op.groups, op.amount()};
-      OpSamples& samples = ops_[key];
-      samples.seconds.push_back(std::max(sample.time.value(), 1e-8));
-      samples.scale.push_back(scale_of(work, op, sample));
-    }
-    collect_instructions(program, result);
-  }
-
-  // Rows seen over even rows, where the op handles the rows of the experts.
-  static double scale_of(const Work& work, const Op& op, const OpSample& sample) {
-    if (sample.rows <= 0) return 1;
-    for (const Op& other : work.ops) {
-      const bool wgrad = other.kernel == KernelClass::kGroupedWgrad;
-      if (!wgrad && other.kernel != KernelClass::kGroupedGemm) continue;
-      const double even = wgrad ? other.k * other.groups : other.m;
-      const bool of_rows = op.kernel == KernelClass::kGroupedWgrad || std::abs(op.m - even) < 0.5;
-      return of_rows ? sample.rows / even : 1;
-    }
-    return 1;
-  }
-
-  void note_without_work(const Work& work) {
-    if (!work.is_compute() || work.component == Component::kOptimizer) return;
-    for (const Op& op : work.ops) {
-      if (host_op<T>(work.component, work.pass, op) == nullptr)
-        without_work_.insert(host_op_name(op.name, work.pass));
+  template <class Take>
+  void run(int sequence, const SampleLayout& sizes, int cores, Take take) {
+    SampleRun<T> run(sample_plan(model_, sequence, sizes), cores, true);
+    run.step();  // pays for memory and caches
+    Seconds before = probe();
+    for (int step = 0; step < steps_; ++step) {
+      const StepResult result = run.step();
+      const Seconds after = probe();
+      take(run.program(), result, 0.5 * (before + after));
+      before = after;
     }
   }
 
-  // What instructions take beside their ops, the optimizer, and the exchanges.
-  void collect_instructions(const Program& program, const StepResult& result) {
-    std::map<InstructionId, double> in_ops;
-    for (const OpSample& sample : result.samples) in_ops[sample.instruction] += sample.time.value();
-    for (const Instruction& instruction : program.instructions) {
-      const Work& work = program.work(instruction);
-      const double seconds = result.work[instruction.id.index()].value();
-      if (work.component == Component::kOptimizer) {
-        const Op& op = work.ops.front();
-        OpSamples& samples = ops_[{host_op_name(op.name, work.pass), op.kernel, op.m, op.n, op.k,
-                                   op.groups, op.amount()}];
-        samples.seconds.push_back(seconds);
-        samples.scale.push_back(1);
-      } else if (work.is_compute()) {
-        const auto ops = in_ops.find(instruction.id);
-        if (ops != in_ops.end()) beside_.push_back(std::max(0.0, seconds - ops->second));
-      } else if (work.wire.logical.value() >= 1) {
-        // A message counts once, with what it cost both sides.
-        const bool sends =
-            instruction.stream == Stream::kSendNext || instruction.stream == Stream::kSendPrev;
-        if (sends) continue;
-        const Seconds other =
-            instruction.partner.valid() ? result.work[instruction.partner.index()] : Seconds{};
-        transfers_[{work.wire.pattern, work.wire.group, work.wire.logical.value()}].push_back(
-            std::max(seconds + other.value(), 1e-8));
-      }
-    }
+  Seconds probe() {
+    const Seconds time = probe_.measure();
+    probes_.push_back(time.value());
+    return time;
   }
 
-  const HostCalibrationOptions& options_;
+  Model model_;
+  int steps_;
   SpeedProbe<T> probe_;
-  double reference_ = 0;  // seconds of the probe that all times are stated at
-  std::map<OpKey, OpSamples> ops_;
-  std::map<TransferKey, std::vector<double>> transfers_;
-  std::set<std::string> without_work_;
-  std::vector<double> beside_;
+  std::vector<double> probes_;  // seconds
+  StepSamples samples_;
 };
 
 FlopsPerSecond peak_rate() {
@@ -232,12 +115,10 @@ FlopsPerSecond peak_rate() {
                             kSize, false);
     seconds.push_back(thread_cpu_seconds() - start);
   }
-  return Flops{2.0 * kSize * kSize * kSize} / Seconds{median(seconds)};
+  return Flops{2.0 * kSize * kSize * kSize} / Seconds{median_of(seconds)};
 }
 
-template <class T>
-HostCalibration calibrate(const HostCalibrationOptions& options,
-                          const std::function<void(int, int, const std::string&)>& progress) {
+HostDevice describe_device(const HostCalibrationOptions& options) {
   HostDevice device;
   device.cores = options.cores > 0
                      ? options.cores
@@ -248,49 +129,47 @@ HostCalibration calibrate(const HostCalibrationOptions& options,
   device.memory = Bytes{std::floor(gibibytes * 10) / 10 * 0x1p30};
   device.scalar = options.scalar == HostScalar::kFloat ? "float" : "double";
   device.machine = machine_fingerprint() + ", " + device.scalar;
-  struct Run {
-    const Model* model;
-    int sequence;
-    SampleLayout sizes;
-  };
-  std::vector<Run> runs;
-  for (const Model& model : options.models) {
-    for (int sequence : options.sequences) {
-      for (const SampleLayout& sizes : kLayouts) {
-        if (divides(model, sizes)) runs.push_back({&model, sequence, sizes});
-      }
-    }
-  }
-  ORRERY_CHECK(!runs.empty(), "nothing to measure");
-  const int stages = static_cast<int>(runs.size()) + 2;
-  int done = 0;
+  device.slowdown.assign(static_cast<std::size_t>(device.cores), 1);
+  return device;
+}
+
+template <class T>
+HostCalibration calibrate(const HostCalibrationOptions& options,
+                          const std::function<void(int, int, const std::string&)>& progress) {
+  ORRERY_CHECK(!options.models.empty() && !options.sequences.empty(), "nothing to measure");
+  HostCalibration calibration;
+  calibration.name = options.name;
+  HostDevice& device = calibration.device = describe_device(options);
+  int stages = 1, done = 0;
+  for (const CalibratedModel& each : options.models)
+    stages += static_cast<int>(layouts_of(each).size() * options.sequences.size());
   const auto next = [&](const std::string& what) {
     if (progress) progress(done, stages, what);
     ++done;
   };
-  next("hand-over and wake-up");
-  device.hand_over = Seconds{rounded(hand_over_seconds())};
-  device.wake = Seconds{rounded(wake_seconds())};
+  for (const CalibratedModel& each : options.models) {
+    ModelCalibrator<T> calibrator(each.model, options.steps, device.cores);
+    for (int sequence : options.sequences) {
+      for (const SampleLayout& sizes : layouts_of(each)) {
+        next(fmt::format("{}, {} tokens, pp={} dp={} ep={} tp={}", each.model.name, sequence,
+                         sizes.pp, sizes.dp, sizes.ep, sizes.tp));
+        calibrator.measure(sequence, sizes);
+      }
+    }
+    if (&each == &options.models.back()) {
+      next("several cores at once");
+      for (int busy = 2; busy <= device.cores; busy *= 2) {
+        const double slowdown =
+            std::max(1.0, rounded(calibrator.slowdown(options.sequences.back(), busy)));
+        for (int cores = busy; cores <= device.cores; ++cores)
+          device.slowdown[static_cast<std::size_t>(cores) - 1] = slowdown;
+      }
+    }
+    calibrator.finish(calibration);
+  }
   device.peak = FlopsPerSecond{rounded(peak_rate().value())};
-  Calibrator<T> calibrator(options, device.cores);
-  for (const Run& run : runs) {
-    next(fmt::format("{}, {} tokens, pp={} dp={} ep={} tp={}", run.model->name, run.sequence,
-                     run.sizes.pp, run.sizes.dp, run.sizes.ep, run.sizes.tp));
-    calibrator.measure(sample_plan(*run.model, run.sequence, run.sizes), 1, true);
-  }
-  next("several cores at once");
-  device.slowdown.assign(static_cast<std::size_t>(device.cores), 1);
-  const Model& model = options.models.back();
-  for (int busy = 2; busy <= device.cores; busy *= 2) {
-    const Plan plan = sample_plan(model, options.sequences.back(), {1, busy, 1, 1});
-    const double alone = calibrator.measure(plan, 1, false);
-    const double together = calibrator.measure(plan, busy, false);
-    const double slowdown = std::max(1.0, rounded(together / alone));
-    for (int cores = busy; cores <= device.cores; ++cores)
-      device.slowdown[static_cast<std::size_t>(cores) - 1] = slowdown;
-  }
   if (progress) progress(stages, stages, "");
-  return calibrator.finish(device);
+  return calibration;
 }
 
 }  // namespace

@@ -6,24 +6,33 @@
 // one, two and four ranks, one core at a time, and every op is timed. Only times of single ops,
 // exchanges and hand-overs go into the file; no step time does. Layouts with more than two pipeline
 // stages, stages and replicas at once, more than two micro-batches a rank, co-scheduled pairs or a
-// pace are never run here: what is predicted of those is a prediction. All times are stated at one
-// speed of the machine (SpeedProbe in realrun/sample_run.hpp).
+// pace are never run here: what is predicted of those is a prediction. All times of a model are
+// stated at one speed of the machine, that of its median probe (SpeedProbe in
+// realrun/sample_run.hpp).
 //
-// What cores cost each other comes from running two ranks on all cores against one core; hand-over
-// and wake times from two threads that pass a core and a signal to and fro.
+// What cores cost each other comes from running the same ranks on all cores against one core;
+// hand-over and wake times from the critical paths of the runs on one core.
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "core/model.hpp"
+#include "realrun/sample_run.hpp"
 #include "realrun/training.hpp"
 #include "sim/host_calibration.hpp"
 
 namespace orrery {
 
+struct CalibratedModel {
+  Model model;  // whose shapes are measured
+  // Those that do not divide the model are left out. Empty: one rank, two stages, two and four
+  // ranks that exchange tokens, replicas, two ranks of tensor parallelism.
+  std::vector<SampleLayout> layouts = {};
+};
+
 struct HostCalibrationOptions {
   std::string name = "host";
-  std::vector<Model> models;                    // whose shapes are measured
+  std::vector<CalibratedModel> models;
   std::vector<int> sequences = {64, 128, 256};  // tokens of a micro-batch
   int steps = 3;                                // of each run, after the warm-up
   int cores = 0;                                // 0: all of the machine's

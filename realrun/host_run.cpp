@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "core/error.hpp"
-#include "realrun/host_latencies.hpp"
+#include "realrun/cpu_clock.hpp"
 #include "realrun/kept_memory.hpp"
 #include "workload/loaded_program.hpp"
 

@@ -69,15 +69,22 @@ std::vector<double> busy(const Program& program, const Timeline& timeline) {
   return seconds;
 }
 
-struct Run {
-  TrainingResult training;
-  Loads warm_up_loads;
-  Seconds probe;  // median of those between the steps
+// A step after the warm-up.
+struct MeasuredStep {
+  Seconds time;
+  std::vector<double> busy;  // by rank, seconds
+  double slower = 1;         // the machine then, against the calibration
 };
 
-// Carries out a plan, with the probe after every step that is not paced.
-Run carry_out(const Plan& plan, const Corpus& corpus, const Wanted& wanted, int cores,
-              const InstructionTimes* paced, SpeedProbe<float>& probe) {
+struct Run {
+  std::vector<MeasuredStep> steps;
+  Loads warm_up_loads;
+};
+
+// Carries out a plan, with the probe between the steps.
+Run carry_out(const Plan& plan, const Program& world, const Corpus& corpus, const Wanted& wanted,
+              int cores, const InstructionTimes* paced, SpeedProbe<float>& probe,
+              Seconds reference) {
   TrainingOptions options;
   options.steps = kWarmUpSteps + wanted.steps;
   options.cores = cores;
@@ -89,69 +96,99 @@ Run carry_out(const Plan& plan, const Corpus& corpus, const Wanted& wanted, int 
   std::vector<Transport*> transports;
   for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads.endpoint(rank));
   Run run;
-  std::vector<Seconds> probes;
+  Seconds before;
   TrainingCallbacks callbacks;
   callbacks.step = [&](const StepReport& report) {
     if (report.step == 1) run.warm_up_loads = report.result.loads;
-    if (paced == nullptr) probes.push_back(probe.measure());
+    const Seconds after = probe.measure();
+    if (report.step > kWarmUpSteps) {
+      const Timeline& timeline = report.result.timeline;
+      run.steps.push_back(
+          {timeline.step, busy(world, timeline), 0.5 * (before + after) / reference});
+    }
+    before = after;
   };
-  run.training = train(plan, corpus, options, transports, callbacks);
-  if (!probes.empty()) {
-    std::sort(probes.begin(), probes.end());
-    run.probe = probes[probes.size() / 2];
-  }
+  train(plan, corpus, options, transports, callbacks);
   return run;
+}
+
+struct StepError {
+  Seconds predicted, measured, null_model;
+  double slower = 1;
+  std::vector<double> wait;  // by rank, (predicted - measured) / measured step
+  double error() const { return predicted / measured - 1; }
+};
+
+// Orders `values` and returns that in the middle.
+template <class Values, class By>
+auto middle(Values values, By by) {
+  const auto place = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), place, values.end(),
+                   [&](const auto& a, const auto& b) { return by(a) < by(b); });
+  return *place;
 }
 
 HostCase run_case(const Wanted& wanted, const HostValidationModels& models,
                   const HostCalibration& calibration, const Corpus& corpus,
-                  SpeedProbe<float>& probe) {
+                  SpeedProbe<float>& probe, Seconds reference) {
   const Cluster cluster = host_cluster(wanted.pp * wanted.dp);
   const DeviceModel device(calibration, cluster, "");
+  const int cores = device.host()->machine().cores;
   const Plan plan = plan_of(wanted, models, device, cluster);
   const Program program = lower(plan);
   const World expanded = expand(program, plan.layout);
   const Program& world = expanded.program;
   const HostTimes times(world, *device.host(), wanted.pace);
-  const Run run = carry_out(plan, corpus, wanted, device.host()->machine().cores,
-                            wanted.pace > 0 ? &times : nullptr, probe);
+  const Run run = carry_out(plan, world, corpus, wanted, cores, wanted.pace > 0 ? &times : nullptr,
+                            probe, reference);
 
-  // How many rows the experts of each rank get is a matter of the model and the text: those of the
-  // warm-up step. Where ranks are paced every rank lasts as if they were even, and the machine's
-  // speed does not matter.
-  PredictionOptions options;
-  options.pace = wanted.pace;
-  if (wanted.pace == 0) options.loads = &run.warm_up_loads;
-  const double slower = wanted.pace > 0 ? 1 : run.probe / calibration.device.probe;
-  const Prediction prediction =
-      predict(plan, program, DeviceModel(slowed(calibration, slower), cluster, ""), options);
+  // Every step has a prediction of its own, for the speed of the machine then. What a pace asks for
+  // does not depend on it. How many rows the experts of each rank get is a matter of the model and
+  // the text: those of the warm-up step; where ranks are paced they last as if rows were even.
+  const auto compare = [&](const MeasuredStep& step) {
+    PredictionOptions options;
+    options.pace = wanted.pace / step.slower;
+    if (wanted.pace == 0) options.loads = &run.warm_up_loads;
+    const Prediction prediction =
+        predict(plan, program, DeviceModel(slowed(calibration, step.slower), cluster, ""), options);
+    StepError result{prediction.world_timeline.step, step.time, {}, step.slower, {}};
+    Seconds total;
+    for (const Instruction& instruction : world.instructions) {
+      if (instruction.stream != Stream::kCompute) continue;
+      const HostTime& time = prediction.world_times[instruction.id.index()];
+      total += wanted.pace > 0 ? time.lasts : time.work;
+    }
+    result.null_model = total / (wanted.pace > 0 ? plan.layout.gpus() : cores);
+    const std::vector<double> predicted = busy(world, prediction.world_timeline);
+    for (std::size_t rank = 0; rank < predicted.size(); ++rank) {
+      const double waits = result.predicted.value() - predicted[rank];
+      const double waited = step.time.value() - step.busy[rank];
+      result.wait.push_back((waits - waited) / step.time.value());
+    }
+    return result;
+  };
+  std::vector<StepError> errors;
+  for (const MeasuredStep& step : run.steps) errors.push_back(compare(step));
 
   HostCase result;
   result.name = fmt::format("{} {} {}, {} micro-batches", plan.model.name, describe(plan.layout),
                             wanted.schedule, wanted.microbatches);
   result.ranks = plan.layout.gpus();
   result.pace = wanted.pace;
-  result.slower = slower;
-  result.predicted = prediction.world_timeline.step;
-  Seconds total;
-  for (const Instruction& instruction : world.instructions) {
-    if (instruction.stream != Stream::kCompute) continue;
-    const HostTime& time = prediction.world_times[instruction.id.index()];
-    total += wanted.pace > 0 ? time.lasts : time.work;
-  }
-  result.null_model = total / (wanted.pace > 0 ? result.ranks : device.host()->machine().cores);
-
-  result.measured = run.training.median.timeline.step;
-  result.steps = run.training.run.steps;
-  const std::vector<double> predicted = busy(world, prediction.world_timeline);
-  const std::vector<double> measured = busy(world, run.training.median.timeline);
-  for (std::size_t rank = 0; rank < predicted.size(); ++rank) {
-    const double wait_predicted = result.predicted.value() - predicted[rank];
-    const double wait_measured = result.measured.value() - measured[rank];
-    const double error = std::abs(wait_predicted - wait_measured) / result.measured.value();
+  for (const MeasuredStep& step : run.steps) result.steps.push_back(step.time);
+  const StepError typical = middle(errors, [](const StepError& each) { return each.error(); });
+  result.slower = typical.slower;
+  result.predicted = typical.predicted;
+  result.measured = typical.measured;
+  result.null_model = typical.null_model;
+  for (int rank = 0; rank < result.ranks; ++rank) {
+    const auto wait = [rank](const StepError& each) {
+      return each.wait[static_cast<std::size_t>(rank)];
+    };
+    const double error = std::abs(wait(middle(errors, wait)));
     if (error > result.wait_error) {
       result.wait_error = error;
-      result.worst_rank = static_cast<int>(rank);
+      result.worst_rank = rank;
     }
   }
   return result;
@@ -196,7 +233,9 @@ HostValidation validate_host(const HostValidationModels& models,
   constexpr int kStages = static_cast<int>(std::size(kWanted)) + 1;
   if (progress) progress(0, kStages, "calibrating");
   HostCalibrationOptions options;
-  options.models = {models.tiny, models.small};
+  options.models = {
+      {models.tiny, {{1, 1, 1, 1}, {2, 1, 1, 1}}},
+      {models.small, {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}, {1, 2, 1, 1}}}};
   options.sequences = {kSequence};
   options.steps = 3;
   HostValidation validation;
@@ -204,12 +243,21 @@ HostValidation validate_host(const HostValidationModels& models,
   validation.calibration = calibrate_host(options, {});
   validation.calibration_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  SpeedProbe<float> probe(models.tiny, validation.calibration.device.cores);
+  const int cores = validation.calibration.device.cores;
+  SpeedProbe<float> tiny(models.tiny, cores), small(models.small, cores);
+  const auto reference = [&](const Model& model) {
+    const std::vector<HostProbe>& probes = validation.calibration.probes;
+    return std::find_if(probes.begin(), probes.end(),
+                        [&](const HostProbe& probe) { return probe.model == model.name; })
+        ->time;
+  };
   const Corpus corpus{make_corpus(3, 1 << 17), make_corpus(4, 1 << 12)};
   int done = 1;
   for (const Wanted& wanted : kWanted) {
     if (progress) progress(done++, kStages, fmt::format("{} ranks", wanted.pp * wanted.dp));
-    validation.cases.push_back(run_case(wanted, models, validation.calibration, corpus, probe));
+    validation.cases.push_back(run_case(wanted, models, validation.calibration, corpus,
+                                        wanted.small ? small : tiny,
+                                        reference(wanted.small ? models.small : models.tiny)));
   }
   if (progress) progress(kStages, kStages, "");
   return validation;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <variant>
@@ -30,19 +29,16 @@ constexpr std::pair<std::string_view, Pattern> kPatterns[] = {
     {"all-gather", Pattern::kAllGather},
     {"all-reduce", Pattern::kAllReduce}};
 
-// The quantity in `unit`, with the fewest digits that are read back to all but the last bits of a
-// double (what lies there is from the conversion of units), unless another unit is shorter.
+// The quantity in `unit`, with the fewest digits that are read back to the last bit, unless
+// another unit is shorter.
 template <class Q>
 std::string readable(Q quantity, std::string_view unit) {
-  constexpr double kLastBits = 4 * std::numeric_limits<double>::epsilon();
   const std::string usual = write_quantity(quantity);
   const Q one = std::get<Q>(read_quantity<Q>(fmt::format("1 {}", unit)));
   for (int digits = 1; digits <= std::numeric_limits<double>::max_digits10; ++digits) {
     const std::string text = fmt::format("{:.{}g} {}", quantity / one, digits, unit);
     const auto back = read_quantity<Q>(text);
-    if (!std::holds_alternative<Q>(back)) continue;
-    const double difference = std::abs(std::get<Q>(back).value() - quantity.value());
-    if (difference <= kLastBits * std::abs(quantity.value()))
+    if (std::holds_alternative<Q>(back) && std::get<Q>(back) == quantity)
       return text.size() <= usual.size() ? text : usual;
   }
   return usual;
@@ -58,6 +54,7 @@ class HostCalibrationReader {
     root_.format_version(1, 0);
     result_.name = root_.required_string("name");
     if (auto device = root_.required_table("device")) read_device(*device);
+    for (Reader& table : root_.tables("probe")) read_probe(table);
     for (Reader& table : root_.tables("kernel")) read_kernel(table);
     for (Reader& table : root_.tables("transfer")) read_transfer(table);
     root_.finish();
@@ -85,7 +82,6 @@ class HostCalibrationReader {
     out.wake = device.required_quantity<Seconds>("wake", Zero::kAllowed);
     out.peak = device.required_quantity<FlopsPerSecond>("peak", Zero::kForbidden);
     out.instruction = device.required_quantity<Seconds>("instruction", Zero::kAllowed);
-    out.probe = device.optional_quantity("probe", Seconds{}, Zero::kAllowed);
     if (const Node* list = device.required_array("without_work")) read_names(*list);
     if (const Node* list = device.required_array("slowdown")) read_slowdown(device, *list);
     device.finish();
@@ -153,6 +149,14 @@ class HostCalibrationReader {
                                         readable(time.p90, "us")));
     }
     return time;
+  }
+
+  void read_probe(Reader& table) {
+    HostProbe probe;
+    probe.model = table.required_string("model");
+    probe.time = table.required_quantity<Seconds>("time", Zero::kForbidden);
+    table.finish();
+    result_.probes.push_back(probe);
   }
 
   void read_kernel(Reader& table) {
@@ -227,14 +231,18 @@ std::string lines_of(const HostDevice& device) {
       "hand_over = \"{}\"  # least idle time of a core between the works of two workers\n"
       "wake = \"{}\"  # from the end of what a sleeping worker waits for until it is awake\n"
       "instruction = \"{}\"  # CPU time of an instruction beside its ops\n"
-      "probe = \"{}\"  # CPU time of a fixed piece of work meanwhile: the machine's speed\n"
       "slowdown = [{}]  # how many times longer work takes with 1, 2, ... cores busy\n"
       "peak = \"{}\"  # best rate of a large GEMM on one core\n"
       "without_work = [{}]  # ops that a host has nothing to do for\n",
       device.cores, readable(device.memory, "GiB"), quoted(device.machine), quoted(device.scalar),
       readable(device.hand_over, "us"), readable(device.wake, "us"),
-      readable(device.instruction, "us"), readable(device.probe, "ms"),
-      fmt::join(device.slowdown, ", "), readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
+      readable(device.instruction, "us"), fmt::join(device.slowdown, ", "),
+      readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
+}
+
+std::string lines_of(const HostProbe& probe) {
+  return fmt::format("\n[[probe]]\nmodel = {}\ntime = \"{}\"\n", quoted(probe.model),
+                     readable(probe.time, "ms"));
 }
 
 std::string lines_of(const HostKernelRow& row) {
@@ -287,8 +295,9 @@ HostCalibration slowed(HostCalibration calibration, double factor) {
   };
   for (HostKernelRow& row : calibration.kernels) slow(row.time);
   for (HostTransferRow& row : calibration.transfers) slow(row.time);
+  for (HostProbe& probe : calibration.probes) probe.time = probe.time * factor;
   HostDevice& device = calibration.device;
-  for (Seconds* each : {&device.hand_over, &device.wake, &device.instruction, &device.probe})
+  for (Seconds* each : {&device.hand_over, &device.wake, &device.instruction})
     *each = *each * factor;
   device.peak = device.peak / factor;
   return calibration;
@@ -300,6 +309,7 @@ std::string write_host_calibration(const HostCalibration& calibration) {
       "time\n"
       "# on one core by `orrery calibrate host`.\n"
       "#\n"
+      "# [[probe]]     CPU time of a fixed piece of work meanwhile: the machine's speed\n"
       "# [[kernel]]    a kernel at one shape: m, n, k, groups of matrix products and of "
       "attention;\n"
       "#               of all others the amount: bytes read and written, else rows or launches\n"
@@ -311,6 +321,7 @@ std::string write_host_calibration(const HostCalibration& calibration) {
       "name = {}\n\n",
       quoted(calibration.name));
   text += lines_of(calibration.device);
+  for (const HostProbe& probe : calibration.probes) text += lines_of(probe);
   for (const HostKernelRow& row : calibration.kernels) text += lines_of(row);
   for (const HostTransferRow& row : calibration.transfers) text += lines_of(row);
   return text;

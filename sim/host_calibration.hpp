@@ -13,10 +13,12 @@
 //   hand_over = "12 us"
 //   wake = "25 us"
 //   instruction = "2 us"
-//   probe = "31 ms"
 //   slowdown = [1.0, 1.08]
 //   without_work = ["slice kv_lora (F)"]
 //   peak = "120 GFLOP/s"
+//   [[probe]]                      # a fixed piece of work meanwhile: the machine's speed
+//   model = "tiny-moe"
+//   time = "31 ms"
 //   [[kernel]]                     # one shape; streaming kernels have an amount instead
 //   op = "q_up fprop (F)"
 //   class = "gemm"
@@ -57,9 +59,6 @@ struct HostDevice {
   std::vector<double> slowdown = {1};
   std::vector<std::string> without_work;  // ops that the host has nothing to do for
   FlopsPerSecond peak;                    // of a large GEMM on one core
-  // CPU time of a fixed piece of work when this was measured (realrun/sample_run.hpp); 0: not
-  // known.
-  Seconds probe = {};
   bool operator==(const HostDevice&) const = default;
 };
 
@@ -91,9 +90,18 @@ struct HostTransferRow {
   bool operator==(const HostTransferRow&) const = default;
 };
 
+// CPU time of a fixed piece of work with a model (realrun/sample_run.hpp) while its kernels were
+// measured: the speed of the machine that their times are stated at.
+struct HostProbe {
+  std::string model;
+  Seconds time;
+  bool operator==(const HostProbe&) const = default;
+};
+
 struct HostCalibration {
   std::string name = "host";
   HostDevice device;
+  std::vector<HostProbe> probes;  // by model
   std::vector<HostKernelRow> kernels;
   std::vector<HostTransferRow> transfers;
   bool operator==(const HostCalibration&) const = default;

@@ -25,6 +25,8 @@ TEST_CASE("quantities are read in their own unit") {
   CHECK(std::get<BytesPerSecond>(read_quantity<BytesPerSecond>("400 Gb/s")).value() == 50e9);
   CHECK(std::get<BytesPerSecond>(read_quantity<BytesPerSecond>("400Gbps")).value() == 50e9);
   CHECK(std::get<Seconds>(read_quantity<Seconds>("3.7 us")) == microseconds(3.7));
+  // The nearest double of what is written: scaling would round twice.
+  CHECK(std::get<Seconds>(read_quantity<Seconds>("859.7 us")) == Seconds{8.597e-4});
   CHECK(std::get<Seconds>(read_quantity<Seconds>(" 2 h ")).value() == 7200);
   CHECK(std::get<Bytes>(read_quantity<Bytes>("84943110144 B")).value() == 84943110144.0);
   CHECK(std::get<Bytes>(read_quantity<Bytes>("80 GiB")) == gibibytes(80));

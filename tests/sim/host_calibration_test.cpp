@@ -25,6 +25,9 @@ instruction = "2 us"
 without_work = ["slice k_rope"]
 slowdown = [1.0, 1.08]
 peak = "120 GFLOP/s"
+[[probe]]
+model = "tiny-moe"
+time = "31.5 ms"
 [[kernel]]
 class = "gemm-grouped"
 m = 256
@@ -69,6 +72,7 @@ TEST_CASE("the calibration of a host is read with its units") {
   CHECK(host.device.wake == microseconds(25));
   CHECK(host.device.slowdown == std::vector<double>{1, 1.08});
   CHECK(host.device.peak == FlopsPerSecond{120e9});
+  CHECK(host.probes == std::vector<HostProbe>{{"tiny-moe", milliseconds(31.5)}});
   REQUIRE(host.kernels.size() == 2);
   const HostKernelRow& gemm = host.kernels[0];
   CHECK(gemm.kernel == KernelClass::kGroupedGemm);
@@ -76,7 +80,7 @@ TEST_CASE("the calibration of a host is read with its units") {
   CHECK(gemm.n == 512);
   CHECK(gemm.k == 128);
   CHECK(gemm.groups == 4);
-  CHECK(gemm.time == MeasuredTime{microseconds(120), microseconds(123.4), microseconds(130), 40});
+  CHECK(gemm.time == MeasuredTime{microseconds(120), Seconds{123.4e-6}, microseconds(130), 40});
   CHECK(host.kernels[1] == HostKernelRow{"",
                                          KernelClass::kCast,
                                          0,
@@ -148,6 +152,20 @@ TEST_CASE("what is written is read back to the last bit, and written again the s
   }
 }
 
+TEST_CASE("a slower machine takes longer for everything, and reaches less") {
+  const HostCalibration host = read_text(kHost), slower = slowed(host, 2);
+  CHECK(slower.device.hand_over == microseconds(24));
+  CHECK(slower.device.wake == microseconds(50));
+  CHECK(slower.device.instruction == microseconds(4));
+  CHECK(slower.device.peak == FlopsPerSecond{60e9});
+  CHECK(slower.device.slowdown == host.device.slowdown);
+  CHECK(slower.probes[0].time == milliseconds(63));
+  CHECK(slower.kernels[1].time ==
+        MeasuredTime{microseconds(4), microseconds(6), microseconds(10), 41});
+  CHECK(slower.transfers[0].time.median == microseconds(80));
+  CHECK(slowed(slower, 0.5) == host);
+}
+
 TEST_CASE("a written calibration says what it is") {
   const std::string text = write_host_calibration(read_text(kHost));
   CHECK_THAT(text, Catch::StartsWith("# What the kernels and exchanges"));
@@ -188,7 +206,9 @@ const Malformed kMalformed[] = {
     {"[1.0, 1.08]", "[1.0, nan]", "a slowdown is a number from 1"},
     {"[1.0, 1.08]", "[1.0, \"2\"]", "bad.toml:14:18"},
     {"class = \"cast\"", "class = \"csat\"", "did you mean 'cast'?"},
-    {"class = \"cast\"", "class = \"csat\"", "bad.toml:28:9"},
+    {"class = \"cast\"", "class = \"csat\"", "bad.toml:31:9"},
+    {"time = \"31.5 ms\"", "time = \"0 ms\"", "'time' must not be zero"},
+    {"model = \"tiny-moe\"\n", "", "missing key 'model' in [probe[0]]"},
     {"class = \"cast\"\n", "", "missing key 'class' in [kernel[1]]"},
     {"class = \"cast\"", "class = \"gemm\"", "missing key 'm' in [kernel[1]]"},
     {"class = \"gemm-grouped\"", "class = \"gemm-gruoped\"", "unknown kernel class 'gemm-gruoped'"},
