@@ -17,6 +17,22 @@ Timeline representatives(const Program& program, const World& world, const Timel
   return out;
 }
 
+// By instruction of the world. What a pace asks for is known before the run, so it is that of even
+// rows; what an instruction works follows its rows.
+std::vector<HostTime> times_of(const World& world, const Plan& plan, const HostCost& costs,
+                               const PredictionOptions& options) {
+  const HostTimes even(world.program, costs, options.pace);
+  std::vector<HostTime> times;
+  for (const Instruction& instruction : world.program.instructions)
+    times.push_back(even.at(instruction));
+  if (options.loads == nullptr) return times;
+  const Program loaded = with_loads(world.program, plan, *options.loads, world.gpus_per_rank);
+  const HostTimes uneven(loaded, costs, 0);
+  for (const Instruction& instruction : loaded.instructions)
+    times[instruction.id.index()].work = uneven.at(instruction).work;
+  return times;
+}
+
 }  // namespace
 
 Prediction predict(const Plan& plan, const Program& program, const DeviceModel& model,
@@ -33,14 +49,9 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
     return prediction;
   }
   prediction.world = expand(program, plan.layout);
-  const Program world = options.loads == nullptr
-                            ? prediction.world->program
-                            : with_loads(prediction.world->program, plan, *options.loads,
-                                         prediction.world->gpus_per_rank);
-  const HostTimes times(world, *model.host(), options.pace);
-  for (const Instruction& instruction : world.instructions)
-    prediction.world_times.push_back(times.at(instruction));
-  prediction.world_timeline = run_host(world, model.host()->machine(), times);
+  prediction.world_times = times_of(*prediction.world, plan, *model.host(), options);
+  prediction.world_timeline = run_host(prediction.world->program, model.host()->machine(),
+                                       RecordedTimes(prediction.world_times));
   prediction.timeline = representatives(program, *prediction.world, prediction.world_timeline);
   return prediction;
 }

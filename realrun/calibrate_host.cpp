@@ -14,9 +14,10 @@
 namespace orrery {
 namespace {
 
-// One rank; two stages; pairs and fours that exchange tokens; replicas; tensor parallelism.
-constexpr SampleLayout kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1},
-                                     {1, 4, 4, 1}, {1, 2, 1, 1}, {1, 1, 1, 2}};
+// One stage; two stages; pairs and fours that exchange tokens; tensor parallelism. Each with as
+// many replicas as it takes to keep all cores at work.
+constexpr SampleLayout kLayouts[] = {
+    {1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}, {1, 1, 1, 2}};
 
 bool divides(const Model& model, const SampleLayout& sizes) {
   return model.moe.experts % sizes.ep == 0 && model.attention.heads % sizes.tp == 0 &&
@@ -36,14 +37,16 @@ template <class T>
 class ModelCalibrator {
  public:
   ModelCalibrator(const Model& model, int steps, int cores)
-      : model_(model), steps_(steps), probe_(model, cores) {}
+      : model_(model), steps_(steps), cores_(cores), probe_(model, cores) {}
 
-  // Runs the layout and takes all its samples.
-  void measure(int sequence, const SampleLayout& sizes) {
-    run(sequence, sizes, 1, [&](const Program& program, const StepResult& result, Seconds unit) {
-      samples_.add<T>(program, result, unit);
-      samples_.add_changes(program, result);
-    });
+  // Runs the layout on all cores and takes all its samples.
+  void measure(int sequence, SampleLayout sizes) {
+    while (sizes.pp * sizes.dp * sizes.tp < cores_) sizes.dp *= 2;
+    run(sequence, sizes, cores_,
+        [&](const Program& program, const StepResult& result, Seconds unit) {
+          samples_.add<T>(program, result, unit);
+          samples_.add_changes(program, result, cores_);
+        });
   }
 
   // How many times longer computation takes with `busy` cores at work than with one.
@@ -99,7 +102,7 @@ class ModelCalibrator {
   }
 
   Model model_;
-  int steps_;
+  int steps_, cores_;
   SpeedProbe<T> probe_;
   std::vector<double> probes_;  // seconds
   StepSamples samples_;

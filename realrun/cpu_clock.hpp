@@ -6,6 +6,9 @@ namespace orrery {
 // Of the calling thread.
 double thread_cpu_seconds();
 
+// What reading that clock takes, measured once: as much as a small op.
+double thread_clock_cost();
+
 // Of the whole process.
 double process_cpu_seconds();
 

@@ -27,16 +27,16 @@ struct Wanted {
 // The calibration has seen no such plan: its own have at most two stages or replicas that exchange,
 // two micro-batches, and no pace.
 constexpr Wanted kWanted[] = {
-    {false, "1f1b", 4, 1, 1, 8, 0, 20},   {false, "dualpipe", 4, 1, 1, 8, 0, 20},
-    {true, "dualpipe", 2, 2, 2, 4, 0, 8}, {true, "1f1b", 4, 2, 2, 4, 0, 8},
-    {true, "1f1b", 8, 1, 1, 8, 8, 2},     {true, "dualpipe", 8, 1, 1, 16, 8, 2},
-    {true, "1f1b", 4, 4, 4, 4, 12, 2},    {true, "dualpipe", 8, 2, 2, 16, 12, 2}};
+    {false, "1f1b", 4, 1, 1, 8, 0, 21},    {false, "dualpipe", 4, 1, 1, 8, 0, 21},
+    {false, "1f1b", 4, 4, 4, 8, 12, 3},    {true, "dualpipe", 2, 2, 2, 4, 0, 9},
+    {true, "1f1b", 4, 2, 2, 4, 0, 9},      {true, "1f1b", 8, 1, 1, 8, 8, 2},
+    {true, "dualpipe", 8, 1, 1, 16, 8, 2}, {true, "dualpipe", 4, 4, 4, 8, 12, 2}};
 constexpr int kSequence = 128;
 
-Plan plan_of(const Wanted& wanted, const HostValidationModels& models, const DeviceModel& device,
+Plan plan_of(const Wanted& wanted, const Model& model, const DeviceModel& device,
              const Cluster& cluster) {
   PlanRequest request;
-  request.model = wanted.small ? models.small : models.tiny;
+  request.model = model;
   request.cluster = cluster;
   request.training.sequence = kSequence;
   request.training.global_batch = wanted.microbatches * wanted.dp;
@@ -128,27 +128,26 @@ auto middle(Values values, By by) {
   return *place;
 }
 
-HostCase run_case(const Wanted& wanted, const HostValidationModels& models,
-                  const HostCalibration& calibration, const Corpus& corpus,
-                  SpeedProbe<float>& probe, Seconds reference) {
+HostCase run_case(const Wanted& wanted, const Model& model, const HostCalibration& calibration,
+                  const Corpus& corpus, SpeedProbe<float>& probe) {
   const Cluster cluster = host_cluster(wanted.pp * wanted.dp);
   const DeviceModel device(calibration, cluster, "");
   const int cores = device.host()->machine().cores;
-  const Plan plan = plan_of(wanted, models, device, cluster);
+  const Plan plan = plan_of(wanted, model, device, cluster);
   const Program program = lower(plan);
   const World expanded = expand(program, plan.layout);
   const Program& world = expanded.program;
   const HostTimes times(world, *device.host(), wanted.pace);
   const Run run = carry_out(plan, world, corpus, wanted, cores, wanted.pace > 0 ? &times : nullptr,
-                            probe, reference);
+                            probe, calibration.probes.front().time);
 
   // Every step has a prediction of its own, for the speed of the machine then. What a pace asks for
   // does not depend on it. How many rows the experts of each rank get is a matter of the model and
-  // the text: those of the warm-up step; where ranks are paced they last as if rows were even.
+  // the text: those of the warm-up step.
   const auto compare = [&](const MeasuredStep& step) {
     PredictionOptions options;
     options.pace = wanted.pace / step.slower;
-    if (wanted.pace == 0) options.loads = &run.warm_up_loads;
+    options.loads = &run.warm_up_loads;
     const Prediction prediction =
         predict(plan, program, DeviceModel(slowed(calibration, step.slower), cluster, ""), options);
     StepError result{prediction.world_timeline.step, step.time, {}, step.slower, {}};
@@ -230,34 +229,31 @@ bool HostValidation::holds() const {
 
 HostValidation validate_host(const HostValidationModels& models,
                              const std::function<void(int, int, const std::string&)>& progress) {
-  constexpr int kStages = static_cast<int>(std::size(kWanted)) + 1;
-  if (progress) progress(0, kStages, "calibrating");
-  HostCalibrationOptions options;
-  options.models = {
-      {models.tiny, {{1, 1, 1, 1}, {2, 1, 1, 1}}},
-      {models.small, {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}, {1, 2, 1, 1}}}};
-  options.sequences = {kSequence};
-  options.steps = 3;
-  HostValidation validation;
-  const auto start = std::chrono::steady_clock::now();
-  validation.calibration = calibrate_host(options, {});
-  validation.calibration_s =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const int cores = validation.calibration.device.cores;
-  SpeedProbe<float> tiny(models.tiny, cores), small(models.small, cores);
-  const auto reference = [&](const Model& model) {
-    const std::vector<HostProbe>& probes = validation.calibration.probes;
-    return std::find_if(probes.begin(), probes.end(),
-                        [&](const HostProbe& probe) { return probe.model == model.name; })
-        ->time;
+  constexpr int kStages = static_cast<int>(std::size(kWanted)) + 2;
+  int done = 0;
+  const auto next = [&](const std::string& what) {
+    if (progress) progress(done++, kStages, what);
   };
   const Corpus corpus{make_corpus(3, 1 << 17), make_corpus(4, 1 << 12)};
-  int done = 1;
-  for (const Wanted& wanted : kWanted) {
-    if (progress) progress(done++, kStages, fmt::format("{} ranks", wanted.pp * wanted.dp));
-    validation.cases.push_back(run_case(wanted, models, validation.calibration, corpus,
-                                        wanted.small ? small : tiny,
-                                        reference(wanted.small ? models.small : models.tiny)));
+  HostValidation validation;
+  for (const bool small : {false, true}) {
+    const Model& model = small ? models.small : models.tiny;
+    next(fmt::format("calibrating {}", model.name));
+    HostCalibrationOptions options;
+    options.models = {{model, {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}}}};
+    options.sequences = {kSequence};
+    const auto start = std::chrono::steady_clock::now();
+    const HostCalibration calibration = calibrate_host(options, {});
+    validation.calibration_s +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    validation.machine = calibration.device.machine;
+    validation.cores = calibration.device.cores;
+    SpeedProbe<float> probe(model, validation.cores);
+    for (const Wanted& wanted : kWanted) {
+      if (wanted.small != small) continue;
+      next(fmt::format("{}, {} ranks", model.name, wanted.pp * wanted.dp));
+      validation.cases.push_back(run_case(wanted, model, calibration, corpus, probe));
+    }
   }
   if (progress) progress(kStages, kStages, "");
   return validation;

@@ -36,7 +36,8 @@ struct HostCase {
 };
 
 struct HostValidation {
-  HostCalibration calibration;
+  std::string machine;
+  int cores = 1;
   double calibration_s = 0;
   std::vector<HostCase> cases;
 

@@ -222,21 +222,22 @@ void RankWorker<T>::run_ops(const Instruction& instruction) {
   Frame<T>& frame = rank_.frame(instruction.stage, instruction.direction, instruction.layer,
                                 instruction.microbatch);
   const std::vector<HostOp<T>>& ops = ops_[instruction.work.index()];
+  Seconds before = samples_ == nullptr ? Seconds{} : thread_cpu();
   for (std::size_t number = 0; number < ops.size(); ++number) {
     if (ops[number] == nullptr) continue;
     if (samples_ == nullptr) {
       ops[number](rank_, frame);
       continue;
     }
-    const Seconds before = transport_.now();
     ops[number](rank_, frame);
-    const Seconds time = transport_.now() - before;
+    const Seconds now = thread_cpu();
     const bool routed = work.component == Component::kMlp && !frame.offsets.empty();
     const auto slots = static_cast<double>(rank_.sizes.top_k);
     samples_->push_back({instruction.id, instruction.work, static_cast<std::int32_t>(number),
                          routed ? static_cast<double>(frame.offsets.back()) : 0,
                          routed ? static_cast<double>(frame.received_experts.size()) / slots : 0,
-                         time});
+                         now - before});
+    before = now;
   }
 }
 
@@ -267,7 +268,8 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
   {
     const CoreGate::Hold core(gate_, transport_.rank() % gate_.cores());
     const RunControl::Busy busy(control_);
-    span.start = transport_.now();
+    // In paced runs it lasts from when it is ready, as on a device of its own.
+    span.start = least_length(instruction) > Seconds{} ? ready : transport_.now();
     allocate(instruction);
     run_ops(instruction);
     release(instruction);

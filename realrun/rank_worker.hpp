@@ -44,8 +44,7 @@ struct OpSample {
   std::int32_t op = 0;
   double rows = 0;    // of the local experts then; 0 outside of their ops
   double tokens = 0;  // received then
-  Seconds
-      time;  // by the clock on the wall: reading a thread's CPU time costs as much as a small op
+  Seconds time;       // of the CPU, with one reading of its clock
 };
 
 template <class T>

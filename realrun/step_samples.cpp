@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "realrun/cpu_clock.hpp"
 #include "realrun/host_ops.hpp"
 #include "sim/critical_path.hpp"
 
@@ -85,7 +86,8 @@ void StepSamples::add(const Program& program, const StepResult& result, Seconds 
     const Work& work = program.works[sample.work.index()];
     const Op& op = work.ops[static_cast<std::size_t>(sample.op)];
     OpTimes& times = ops_[key_of(work, op)];
-    times.units.push_back(sample.time / unit);
+    const double time = sample.time.value() - thread_clock_cost();
+    times.units.push_back(std::max(0.0, time) / unit.value());
     times.scale.push_back(scale_of(work, op, sample));
   }
   add_instructions(program, result, unit);
@@ -118,8 +120,8 @@ void StepSamples::add_instructions(const Program& program, const StepResult& res
   }
 }
 
-void StepSamples::add_changes(const Program& program, const StepResult& result) {
-  const std::vector<CriticalStep> path = critical_path(program, result.timeline, 1);
+void StepSamples::add_changes(const Program& program, const StepResult& result, int cores) {
+  const std::vector<CriticalStep> path = critical_path(program, result.timeline, cores);
   for (std::size_t place = 1; place < path.size(); ++place) {
     const Instruction& own = program.instructions[path[place].instruction.index()];
     const Instruction& before = program.instructions[path[place - 1].instruction.index()];

@@ -26,10 +26,10 @@ class StepSamples {
   template <class T>
   void add(const Program& program, const StepResult& result, Seconds unit);
 
-  // The same of a step on one core. Where a computation of its critical path began as soon as
-  // another rank gave the core back, or a worker as soon as another worker's work had ended, the
-  // time between is one of a core or of a worker changing hands.
-  void add_changes(const Program& program, const StepResult& result);
+  // Where a computation of the step's critical path began as soon as another rank gave the core
+  // back, or a worker as soon as another worker's work had ended, the time between is one of a core
+  // or of a worker changing hands.
+  void add_changes(const Program& program, const StepResult& result, int cores);
 
   // Rows of all that was kept, where a unit is so long.
   std::vector<HostKernelRow> kernels(Seconds unit) const;

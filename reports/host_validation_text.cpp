@@ -14,9 +14,7 @@ std::string percent(double share) {
 }  // namespace
 
 std::string host_validation_text(const HostValidation& validation) {
-  const HostDevice& device = validation.calibration.device;
-  std::string text =
-      fmt::format("Prediction against measurement on {}, {} cores\n", device.machine, device.cores);
+  std::string text = fmt::format("Prediction against measurement on {}\n", validation.machine);
   text += fmt::format(
       "calibrated in {:.0f} s on layouts of one to four ranks, two micro-batches each, none of "
       "those below\n\n",
@@ -54,7 +52,7 @@ std::string host_validation_json(const HostValidation& validation, double wall_s
   nlohmann::ordered_json out;
   out["format_version"] = "1.0";
   out["suite"] = "host";
-  out["machine"] = validation.calibration.device.machine;
+  out["machine"] = validation.machine;
   out["holds"] = validation.holds();
   out["mean_error"] = validation.mean_error();
   out["worst_error"] = validation.worst_error();

@@ -1,6 +1,6 @@
 #pragma once
-// A host as `orrery calibrate host` measured it: what one core takes for each kernel and exchange,
-// and what many workers cost each other. A TOML file, kind = "host":
+// A host as `orrery calibrate host` measured it: what one core takes for each kernel and exchange
+// while all of them are at work, and what workers cost each other. A TOML file, kind = "host":
 //
 //   format_version = "1.0"
 //   kind = "host"

@@ -283,7 +283,9 @@ AssumedFigures HostCost::assumed(const Program& program) const {
 
 HostMachine HostCost::machine() const {
   const HostDevice& device = calibration_.device;
-  return {device.cores, device.slowdown, device.hand_over, device.wake};
+  std::vector<double> slowdown = device.slowdown;  // against the calibrated times
+  for (double& factor : slowdown) factor /= device.slowdown.back();
+  return {device.cores, std::move(slowdown), device.hand_over, device.wake};
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -307,16 +309,19 @@ HostTime HostTimes::at(const Instruction& instruction) const {
   return by_work_[instruction.work.index()];
 }
 
-RecordedTimes::RecordedTimes(std::vector<Seconds> work, std::vector<Seconds> lasts)
-    : work_(std::move(work)), lasts_(std::move(lasts)) {
-  ORRERY_CHECK(lasts_.empty() || lasts_.size() == work_.size(), "{} works, {} paces", work_.size(),
-               lasts_.size());
+RecordedTimes::RecordedTimes(std::vector<HostTime> times) : times_(std::move(times)) {}
+
+RecordedTimes::RecordedTimes(const std::vector<Seconds>& work, const std::vector<Seconds>& lasts) {
+  ORRERY_CHECK(lasts.empty() || lasts.size() == work.size(), "{} works, {} paces", work.size(),
+               lasts.size());
+  for (std::size_t index = 0; index < work.size(); ++index)
+    times_.push_back({work[index], lasts.empty() ? Seconds{} : lasts[index]});
 }
 
 HostTime RecordedTimes::at(const Instruction& instruction) const {
   const std::size_t index = instruction.id.index();
-  ORRERY_CHECK(index < work_.size(), "instruction {} of {}", index, work_.size());
-  return {work_[index], lasts_.empty() ? Seconds{} : lasts_[index]};
+  ORRERY_CHECK(index < times_.size(), "instruction {} of {}", index, times_.size());
+  return times_[index];
 }
 
 }  // namespace orrery

@@ -101,15 +101,16 @@ class HostTimes : public InstructionTimes {
   std::vector<HostTime> by_work_;
 };
 
-// A measurement replayed: by InstructionId what each instruction worked and, in a paced run, at
-// least lasted (empty: no pace). Of a transfer the receive's entry counts.
+// Known times, or a measurement replayed: by InstructionId what each instruction worked and, in a
+// paced run, at least lasted (empty: no pace). Of a transfer the receive's entry counts.
 class RecordedTimes : public InstructionTimes {
  public:
-  explicit RecordedTimes(std::vector<Seconds> work, std::vector<Seconds> lasts = {});
+  explicit RecordedTimes(std::vector<HostTime> times);
+  explicit RecordedTimes(const std::vector<Seconds>& work, const std::vector<Seconds>& lasts = {});
   HostTime at(const Instruction& instruction) const override;
 
  private:
-  std::vector<Seconds> work_, lasts_;
+  std::vector<HostTime> times_;
 };
 
 }  // namespace orrery

@@ -118,6 +118,11 @@ class HostRun {
     return at(id).partner.valid() || at(id).collective >= 0;
   }
 
+  // In paced runs an instruction lasts from then on, whenever a core is free for its work.
+  bool begins_when_ready(InstructionId id) const {
+    return has_other_sides(id) || progress_[id.index()].time.lasts.value() > 0;
+  }
+
   // -------------------------------------------------------------------------------------------------------------------
   // Workers
 
@@ -129,7 +134,7 @@ class HostRun {
     progress.time = times_.at(working_side(id));
     ORRERY_CHECK(progress.time.work.value() >= 0 && std::isfinite(progress.time.work.value()),
                  "work {}", progress.time.work.value());
-    if (has_other_sides(id)) set_start(id);
+    if (begins_when_ready(id)) set_start(id);
     const WorkerIndex index = carrier(id);
     Worker& worker = workers_[index];
     worker.queue.push_back(id);
@@ -188,7 +193,7 @@ class HostRun {
 
   void begin_work(CoreIndex core, WorkerIndex worker) {
     const InstructionId id = workers_[worker].current;
-    if (!has_other_sides(id)) set_start(id);
+    if (!begins_when_ready(id)) set_start(id);
     const double work = progress_[id.index()].time.work.value();
     ++(core == kNoSlot ? copying_now_ : computing_now_);
     running_.push_back({core, worker, work, now_, kNever});
@@ -325,8 +330,8 @@ class HostRun {
   DependencyTracker tracker_;
   std::vector<Worker> workers_;  // [2 rank]: computation, [2 rank + 1]: communication
   std::vector<Core> cores_;
-  std::vector<std::deque<WorkerIndex>> computing_;  // that wait for a slot, by core
-  std::vector<Running> running_;                    // in the order in which they began
+  std::vector<std::deque<WorkerIndex>> computing_;   // that wait for a slot, by core
+  std::vector<Running> running_;                     // in the order in which they began
   std::size_t copying_now_ = 0, computing_now_ = 0;  // of running_
   Speeds speeds_;                                    // that the ends in running_ count with
   bool fresh_ = false;                               // running_ has one whose end is not known

@@ -21,8 +21,9 @@
 // come, and all end when the last of them does.
 //
 // Spans. An instruction starts when its work begins; transfers and members of collectives when all
-// sides were there. Its end includes the pace. With two cores a rank, no slowdown, no latencies and
-// no pace the result is that of run_analytic, wherever a rank's communication does not meet.
+// sides were there, paced instructions when they are ready. Its end includes the pace. With two
+// cores a rank, no slowdown, no latencies and no pace the result is that of run_analytic, wherever
+// a rank's communication does not meet.
 //
 // Events of one time are taken in a fixed order (ends of works, ends of paces, workers awake, cores
 // handed over, slots given; within each in the order in which they came about): equal input gives

@@ -389,11 +389,12 @@ TEST_CASE("the times of a Program's instructions, paced, and its machine") {
 
   const HostMachine machine = costs.machine();
   CHECK(machine.cores == 2);
-  CHECK(machine.slowdown == std::vector<double>{1, 1.5});
+  // Calibrated with both cores at work: one alone is faster than that.
+  CHECK(machine.slowdown == std::vector<double>{1 / 1.5, 1});
   CHECK(machine.hand_over == Seconds{0.25});
   CHECK(machine.wake == Seconds{0.5});
-  // 3 s, the receiver's worker wakes, 3 s.
-  CHECK(run_host(make.program, machine, plain).step.value() == Approx(6.5));
+  // 3 s at the speed of one busy core, the receiver's worker wakes, 3 s.
+  CHECK(run_host(make.program, machine, plain).step.value() == Approx(2 + 0.5 + 2));
 }
 
 TEST_CASE("a recorded measurement is replayed instruction by instruction") {
