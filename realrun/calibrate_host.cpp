@@ -15,7 +15,7 @@ namespace orrery {
 namespace {
 
 // One stage; two stages; pairs and fours that exchange tokens; tensor parallelism. Each with as
-// many replicas as it takes to keep all cores at work.
+// many replicas as it takes to have two ranks take turns on every core.
 constexpr SampleLayout kLayouts[] = {
     {1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}, {1, 1, 1, 2}};
 
@@ -41,7 +41,7 @@ class ModelCalibrator {
 
   // Runs the layout on all cores and takes all its samples.
   void measure(int sequence, SampleLayout sizes) {
-    while (sizes.pp * sizes.dp * sizes.tp < cores_) sizes.dp *= 2;
+    while (sizes.pp * sizes.dp * sizes.tp < 2 * cores_) sizes.dp *= 2;
     run(sequence, sizes, cores_,
         [&](const Program& program, const StepResult& result, Seconds unit) {
           samples_.add<T>(program, result, unit);
