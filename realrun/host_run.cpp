@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "realrun/cpu_clock.hpp"
 #include "realrun/kept_memory.hpp"
+#include "realrun/optimizer.hpp"
 #include "workload/loaded_program.hpp"
 
 namespace orrery {
@@ -127,7 +128,10 @@ StepResult HostRun<T>::step(const TokenSource& source) {
     process_cpu = Seconds{process_cpu_seconds() - before};
   }
   if (control.failed()) throw ProgramError(control.why());
-  for (const auto& rank : ranks_) check_freed(*rank);
+  for (const auto& rank : ranks_) {
+    check_freed(*rank);
+    check_gathered(*rank);
+  }
   StepResult result;
   result.process_cpu = process_cpu;
   for (const auto& worker : workers) result.carried_out.push_back(worker->carried_out());

@@ -148,6 +148,39 @@ void check_contributions(const RankState<T>& rank, std::size_t group) {
 }
 
 template <class T>
+void check_reduced(const RankState<T>& rank) {
+  for (std::size_t group = 0; group < rank.parameters.groups.size(); ++group) {
+    const HeldGroup& held = rank.parameters.groups[group];
+    if (held.replicas > 1 && !rank.step_end.reduced[group])
+      throw ProgramError(fmt::format("gradients that {} ranks hold ({}) have not been reduced",
+                                     held.replicas, to_string(held.set)));
+  }
+}
+
+template <class T>
+void check_gathered(const RankState<T>& rank) {
+  if (rank.plan.layout.zero_stage < 1) return;
+  for (std::size_t group = 0; group < rank.parameters.groups.size(); ++group) {
+    const HeldGroup& held = rank.parameters.groups[group];
+    if (held.replicas > 1 && !rank.step_end.gathered[group])
+      throw ProgramError(
+          fmt::format("rank {}: parameters that {} ranks share ({}) were not gathered", rank.gpu,
+                      held.replicas, to_string(held.set)));
+  }
+}
+
+// The norm clips and the counts move the bias: both of the whole, not of this rank's part.
+template <class T>
+void check_norm_and_counts(const RankState<T>& rank) {
+  const Layout& layout = rank.plan.layout;
+  if (layout.gpus() > 1 && !rank.step_end.normed)
+    throw ProgramError("the gradient norm has not been summed over the ranks");
+  const int counting = layout.dp * layout.cp * layout.tp * rank.plan.schedule.directions;
+  if (!rank.routing_bias.empty() && counting > 1 && !rank.step_end.counted)
+    throw ProgramError("the expert counts have not been summed over the ranks");
+}
+
+template <class T>
 void update_parameters(RankState<T>& rank, double parameters) {
   double own = 0;
   for (const HeldGroup& group : rank.parameters.groups) {
@@ -161,6 +194,8 @@ void update_parameters(RankState<T>& rank, double parameters) {
   }
   for (std::size_t group = 0; group < rank.parameters.groups.size(); ++group)
     check_contributions(rank, group);
+  check_reduced(rank);
+  check_norm_and_counts(rank);
   if (rank.evaluates) return;
   kernels::AdamwStep step;
   const Recipe& recipe = rank.recipe;
@@ -191,6 +226,8 @@ void update_parameters(RankState<T>& rank, double parameters) {
   template std::size_t held_group<T>(const RankState<T>&, ParameterSet, std::string_view); \
   template void check_parameter_bytes<T>(const RankState<T>&, const Work&, std::size_t);   \
   template void check_contributions<T>(const RankState<T>&, std::size_t);                  \
+  template void check_reduced<T>(const RankState<T>&);                                     \
+  template void check_gathered<T>(const RankState<T>&);                                    \
   template void update_parameters<T>(RankState<T>&, double);
 ORRERY_OPTIMIZER(float)
 ORRERY_OPTIMIZER(double)

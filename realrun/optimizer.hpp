@@ -38,6 +38,13 @@ void check_parameter_bytes(const RankState<T>& rank, const Work& work, std::size
 template <class T>
 void check_contributions(const RankState<T>& rank, std::size_t group);
 
+// Throw ProgramError where something that replicas share was not brought together: gradients before
+// their norm is taken, parameters when the step is over.
+template <class T>
+void check_reduced(const RankState<T>& rank);
+template <class T>
+void check_gathered(const RankState<T>& rank);
+
 // The optimizer op. `parameters` is what the Program says this rank updates.
 template <class T>
 void update_parameters(RankState<T>& rank, double parameters);

@@ -198,7 +198,10 @@ std::unique_ptr<RankOperation> RankCommunication<T>::start_parameters(
     running->operation = std::make_unique<AllReduce<double>>(transport_, group, name,
                                                              std::span<double>(running->result));
     GroupedOperation<double>* whole = running.get();
-    running->done = [this, whole] { rank_.gradient_norm = std::sqrt(whole->result.front()); };
+    running->done = [this, whole] {
+      rank_.gradient_norm = std::sqrt(whole->result.front());
+      rank_.step_end.normed = true;
+    };
     return running;
   }
   if (work.tensor == "expert counts") {
@@ -207,7 +210,10 @@ std::unique_ptr<RankOperation> RankCommunication<T>::start_parameters(
     running->operation = std::make_unique<AllReduce<std::int64_t>>(
         transport_, group, name, std::span<std::int64_t>(running->result));
     GroupedOperation<std::int64_t>* whole = running.get();
-    running->done = [this, whole] { rank_.step_expert_counts = whole->result; };
+    running->done = [this, whole] {
+      rank_.step_expert_counts = whole->result;
+      rank_.step_end.counted = true;
+    };
     return running;
   }
   const std::size_t number = held_group(rank_, work.parameters, work.name);
@@ -218,24 +224,26 @@ std::unique_ptr<RankOperation> RankCommunication<T>::start_parameters(
   const Shard own = running->shards[static_cast<std::size_t>(group.place)];
   check_parameter_bytes(rank_, work, number);
   if (!gather) check_contributions(rank_, number);
+  auto& end = rank_.step_end;
   if (work.wire.pattern == Pattern::kAllReduce) {
     running->operation =
         std::make_unique<AllReduce<T>>(transport_, group, name, std::span<T>(whole));
-    running->done = [] {};
+    running->done = [&end, number] { end.reduced[number] = 1; };
   } else if (gather) {
     running->operation = std::make_unique<AllGather<T>>(
         transport_, group, name, std::span<const T>(whole).subspan(own.begin, own.count),
         std::span<T>(whole), running->shards);
-    running->done = [] {};
+    running->done = [&end, number] { end.gathered[number] = 1; };
   } else {
     running->result.resize(own.count);
     running->operation =
         std::make_unique<ReduceScatter<T>>(transport_, group, name, std::span<const T>(whole),
                                            running->shards, std::span<T>(running->result));
     GroupedOperation<T>* operation = running.get();
-    running->done = [&whole, own, operation] {
+    running->done = [&whole, &end, number, own, operation] {
       std::copy(operation->result.begin(), operation->result.end(),
                 whole.begin() + static_cast<std::ptrdiff_t>(own.begin));
+      end.reduced[number] = 1;
     };
   }
   return running;

@@ -218,6 +218,7 @@ void RankState<T>::begin_step(std::vector<MicrobatchTokens> data) {
   for (std::vector<T>& group : gradients) std::fill(group.begin(), group.end(), T{});
   std::fill(contributions.begin(), contributions.end(), 0);
   step_expert_counts.clear();
+  step_end = {std::vector<char>(values.size(), 0), std::vector<char>(values.size(), 0)};
   if (fp8()) quantise_weights();
   for (auto& [key, entry] : frames_) {
     entry->reset();

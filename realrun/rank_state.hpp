@@ -145,6 +145,12 @@ class RankState {
   double own_squares = 0;                        // of the gradients that this rank owns, this step
   double gradient_norm = 0;                      // of the step, over the whole model
   std::vector<std::int64_t> step_expert_counts;  // of the whole batch, by layer with experts
+  // What the group operations of this step's end have done so far.
+  struct StepEnd {
+    std::vector<char> reduced, gathered;  // by group
+    bool normed = false;                  // the gradient norm is that of the whole model
+    bool counted = false;                 // the expert counts are those of the whole batch
+  } step_end;
   std::int64_t optimizer_steps = 0;
   bool evaluates = false;  // the step changes nothing
   Moments<T> moments;

@@ -213,6 +213,7 @@ void RankWorker<T>::run_ops(const Instruction& instruction) {
   if (work.component == Component::kOptimizer) {
     const Op& op = work.ops.front();
     if (op.name == "gradient norm") {
+      check_reduced(rank_);
       rank_.own_squares = squared_norm(rank_);
     } else {
       update_parameters(rank_, op.m);
