@@ -30,7 +30,7 @@ constexpr Wanted kWanted[] = {
     {false, "1f1b", 4, 1, 1, 8, 0, 21},    {false, "dualpipe", 4, 1, 1, 8, 0, 21},
     {false, "1f1b", 4, 4, 4, 8, 12, 3},    {true, "dualpipe", 2, 2, 2, 4, 0, 9},
     {true, "1f1b", 4, 2, 2, 4, 0, 9},      {true, "1f1b", 8, 1, 1, 8, 8, 2},
-    {true, "dualpipe", 8, 1, 1, 16, 8, 2}, {true, "dualpipe", 4, 4, 4, 8, 12, 2}};
+    {true, "dualpipe", 8, 1, 1, 16, 8, 2}, {true, "dualpipe", 8, 2, 2, 16, 12, 2}};
 constexpr int kSequence = 128;
 
 Plan plan_of(const Wanted& wanted, const Model& model, const DeviceModel& device,
