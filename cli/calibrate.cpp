@@ -23,6 +23,7 @@ struct Options {
 
 int calibrate(Options& options) {
   const Stopwatch stopwatch;
+  check_outputs({options.output});
   for (const std::string& model : options.models)
     options.calibration.models.push_back({read_model(resolve(model, CatalogKind::kModel))});
   options.calibration.scalar =

@@ -60,6 +60,12 @@ void write_output(const std::string& path, const std::string& text) {
   }
 }
 
+void check_outputs(std::initializer_list<std::string> paths) {
+  for (const std::string& path : paths) {
+    if (!path.empty() && path != "-") check_writable(path);
+  }
+}
+
 std::FILE* answer_stream(std::initializer_list<std::string> paths) {
   return std::find(paths.begin(), paths.end(), "-") == paths.end() ? stdout : stderr;
 }

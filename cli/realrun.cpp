@@ -11,6 +11,7 @@
 #include "core/file.hpp"
 #include "core/plan_json.hpp"
 #include "core/timeline_json.hpp"
+#include "realrun/host_memory.hpp"
 #include "realrun/mpi_transport.hpp"
 #include "realrun/thread_transport.hpp"
 #include "realrun/training.hpp"
@@ -46,6 +47,7 @@ void check(const Plan& plan) {
 int realrun(Options& options, std::unique_ptr<Transport> mpi) {
   const Plan plan = read_plan(options.plan);
   check(plan);
+  check_outputs({options.output, options.loads});
   const int ranks = plan.layout.gpus();
   const bool first = mpi == nullptr || mpi->rank() == 0;
   if (mpi != nullptr && mpi->size() != ranks) {
@@ -58,6 +60,8 @@ int realrun(Options& options, std::unique_ptr<Transport> mpi) {
   training.scalar = options.scalar == "double" ? HostScalar::kDouble : HostScalar::kFloat;
   if (training.resume && training.checkpoint_folder.empty())
     throw InputError("error: --resume needs the folder of the checkpoints\n  add --checkpoint DIR");
+  check_host_memory(plan, training.scalar, mpi != nullptr ? mpi->rank() : 0,
+                    mpi != nullptr ? 1 : ranks);
   const std::size_t sequence =
       static_cast<std::size_t>(plan.training.sequence + 1 + plan.model.mtp_depth);
   const Corpus corpus =

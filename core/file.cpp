@@ -35,6 +35,10 @@ class Descriptor {
   throw InputError(fmt::format("error: cannot read {}: {}", path, why));
 }
 
+[[noreturn]] void refuse_output(const std::string& path, int error) {
+  throw EnvironmentError(fmt::format("error: cannot write {}: {}", path, std::strerror(error)));
+}
+
 std::string directory_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
@@ -73,10 +77,16 @@ std::string read_file(const std::string& path) {
   }
 }
 
+void check_writable(const std::string& path) {
+  struct stat status = {};
+  const bool exists = ::stat(path.c_str(), &status) == 0;
+  if (exists && S_ISDIR(status.st_mode)) refuse_output(path, EISDIR);
+  const std::string place = exists && !S_ISREG(status.st_mode) ? path : directory_of(path);
+  if (::access(place.c_str(), W_OK) != 0) refuse_output(path, errno);
+}
+
 void write_file_atomically(const std::string& path, std::string_view text) {
-  const auto refuse = [&path](int error) {
-    throw EnvironmentError(fmt::format("error: cannot write {}: {}", path, std::strerror(error)));
-  };
+  const auto refuse = [&path](int error) { refuse_output(path, error); };
   struct stat status = {};
   const bool exists = ::stat(path.c_str(), &status) == 0;
   if (exists && S_ISDIR(status.st_mode)) refuse(EISDIR);

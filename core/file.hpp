@@ -14,4 +14,8 @@ std::string read_file(const std::string& path);
 // nothing is left behind.
 void write_file_atomically(const std::string& path, std::string_view text);
 
+// Throws what write_file_atomically would throw for a folder that is not there or may not be
+// written to: for asking before hours of work, not after. Writes nothing.
+void check_writable(const std::string& path);
+
 }  // namespace orrery

@@ -252,6 +252,11 @@ std::string to_json(const Program& program, const Timeline& timeline, const Plan
 
 TimelineFile read_timeline(const Document& document, Diagnostics& diagnostics) {
   ReadContext context{document.file, "timeline", diagnostics};
+  if (document.root.find("spans") == nullptr && document.root.find("schedule") != nullptr) {
+    diagnostics.error(Place{document.file, 0, 0, 1, ""}, "this is a plan, not a timeline",
+                      "`orrery simulate PLAN -o FILE` and `orrery realrun PLAN -o FILE` write one");
+    diagnostics.throw_if_errors();
+  }
   Reader root(document.root, context);
   TimelineFile file = TimelineReader(root).read();
   if (const Node* plan = document.root.find("plan"))

@@ -54,4 +54,15 @@ std::string signed_percent(double share) {
   return fmt::format("{:+.1f} %", share * 100);
 }
 
+TimeUnit time_unit(Seconds longest) {
+  if (longest >= Seconds{0.5}) return {"s", Seconds{1}};
+  return {"ms", milliseconds(1)};
+}
+
+MemoryUnit memory_unit(Bytes largest) {
+  constexpr double kMebi = 1048576;
+  if (largest >= Bytes{1024 * kMebi / 2}) return {"GiB", Bytes{1024 * kMebi}};
+  return {"MiB", Bytes{kMebi}};
+}
+
 }  // namespace orrery

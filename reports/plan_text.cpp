@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/stage_map.hpp"
 #include "reports/number.hpp"
 
@@ -16,28 +18,40 @@ std::string name(const Candidate& candidate) {
 
 std::string plan_search_text(const SearchRequest& request, const SearchResult& result) {
   const bool run = request.training.tokens > 0;
-  std::string text = fmt::format("{} on {} ({} GPUs): {} sequences of {} tokens a step\n\n",
-                                 request.model.name, request.cluster.name, request.cluster.gpus(),
-                                 grouped(request.training.global_batch), request.training.sequence);
+  const bool host = request.cluster.fabric.kind == FabricKind::kHost;
+  std::string text =
+      fmt::format("{} on {} ({} {}): {} sequences of {} tokens a step\n\n", request.model.name,
+                  request.cluster.name, request.cluster.gpus(), host ? "ranks" : "GPUs",
+                  grouped(request.training.global_batch), request.training.sequence);
   if (result.plans.empty()) {
     text += "No layout is feasible.\n\n";
   } else {
+    Bytes most;
+    Seconds longest;
+    for (const ScoredPlan& plan : result.plans) {
+      most = std::max(most, plan.memory.total());
+      longest = std::max(longest, plan.step);
+    }
+    const MemoryUnit unit = memory_unit(most);
+    const TimeUnit time = time_unit(longest);
     text += fmt::format("  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9}{:>12}{:>9}{:>12}  {:<9} {}\n", "#",
-                        "pp", "ep", "dp", "schedule", "step, s", run ? "GPU-hours" : "", "behind",
-                        "memory, GiB", "fidelity", "stages");
+                        "pp", "ep", "dp", "schedule", fmt::format("step, {}", time.name),
+                        run ? "GPU-hours" : "", "behind", fmt::format("memory, {}", unit.name),
+                        "fidelity", "stages");
     int position = 0;
     for (const ScoredPlan& plan : result.plans) {
       ++position;
       const Layout& layout = plan.plan.layout;
       text += fmt::format(
           "  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9.3f}{:>12}{:>9}{:>12.1f}  {:<9} {}\n", position,
-          layout.pp, layout.ep, layout.dp, plan.candidate.schedule, plan.step.value(),
+          layout.pp, layout.ep, layout.dp, plan.candidate.schedule, plan.step / time.time,
           run ? grouped(plan.gpu_hours) : "",
           position == 1 ? "-" : signed_percent(plan.step / result.plans.front().step - 1),
-          in_gibibytes(plan.memory.total()), plan.fidelity, format_stage_map(layout.stage_map));
+          plan.memory.total() / unit.bytes, plan.fidelity, format_stage_map(layout.stage_map));
     }
-    text += fmt::format("  memory is that of the fullest GPU, of {:.1f} GiB\n\n",
-                        in_gibibytes(result.plans.front().memory.capacity));
+    text +=
+        fmt::format("  memory is that of the fullest {}, of {:.1f} {}\n\n", host ? "rank" : "GPU",
+                    result.plans.front().memory.capacity / unit.bytes, unit.name);
   }
   int rejected = 0;
   for (const auto& [reason, count] : result.rejected) rejected += count;
@@ -48,11 +62,11 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
   for (const auto& [reason, count] : result.rejected)
     text += fmt::format("  {:>4}  {}\n", count, reason);
   const Layout& base = request.base;
-  text += fmt::format(
-      "Held fixed: mbs={}, recompute={}, precision={}, tp={}, cp={}, comm-sms={}; others with "
-      "--fix.\n",
-      base.micro_batch, to_string(base.recompute), to_string(base.precision), base.tp, base.cp,
-      base.comm_sms);
+  text +=
+      fmt::format("Held fixed: mbs={}, recompute={}, precision={}, tp={}, cp={}", base.micro_batch,
+                  to_string(base.recompute), to_string(base.precision), base.tp, base.cp);
+  if (!host) text += fmt::format(", comm-sms={}", base.comm_sms);
+  text += "; others with --fix.\n";
   text += "Ask for the arithmetic of one of them with --why pp=P,ep=E.\n";
   return text;
 }

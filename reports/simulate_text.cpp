@@ -13,11 +13,11 @@ namespace {
 
 constexpr int kMostRanksShown = 16;
 
-std::string time_row(const std::string& label, const Breakdown& time) {
+std::string time_row(const std::string& label, const Breakdown& time, Seconds unit) {
   return fmt::format(
       "  {:<28}{:>8.3f}{:>8.3f}{:>8.3f}{:>8.3f}{:>8.3f}{:>10.3f}{:>8.3f}   {:>8.3f}{:>8.3f}\n",
-      label, time.F.value(), time.I.value(), time.W.value(), time.FB.value(), time.bubble.value(),
-      time.optimizer.value(), time.total().value(), time.exposed_comm.value(), time.wait.value());
+      label, time.F / unit, time.I / unit, time.W / unit, time.FB / unit, time.bubble / unit,
+      time.optimizer / unit, time.total() / unit, time.exposed_comm / unit, time.wait / unit);
 }
 
 std::string stage_list(const RankSummary& rank) {
@@ -26,21 +26,43 @@ std::string stage_list(const RankSummary& rank) {
   return (rank.stages.size() == 1 ? "stage " : "stages ") + text;
 }
 
-std::string memory_table(const StepSummary& summary) {
+bool is_host(const Plan& plan) {
+  return plan.cluster.fabric.kind == FabricKind::kHost;
+}
+
+std::string memory_table(const Plan& plan, const StepSummary& summary) {
   const auto fullest = std::max_element(
       summary.ranks.begin(), summary.ranks.end(),
       [](const auto& a, const auto& b) { return a.memory.total() < b.memory.total(); });
   const MemoryTable& m = fullest->memory;
-  std::string text =
-      fmt::format("Memory of the fullest GPU (pipeline rank {}), GiB\n", fullest->rank.value);
+  const MemoryUnit unit = memory_unit(m.total());
+  std::string text = is_host(plan)
+                         ? fmt::format("Memory of a rank on pipeline rank {}, the fullest, {}\n",
+                                       fullest->rank.value, unit.name)
+                         : fmt::format("Memory of the fullest GPU (pipeline rank {}), {}\n",
+                                       fullest->rank.value, unit.name);
   text += fmt::format(
       "  weights {:.1f} + gradients {:.1f} + optimizer {:.1f} + activations {:.1f} + buffers "
       "{:.1f} + reserve {:.1f} = "
       "{:.1f} of {:.1f}: {}\n",
-      in_gibibytes(m.weights), in_gibibytes(m.gradients), in_gibibytes(m.optimizer),
-      in_gibibytes(m.activations), in_gibibytes(m.buffers), in_gibibytes(m.reserve),
-      in_gibibytes(m.total()), in_gibibytes(m.capacity), m.fits() ? "it fits" : "IT DOES NOT FIT");
+      m.weights / unit.bytes, m.gradients / unit.bytes, m.optimizer / unit.bytes,
+      m.activations / unit.bytes, m.buffers / unit.bytes, m.reserve / unit.bytes,
+      m.total() / unit.bytes, m.capacity / unit.bytes, m.fits() ? "it fits" : "IT DOES NOT FIT");
   return text;
+}
+
+// A host's cores are below a TFLOPS each.
+std::string rate_line(const Plan& plan, const Device& device, const StepSummary& summary) {
+  const bool host = is_host(plan);
+  const double unit = host ? 1e3 : 1;
+  const char* format =
+      host ? "Model FLOPs  {:.2f} GFLOPS a rank causal = {} of the {:.1f} of a large GEMM "
+             "on one core, {:.2f} non-causal = {}\n\n"
+           : "Model FLOPs  {:.0f} TFLOPS a GPU causal = {} of {:.0f} BF16, {:.0f} non-causal = "
+             "{}\n\n";
+  return fmt::format(fmt::runtime(format), unit * in_teraflops(summary.causal),
+                     percent(summary.mfu_causal), unit * in_teraflops(device.bf16_peak),
+                     unit * in_teraflops(summary.noncausal), percent(summary.mfu_noncausal));
 }
 
 }  // namespace
@@ -53,33 +75,41 @@ std::string plan_heading(const Plan& plan) {
       "  model      {} parameters, {} active a token; {} sequences of {} tokens a step\n",
       compact_count(total_parameters(model)), compact_count(active_parameters(model, false)),
       grouped(plan.training.global_batch), plan.training.sequence);
-  text += fmt::format(
-      "  cluster    {} nodes x {} {} = {} GPUs, NVLink {:.0f} GB/s, NIC {:.0f} GB/s a GPU each "
-      "way\n",
-      plan.cluster.nodes, plan.cluster.gpus_per_node, plan.cluster.device, plan.cluster.gpus(),
-      in_gigabytes_per_second(plan.cluster.nvlink.bandwidth),
-      in_gigabytes_per_second(plan.cluster.nic_bandwidth_per_gpu()));
-  text += fmt::format("  layout     {}, ZeRO-{}, {}, recompute {}, {} SMs lent to communication\n",
-                      describe(layout), layout.zero_stage, to_string(layout.precision),
-                      to_string(layout.recompute), layout.comm_sms);
+  const bool host = is_host(plan);
+  if (host) {
+    text += fmt::format("  cluster    {} ranks as threads of one machine, on its cores\n",
+                        plan.cluster.gpus());
+  } else {
+    text += fmt::format(
+        "  cluster    {} nodes x {} {} = {} GPUs, NVLink {:.0f} GB/s, NIC {:.0f} GB/s a GPU each "
+        "way\n",
+        plan.cluster.nodes, plan.cluster.gpus_per_node, plan.cluster.device, plan.cluster.gpus(),
+        in_gigabytes_per_second(plan.cluster.nvlink.bandwidth),
+        in_gigabytes_per_second(plan.cluster.nic_bandwidth_per_gpu()));
+  }
+  text += fmt::format("  layout     {}, ZeRO-{}, {}, recompute {}", describe(layout),
+                      layout.zero_stage, to_string(layout.precision), to_string(layout.recompute));
+  text += host ? "\n" : fmt::format(", {} SMs lent to communication\n", layout.comm_sms);
   text += fmt::format("  stages     {}\n", format_stage_map(layout.stage_map));
-  text += fmt::format("  schedule   {}, {} micro-batches of {} x {} tokens on each GPU\n",
+  text += fmt::format("  schedule   {}, {} micro-batches of {} x {} tokens on each {}\n",
                       plan.schedule.family, plan.microbatches(), layout.micro_batch,
-                      plan.training.sequence);
+                      plan.training.sequence, host ? "rank" : "GPU");
   return text;
 }
 
 std::string time_table(const StepSummary& summary) {
+  const TimeUnit unit = time_unit(summary.step);
   std::string text = fmt::format(
-      "Where the time goes, s\n  {:<28}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}{:>8}   {:>8}{:>8}\n", "",
-      "F", "I", "W", "F&B", "bubble", "optimizer", "step", "exposed", "wait");
-  text += time_row("mean over pipeline ranks", summary.mean);
+      "Where the time goes, {}\n  {:<28}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}{:>8}   {:>8}{:>8}\n",
+      unit.name, "", "F", "I", "W", "F&B", "bubble", "optimizer", "step", "exposed", "wait");
+  text += time_row("mean over pipeline ranks", summary.mean, unit.time);
   const bool all = static_cast<int>(summary.ranks.size()) <= kMostRanksShown;
   for (const RankSummary& rank : summary.ranks) {
     if (!all && rank.rank.value != 0 &&
         rank.rank.value + 1 != static_cast<int>(summary.ranks.size()))
       continue;
-    text += time_row(fmt::format("rank {} ({})", rank.rank.value, stage_list(rank)), rank.time);
+    text += time_row(fmt::format("rank {} ({})", rank.rank.value, stage_list(rank)), rank.time,
+                     unit.time);
   }
   text +=
       "  F forward, I input gradient, W weight gradient, F&B a forward and a backward of two "
@@ -92,8 +122,9 @@ std::string time_table(const StepSummary& summary) {
 
 std::string simulate_text(const Plan& plan, const Device& device, const StepSummary& summary) {
   std::string text = plan_heading(plan) + "\n";
-  text += fmt::format("Step time    {:.3f} s, {} tokens a day\n", summary.step.value(),
-                      compact_count(summary.tokens_per_day));
+  const TimeUnit unit = time_unit(summary.step);
+  text += fmt::format("Step time    {:.3f} {}, {} tokens a day\n", summary.step / unit.time,
+                      unit.name, compact_count(summary.tokens_per_day));
   for (const RankSummary& rank : summary.ranks) {
     if (rank.memory.fits()) continue;
     text += "             BUT THE PLAN DOES NOT FIT INTO GPU MEMORY (below)\n";
@@ -105,12 +136,9 @@ std::string simulate_text(const Plan& plan, const Device& device, const StepSumm
         grouped(summary.gpu_hours), compact_count(plan.training.tokens), summary.days,
         money(summary.cost), plan.cluster.price_per_gpu_hour.value());
   }
-  text += fmt::format(
-      "Model FLOPs  {:.0f} TFLOPS a GPU causal = {} of {:.0f} BF16, {:.0f} non-causal = {}\n\n",
-      in_teraflops(summary.causal), percent(summary.mfu_causal), in_teraflops(device.bf16_peak),
-      in_teraflops(summary.noncausal), percent(summary.mfu_noncausal));
+  text += rate_line(plan, device, summary);
   text += time_table(summary) + "\n";
-  text += memory_table(summary) + "\n";
+  text += memory_table(plan, summary) + "\n";
   text += fmt::format("Rests on {} assumed figure{}{}\n", summary.assumed.size(),
                       summary.assumed.size() == 1 ? "" : "s", summary.assumed.empty() ? "" : ":");
   for (const AssumedFigure& figure : summary.assumed)

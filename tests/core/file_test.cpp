@@ -34,6 +34,16 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
+TEST_CASE("whether a file could be written is known without writing it") {
+  const ScratchFolder folder;
+  check_writable(folder.path("new"));
+  CHECK_THROWS_AS(read_file(folder.path("new")), InputError);
+  check_writable("/dev/null");
+  CHECK_THROWS_WITH(check_writable(folder.path("no/such/folder")),
+                    Catch::Contains("No such file or directory"));
+  CHECK_THROWS_AS(check_writable(folder.path(".")), EnvironmentError);
+}
+
 }  // namespace
 
 TEST_CASE("a written file reads back, replaces the old one and leaves nothing else") {

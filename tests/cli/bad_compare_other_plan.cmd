@@ -1,0 +1,1 @@
+orrery compare tests/data/input/host-other.json tests/data/input/host-measured.json
