@@ -1,10 +1,13 @@
 // Whatever the layout and the schedule, training computes the same: all state in double, FP8 off,
 // every plan gives the losses and gradients of a model written down serially.
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 
 #include "core/error.hpp"
+#include "sim/analytic.hpp"
+#include "sim/host_engine.hpp"
 #include "tests/realrun/serial_model.hpp"
 #include "tests/realrun/tiny_runs.hpp"
 
@@ -133,8 +136,42 @@ TEST_CASE("every plan gives the losses and gradients of the serial model over th
   }
 }
 
-// The lists that a run carries out are those of the Program, on every GPU and stream.
-TEST_CASE("a run carries out the Program's instructions in order, on every GPU and stream") {
+// Every instruction takes as long as every other.
+class EvenTimes : public InstructionTimes {
+ public:
+  HostTime at(const Instruction&) const override { return {microseconds(10), {}}; }
+};
+
+class EvenCosts : public CostSource {
+ public:
+  ComputeCost compute(const Work&, int) const override { return {microseconds(10), {}}; }
+  TransferCost transfer(const Work&, bool) const override {
+    return {microseconds(10), gigabytes_per_second(1), gigabytes_per_second(1)};
+  }
+  AssumedFigures assumed(const Program&) const override { return {}; }
+};
+
+using Order = std::vector<std::array<std::vector<InstructionId>, kStreams>>;
+
+// What each GPU does on each stream, in order of time.
+Order by_start(const Program& program, const Timeline& timeline) {
+  Order order(program.streams.size());
+  for (const Instruction& instruction : program.instructions)
+    order[instruction.rank.index()][static_cast<std::size_t>(instruction.stream)].push_back(
+        instruction.id);
+  for (auto& streams : order) {
+    for (auto& list : streams) {
+      std::sort(list.begin(), list.end(), [&](InstructionId a, InstructionId b) {
+        const Span& first = timeline.at(a);
+        const Span& second = timeline.at(b);
+        return std::pair{first.start, first.end} < std::pair{second.start, second.end};
+      });
+    }
+  }
+  return order;
+}
+
+TEST_CASE("a run and its simulation carry out the same instructions in the same order") {
   const Case each = GENERATE(from_range(std::begin(kCases), std::end(kCases)));
   CAPTURE(each.schedule, each.pp, each.dp, each.ep, each.tp);
   const Plan plan = plan_of_case(each);
@@ -142,15 +179,26 @@ TEST_CASE("a run carries out the Program's instructions in order, on every GPU a
   TinyRun<double> run(plan, program);
   const StepResult result = run.step(0);
   const World& world = run.run->world();
-  for (std::size_t gpu = 0; gpu < result.carried_out.size(); ++gpu) {
+  HostMachine machine;
+  machine.cores = 2;
+  machine.slowdown = {1, 1};
+  const Order simulated = by_start(world.program, run_host(world.program, machine, EvenTimes()));
+  const Order analytic = by_start(program, run_analytic(program, EvenCosts(), plan.layout.gpus()));
+  REQUIRE(result.carried_out.size() == simulated.size());
+  for (std::size_t gpu = 0; gpu < simulated.size(); ++gpu) {
     const std::size_t rank = gpu / static_cast<std::size_t>(world.gpus_per_rank);
     for (std::size_t stream = 0; stream < kStreams; ++stream) {
+      CAPTURE(gpu, stream);
+      const std::vector<InstructionId>& carried_out = result.carried_out[gpu][stream];
+      CHECK(carried_out == simulated[gpu][stream]);
+      // Each GPU does what its pipeline rank does in a simulation of folded ranks.
       std::vector<InstructionId> origins;
-      for (InstructionId id : result.carried_out[gpu][stream])
-        origins.push_back(world.origin[id.index()]);
+      for (InstructionId id : carried_out) origins.push_back(world.origin[id.index()]);
+      CHECK(origins == analytic[rank][stream]);
       CHECK(origins == program.streams[rank][stream]);
     }
   }
+  CHECK(by_start(world.program, result.timeline) == simulated);
 }
 
 }  // namespace
