@@ -51,11 +51,11 @@ struct Evenness {
 };
 Evenness evenness(const Loads& loads);
 
-// Ends with a newline; the same for equal loads, and read_loads gives the same numbers back to the
-// last bit.
 // Mean over layers of max_over_mean of the experts' rows of the whole step; 1 where there are none.
 double expert_evenness(const Loads& loads);
 
+// Ends with a newline; the same for equal loads, and read_loads gives the same numbers back to the
+// last bit.
 std::string to_json(const Loads& loads);
 
 // Throws InputError with all that is wrong, each at its place: a missing or unknown key, another
