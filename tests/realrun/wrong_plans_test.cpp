@@ -209,10 +209,10 @@ const std::vector<Wrong> kWrongs = {
     {"an input gradient in the place of a weight gradient",
      [](Program& program) {
        const WorkId other =
-           first(program, 0, Stream::kCompute, of(program, Component::kMlp, Pass::kI)).work;
-       first(program, 0, Stream::kCompute, of(program, Component::kMlp, Pass::kW)).work = other;
+           first(program, 0, Stream::kCompute, named(program, "dense mlp(I)")).work;
+       first(program, 0, Stream::kCompute, named(program, "dense mlp(W)")).work = other;
      },
-     {"rank [01]: gradient reduction, the rest .*2 gradients of micro-batches, 3 are due"}},
+     {"rank [01]: dense mlp.I. .*'input gradient' is"}},
     {"a forward that does not wait for its dispatch",
      [](Program& program) {
        Instruction& forward =
