@@ -117,7 +117,7 @@ GroupOperation::GroupOperation(Transport& transport, Group group, OperationName 
       group_(std::move(group)),
       first_tag_(kGroupTags + kTagsPerOperation * name.base),
       label_(fmt::format("{}, {} ranks: {}", kind, group_.ranks.size(), name.name)),
-      created_(transport.now()) {
+      created_(transport.posting_time()) {
   ORRERY_CHECK(name.base >= 0 && name.base <= kMaxBase, "base {}", name.base);
   ORRERY_CHECK(group_.place >= 0 && group_.place < group_.size() &&
                    group_.ranks[index(group_.place)] == transport.rank(),

@@ -31,7 +31,7 @@ struct Control {
   Ticket send = 0;               // of the sender: announce, accept, refuse
   std::int64_t tag = 0;          // announce
   std::uint64_t bytes = 0;       // announce
-  double matched_at = 0;         // accept
+  double at = 0;                 // announce: when it was posted; accept: when both were
   Label label;                   // announce
 };
 
@@ -147,6 +147,7 @@ Ticket ChannelTransport::post_send(int target, std::int64_t tag, std::span<const
   announce.tag = tag;
   announce.bytes = data.size();
   announce.label = record.posted.label;
+  announce.at = record.posted.at.value();
   send_control(target, announce);
   refuse_if_peer_has_ended(record);
   return record.posted.ticket;
@@ -171,7 +172,7 @@ ChannelTransport::Record& ChannelTransport::post(bool is_send, int peer, std::in
   ORRERY_CHECK(peer >= 0 && peer < size_, "peer {} of {} ranks", peer, size_);
   const Ticket ticket = next_ticket_++;
   Record& record = records_[ticket];
-  record.posted = {is_send, rank_, peer, tag, bytes, Label(label), ticket, now()};
+  record.posted = {is_send, rank_, peer, tag, bytes, Label(label), ticket, posting_time()};
   return record;
 }
 
@@ -261,10 +262,10 @@ void ChannelTransport::match(const Posted& send, Record& receive) {
     answer.kind = Control::Kind::kRefuse;
     send_control(send.rank, answer, *receive.error);
   } else {
-    receive.matched_at = now();
+    receive.matched_at = std::max(send.at, receive.posted.at);
     answer.kind = Control::Kind::kAccept;
     answer.payload_tag = next_payload_tag_;
-    answer.matched_at = receive.matched_at->value();
+    answer.at = receive.matched_at->value();
     next_payload_tag_ = (next_payload_tag_ + 1) % MessageChannel::kTags;
     transfer(receive, answer.payload_tag);
     send_control(send.rank, answer);
@@ -309,14 +310,14 @@ void ChannelTransport::handle(int source, const Control& control, const std::str
     case Control::Kind::kAnnounce: {
       if (last_said_) return;
       const Posted send{true,          source,        rank_,        control.tag,
-                        control.bytes, control.label, control.send, now()};
+                        control.bytes, control.label, control.send, Seconds{control.at}};
       if (const std::optional<Posted> receive = queue_.add_send(send))
         match(send, find(receive->ticket));
       break;
     }
     case Control::Kind::kAccept: {
       Record& send = find(control.send);
-      send.matched_at = Seconds{control.matched_at};
+      send.matched_at = Seconds{control.at};
       transfer(send, control.payload_tag);
       break;
     }

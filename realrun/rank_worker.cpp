@@ -319,7 +319,9 @@ void RankWorker<T>::begin_lane(Lane& lane) {
     const RunControl::Busy busy(control_);
     const Seconds before = thread_cpu();
     allocate(instruction);
+    if (least_length(instruction) > Seconds{}) transport_.post_as_of(lane.ready);
     lane.running = communication_.start(instruction);
+    transport_.post_as_of({});
     count(id, thread_cpu() - before);
   });
 }

@@ -5,11 +5,13 @@
 // An instruction starts when its predecessor on the stream and its dependencies have ended; a
 // computation takes a core while it uses CPU time (realrun/core_gate.hpp). Buffers are allocated
 // when it starts and freed when it ends. Spans: computation from taking the core to the end;
-// communication from the moment all sides were there. With a pace an instruction ends no earlier
-// than the given time after what it waited for had ended: the worker gives the core back and
-// sleeps; a transfer ends late without keeping the communication worker from its other streams.
-// Where the work was done by then, that moment is its end, though the worker may wake later: what
-// depends on it counts from there, so that the operating system's delays do not add up.
+// communication from the moment all sides were there.
+//
+// With a pace an instruction lasts from when what it waited for had ended, on all its sides, and
+// ends no earlier than the given time after that: the worker gives the core back and sleeps; a
+// transfer ends late without keeping the communication worker from its other streams. Where the
+// work was done by then, that moment is its end, though a worker may have woken later: what depends
+// on it counts from there, so that the operating system's delays do not add up.
 //
 // Errors (a tensor used after it was freed, a size that does not fit, a gradient that is missing)
 // fail the run with rank, instruction and micro-batch.

@@ -142,7 +142,7 @@ Ticket ThreadWorld::Endpoint::post(bool is_send, int peer, std::int64_t tag, con
   throw_if_aborted(lock);
   const Ticket ticket = next_ticket_++;
   Record& own = records_[ticket];
-  own.posted = {is_send, rank_, peer, tag, bytes, Label(label), ticket, now()};
+  own.posted = {is_send, rank_, peer, tag, bytes, Label(label), ticket, posting_time()};
   own.data = data;
   own.room = room;
   const std::optional<Posted> matched =
@@ -168,7 +168,7 @@ void ThreadWorld::Endpoint::match(Endpoint& sender, Record& send, Endpoint& rece
                                   Record& receive) {
   send.error = receive.error = mismatch(send.posted, receive.posted);
   if (!send.error) {
-    send.matched_at = receive.matched_at = receiver.now();
+    send.matched_at = receive.matched_at = std::max(send.posted.at, receive.posted.at);
     if (receive.posted.bytes == 0) {
       send.done = receive.done = true;
     } else {

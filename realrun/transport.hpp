@@ -25,6 +25,7 @@
 //
 // Tags: 0 .. kGroupTags - 1 are point to point, of the caller's choice; from kGroupTags on they
 // belong to group operations (realrun/collectives.hpp); negative ones to gather() below.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -68,6 +69,10 @@ class Transport {
   // Seconds since an epoch that all ranks of the run share, of a steady clock.
   virtual Seconds now() const = 0;
 
+  // What is posted from now on counts as posted at `when`, or without one when it is posted. For
+  // paced runs: when it was ready, however late the operating system woke the worker that posts it.
+  void post_as_of(std::optional<Seconds> when) { as_of_ = when; }
+
   // `data` and `room` must stay until the ticket is done. The first 63 characters of the label
   // count. A rank may send to itself. A message of no bytes is done as soon as it is matched.
   virtual Ticket post_send(int target, std::int64_t tag, std::span<const std::byte> data,
@@ -84,7 +89,8 @@ class Transport {
   // Throws TransportError if the other side disagrees with this ticket, even after abort(); else
   // Aborted after abort().
   virtual bool done(Ticket ticket) = 0;
-  // When both sides had been posted; nothing while they are not. Still known after done().
+  // When both sides had been posted (post_as_of); nothing while they are not. Still known after
+  // done().
   virtual std::optional<Seconds> matched_at(Ticket ticket) = 0;
   // Forgets a ticket that is done, or whose done() has thrown TransportError; whoever posts also
   // releases, or the records pile up.
@@ -109,6 +115,11 @@ class Transport {
   // receive from rank 1, operation 5 phase 0, 8 B, dispatch (posted 0.3 s ago, matched)". Empty if
   // nothing.
   virtual std::string pending() const = 0;
+  // When what is posted now counts as posted.
+  Seconds posting_time() const { return as_of_ ? std::min(*as_of_, now()) : now(); }
+
+ private:
+  std::optional<Seconds> as_of_;
 };
 
 // Blocks until all tickets are done, moving and sleeping meanwhile, and releases them. For the
