@@ -30,7 +30,8 @@ template <class T>
 HostOp<T> host_op(Component component, Pass pass, const Op& op) {
   // Copies in the order a GPU's matrix unit wants.
   const bool layout_only = op.kernel == KernelClass::kWeightTranspose ||
-                           op.kernel == KernelClass::kScaleTranspose || op.name == "copy activation scales";
+                           op.kernel == KernelClass::kScaleTranspose ||
+                           op.name == "copy activation scales";
   if (layout_only) return nullptr;
   for (const host::OpTable<T>& table : tables<T>(component, pass)) {
     if (const auto* found = find<T>(table, op.name); found != nullptr) return found->run;
