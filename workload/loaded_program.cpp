@@ -40,13 +40,13 @@ Work scaled(const Work& work, double rows, double ratio) {
 
 void check(const Plan& plan, const Loads& loads) {
   const int gpus = plan.layout.gpus() / plan.layout.pp;
-  if (loads.model != plan.model.name || loads.ranks != gpus ||
+  if (loads.model != plan.model.name || loads.ranks != gpus || loads.ep != plan.layout.ep ||
       loads.microbatches != plan.schedule.microbatches) {
     throw InputError(fmt::format(
-        "error: the loads are of {} with {} micro-batches on {} ranks a layer, the plan is of {} "
-        "with {} on {}",
-        loads.model, loads.microbatches, loads.ranks, plan.model.name, plan.schedule.microbatches,
-        gpus));
+        "error: the loads are of {} with {} micro-batches on {} ranks a layer, ep={}; the plan is "
+        "of {} with {} on {}, ep={}",
+        loads.model, loads.microbatches, loads.ranks, loads.ep, plan.model.name,
+        plan.schedule.microbatches, gpus, plan.layout.ep));
   }
 }
 
