@@ -1,0 +1,32 @@
+# CUDA kernels for Hopper (sm_90a), where the toolkit, cuBLASLt and cuDNN are installed. Sets ORRERY_HAVE_CUDA.
+find_program(ORRERY_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
+find_library(ORRERY_CUBLASLT cublasLt HINTS $ENV{CUDA_HOME}/lib64 /usr/local/cuda/lib64)
+find_library(ORRERY_CUDNN cudnn HINTS $ENV{CUDA_HOME}/lib64 /usr/local/cuda/lib64)
+if(NOT (ORRERY_NVCC AND ORRERY_CUBLASLT AND ORRERY_CUDNN))
+  message(STATUS "CUDA kernels: not built (nvcc: ${ORRERY_NVCC}, cuBLASLt: ${ORRERY_CUBLASLT}, cuDNN: ${ORRERY_CUDNN})")
+  return()
+endif()
+set(CMAKE_CUDA_COMPILER ${ORRERY_NVCC})
+set(CMAKE_CUDA_ARCHITECTURES 90a-real)
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+set(ORRERY_HAVE_CUDA ON)
+
+# CMake 3.25 does not know the flags of nvcc for C++20.
+if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cpp)
+list(FILTER cuda_sources EXCLUDE REGEX "bench[^/]*\\.cpp$")
+add_library(orrery_cuda_kernels STATIC ${cuda_sources})
+target_compile_options(orrery_cuda_kernels PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>
+                                                   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow>
+                                                   $<$<AND:$<BOOL:${ORRERY_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
+target_include_directories(orrery_cuda_kernels PUBLIC ${CMAKE_SOURCE_DIR})
+target_link_libraries(orrery_cuda_kernels PUBLIC CUDA::cudart_static CUDA::cublasLt ${ORRERY_CUDNN})
+
+file(GLOB bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*bench*.cpp)
+add_executable(cuda_bench ${bench_sources})
+target_link_libraries(cuda_bench PRIVATE orrery_cuda_kernels benchmark::benchmark nlohmann_json::nlohmann_json)

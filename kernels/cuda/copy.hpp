@@ -1,0 +1,14 @@
+#pragma once
+// Copies in device memory: as fast as they go, for the ceiling that other kernels are measured
+// against; and by a chosen number of blocks, each of which keeps an SM to itself, as the kernels of
+// an expert-parallel exchange do (DeepSeek-V3 report, section 3.2.2: 20 SMs).
+#include <cstddef>
+
+#include "kernels/cuda/device.hpp"
+
+namespace orrery::cuda {
+
+// bytes is a multiple of 16. `blocks` 0: all of the device.
+void copy(const void* from, void* to, std::size_t bytes, int blocks, cudaStream_t stream);
+
+}  // namespace orrery::cuda

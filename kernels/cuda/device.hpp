@@ -1,0 +1,70 @@
+#pragma once
+// Device memory and errors for the CUDA kernels beside it. Nothing here needs a GPU to compile.
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace orrery::cuda {
+
+using Bf16 = __nv_bfloat16;
+
+// A call of CUDA, cuBLASLt or cuDNN that failed, or a shape that no kernel is there for.
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+inline void check(cudaError_t status, const char* what) {
+  if (status != cudaSuccess)
+    throw DeviceError(std::string(what) + ": " + cudaGetErrorString(status));
+}
+
+// After a kernel launch: launches report errors through the runtime's last error.
+inline void check_launch(const char* kernel) {
+  check(cudaGetLastError(), kernel);
+}
+
+inline void require(bool condition, const char* what) {
+  if (!condition) throw DeviceError(what);
+}
+
+// An array on the device.
+template <class T>
+class Device {
+ public:
+  explicit Device(std::size_t size) : size_(size) {
+    check(cudaMalloc(reinterpret_cast<void**>(&data_), size * sizeof(T)), "cudaMalloc");
+  }
+  explicit Device(const std::vector<T>& values) : Device(values.size()) {
+    check(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice),
+          "copy to the device");
+  }
+  ~Device() { cudaFree(data_); }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  Device(Device&& other) noexcept : data_(other.data_), size_(other.size_) {
+    other.data_ = nullptr;
+  }
+
+  T* get() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::vector<T> host() const {
+    std::vector<T> values(size_);
+    check(cudaMemcpy(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost),
+          "copy from the device");
+    return values;
+  }
+  // Every byte: 0xff makes NaN of floats and BF16, and -1 of integers.
+  void fill(int byte) { check(cudaMemset(data_, byte, size_ * sizeof(T)), "cudaMemset"); }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace orrery::cuda

@@ -1,0 +1,73 @@
+#pragma once
+// Matrix products through cuBLASLt: D[m][n] (+)= A[m][k] B[n][k]^T, all row-major, in
+//
+//   kBf16        A, B, D BF16
+//   kFp8         A E4M3 with scales of rows, B with scales of blocks, D BF16: forward and input
+//                gradient (whose B is the weight's transpose)
+//   kFp8Weight   A and B E4M3 with scales of rows, D float: the weight gradient, of operands that
+//                quantise_columns has transposed
+//
+// Scales as kernels/cuda/quantise.hpp lays them out. Block scales exist on Hopper (sm_90) only;
+// both operands must be innermost in k; k is a multiple of 128, m and n of 8 (cuBLAS 13.0
+// documentation, "1D and 2D block scaling"; n of 128 for kFp8 here). Accumulation is in float.
+#include <cublasLt.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/cuda/device.hpp"
+
+namespace orrery::cuda {
+
+enum class LtPrecision { kBf16, kFp8, kFp8Weight };
+
+struct LtShape {
+  LtPrecision precision = LtPrecision::kBf16;
+  std::int64_t m = 0, n = 0, k = 0;
+  bool accumulate = false;  // adds to D
+  int sms = 0;              // SMs that it may use; 0: all
+};
+
+struct LtOperands {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  const float* a_scales = nullptr;
+  const float* b_scales = nullptr;
+  void* d = nullptr;
+};
+
+// The library with its workspace; one a stream.
+class LtLibrary {
+ public:
+  LtLibrary();
+  ~LtLibrary();
+  LtLibrary(const LtLibrary&) = delete;
+  LtLibrary& operator=(const LtLibrary&) = delete;
+  cublasLtHandle_t handle() const { return handle_; }
+  void* workspace() const { return workspace_.get(); }
+  std::size_t workspace_bytes() const { return workspace_.size(); }
+
+ private:
+  cublasLtHandle_t handle_ = nullptr;
+  Device<char> workspace_;
+};
+
+// A product of one shape. Throws DeviceError where the library has no kernel for it.
+class LtGemm {
+ public:
+  LtGemm(const LtLibrary& library, const LtShape& shape);
+  ~LtGemm();
+  LtGemm(const LtGemm&) = delete;
+  LtGemm& operator=(const LtGemm&) = delete;
+
+  // Times the library's proposals on these operands and keeps the fastest; D is overwritten.
+  void tune(const LtOperands& operands, cudaStream_t stream);
+  void run(const LtOperands& operands, cudaStream_t stream) const;
+  int proposals() const;
+
+ private:
+  struct Plan;
+  std::unique_ptr<Plan> plan_;
+};
+
+}  // namespace orrery::cuda
