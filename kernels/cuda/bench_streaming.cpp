@@ -24,6 +24,17 @@ Case copy_case(std::int64_t bytes, int blocks) {
   return made;
 }
 
+// Writes alone: what bounds a kernel that writes far more than it reads.
+Case fill_case() {
+  constexpr std::int64_t kBytes = std::int64_t{1} << 30;
+  Case made{"fill (writes alone)", sizes({kBytes}), "copy", 0, static_cast<double>(kBytes)};
+  made.make = [](cudaStream_t) -> Launch {
+    auto to = room<char>(kBytes);
+    return [=](cudaStream_t on) { check(cudaMemsetAsync(to->get(), 1, size(kBytes), on), "fill"); };
+  };
+  return made;
+}
+
 std::vector<Case> norm_cases(std::int64_t columns) {
   const auto elements = static_cast<double>(kTokens * columns);
   const std::string shape = sizes({kTokens, columns});
@@ -219,7 +230,7 @@ Case adamw_case() {
 std::vector<Case> copy_cases() {
   // The ceiling; then the size of a hidden state, in and out of which most kernels stream.
   std::vector<Case> cases = {copy_case(std::int64_t{1} << 30, 0),
-                             copy_case(kTokens * kHidden * 2, 0)};
+                             copy_case(kTokens * kHidden * 2, 0), fill_case()};
   for (int blocks : {4, 8, 12, 16, 20, 24, 32, 64, 132})
     cases.push_back(copy_case(std::int64_t{1} << 28, blocks));
   return cases;

@@ -6,10 +6,7 @@
 namespace orrery::cuda {
 namespace {
 
-constexpr int kThreads = 1024, kInFlight = 4;
-// So much shared memory that one block has an SM: the rows under way (258 KB each of 129280 logits)
-// then stay in L2 until their second reading.
-constexpr int kWholeSm = 120 << 10;
+constexpr int kThreads = 1024;
 
 struct Statistics {
   float max, sum;  // of exp(logit - max)
@@ -30,15 +27,7 @@ __device__ Statistics warp_merged(Statistics own) {
   return own;
 }
 
-__device__ void load(const Bf16* own, int first, int vectors, Bf16x8 (&loaded)[kInFlight]) {
-#pragma unroll
-  for (int each = 0; each < kInFlight; ++each) {
-    if (first + each * kThreads < vectors)
-      loaded[each] = load8(own + (first + each * kThreads) * kLanes);
-  }
-}
-
-// A block a token: its logits are read once from memory and once more, mostly from L2.
+// A block a token: its logits are read twice, since a row of 129280 (258 KB) fits into no SM.
 __global__ void __launch_bounds__(kThreads)
     cross_entropy_kernel(int vectors, const std::int32_t* targets, float scale, Bf16* logits,
                          float* loss) {
@@ -49,23 +38,17 @@ __global__ void __launch_bounds__(kThreads)
   const int target = targets[token];
   if (threadIdx.x == 0 && target >= 0) target_logit = __bfloat162float(own[target]);
   Statistics statistics{-INFINITY, 0};
-  for (int first = threadIdx.x; first < vectors; first += kThreads * kInFlight) {
-    Bf16x8 loaded[kInFlight];
-    load(own, first, vectors, loaded);
+  for (int vector = threadIdx.x; vector < vectors; vector += kThreads) {
+    float values[kLanes];
+    unpack(load8(own + vector * kLanes), values);
+    float max = statistics.max;
 #pragma unroll
-    for (int each = 0; each < kInFlight; ++each) {
-      if (first + each * kThreads >= vectors) break;
-      float values[kLanes];
-      unpack(loaded[each], values);
-      float max = statistics.max;
+    for (float value : values) max = fmaxf(max, value);
+    if (max == -INFINITY) continue;
+    float sum = statistics.sum * __expf(statistics.max - max);
 #pragma unroll
-      for (float value : values) max = fmaxf(max, value);
-      if (max == -INFINITY) continue;
-      float sum = statistics.sum * __expf(statistics.max - max);
-#pragma unroll
-      for (float value : values) sum += __expf(value - max);
-      statistics = {max, sum};
-    }
+    for (float value : values) sum += __expf(value - max);
+    statistics = {max, sum};
   }
   statistics = warp_merged(statistics);
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = statistics;
@@ -74,22 +57,15 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0)
     loss[token] = target < 0 ? 0 : statistics.max + logf(statistics.sum) - target_logit;
   const float factor = target < 0 ? 0 : scale / statistics.sum;
-  for (int first = threadIdx.x; first < vectors; first += kThreads * kInFlight) {
-    Bf16x8 loaded[kInFlight];
-    load(own, first, vectors, loaded);
+  for (int vector = threadIdx.x; vector < vectors; vector += kThreads) {
+    float values[kLanes];
+    unpack(load8(own + vector * kLanes), values);
 #pragma unroll
-    for (int each = 0; each < kInFlight; ++each) {
-      const int vector = first + each * kThreads;
-      if (vector >= vectors) break;
-      float values[kLanes];
-      unpack(loaded[each], values);
-#pragma unroll
-      for (int lane = 0; lane < kLanes; ++lane) {
-        values[lane] = factor * __expf(values[lane] - statistics.max);
-        if (vector * kLanes + lane == target) values[lane] -= scale;
-      }
-      store8(own + vector * kLanes, pack(values));
+    for (int lane = 0; lane < kLanes; ++lane) {
+      values[lane] = factor * __expf(values[lane] - statistics.max);
+      if (vector * kLanes + lane == target) values[lane] -= scale;
     }
+    store8(own + vector * kLanes, pack(values));
   }
 }
 
@@ -99,10 +75,7 @@ void cross_entropy(std::int64_t tokens, std::int64_t vocab, const std::int32_t* 
                    float scale, Bf16* logits, float* loss, cudaStream_t stream) {
   require(vocab % kLanes == 0, "cross_entropy: the vocabulary must be a multiple of 8");
   if (tokens == 0) return;
-  check(cudaFuncSetAttribute(cross_entropy_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             kWholeSm),
-        "cross_entropy: shared memory");
-  cross_entropy_kernel<<<static_cast<unsigned>(tokens), kThreads, kWholeSm, stream>>>(
+  cross_entropy_kernel<<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(
       static_cast<int>(vocab / kLanes), targets, scale, logits, loss);
   check_launch("cross_entropy");
 }

@@ -8,7 +8,7 @@ namespace orrery::cuda {
 namespace {
 
 // A block a row, with so many threads that each keeps kEach vectors of it in registers.
-constexpr int kMostThreads = 512;
+constexpr int kMostThreads = 256;
 
 struct Output {
   Bf16* y = nullptr;
@@ -150,11 +150,11 @@ __global__ void __launch_bounds__(32 * kWeightWarps)
 template <class Launch>
 void for_columns(std::int64_t columns, int multiple, Launch launch) {
   const auto vectors = static_cast<int>(columns / kLanes);
-  require(columns % multiple == 0 && vectors <= 2 * kMostThreads,
+  require(columns % multiple == 0 && vectors <= 4 * kMostThreads,
           "rms_norm: columns must be a multiple of 8 (128 with codes) and at most 8192");
   const auto threads = [](int wanted) { return static_cast<unsigned>((wanted + 31) / 32 * 32); };
-  if (vectors > 256) {
-    launch(std::integral_constant<int, 2>(), threads((vectors + 1) / 2));
+  if (vectors > kMostThreads) {
+    launch(std::integral_constant<int, 4>(), threads((vectors + 3) / 4));
   } else {
     launch(std::integral_constant<int, 1>(), threads(vectors));
   }

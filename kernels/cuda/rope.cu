@@ -8,41 +8,27 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Each of a thread's vectors is four pairs.
-constexpr int kEachThread = 4;
+// A thread has four pairs.
 __global__ void __launch_bounds__(kThreads)
     rope_kernel(std::int64_t vectors, int heads, int stride, int offset, int dim,
                 const std::int32_t* positions, const float2* table, float direction, Bf16* x) {
+  const std::int64_t vector = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (vector >= vectors) return;
   const int of_head = dim / kLanes;
-  const std::int64_t first = std::int64_t{blockIdx.x} * kThreads * kEachThread + threadIdx.x;
-  Bf16x8 loaded[kEachThread];
-  Bf16* places[kEachThread];
+  const std::int64_t head = vector / of_head;
+  const auto place = static_cast<int>(vector - head * of_head) * kLanes;
+  Bf16* at = x + head * stride + offset + place;
+  const float2* angles = table + std::int64_t{positions[head / heads]} * (dim / 2) + place / 2;
+  float values[kLanes];
+  unpack(load8(at), values);
 #pragma unroll
-  for (int each = 0; each < kEachThread; ++each) {
-    const std::int64_t vector = first + each * kThreads;
-    if (vector >= vectors) break;
-    const std::int64_t head = vector / of_head;
-    places[each] = x + head * stride + offset + (vector - head * of_head) * kLanes;
-    loaded[each] = load8(places[each]);
+  for (int pair = 0; pair < kLanes / 2; ++pair) {
+    const float cosine = angles[pair].x, sine = direction * angles[pair].y;
+    const float a = values[2 * pair], b = values[2 * pair + 1];
+    values[2 * pair] = a * cosine - b * sine;
+    values[2 * pair + 1] = a * sine + b * cosine;
   }
-#pragma unroll
-  for (int each = 0; each < kEachThread; ++each) {
-    const std::int64_t vector = first + each * kThreads;
-    if (vector >= vectors) break;
-    const std::int64_t head = vector / of_head;
-    const auto place = static_cast<int>(vector - head * of_head) * kLanes;
-    const float2* angles = table + std::int64_t{positions[head / heads]} * (dim / 2) + place / 2;
-    float values[kLanes];
-    unpack(loaded[each], values);
-#pragma unroll
-    for (int pair = 0; pair < kLanes / 2; ++pair) {
-      const float cosine = angles[pair].x, sine = direction * angles[pair].y;
-      const float a = values[2 * pair], b = values[2 * pair + 1];
-      values[2 * pair] = a * cosine - b * sine;
-      values[2 * pair + 1] = a * sine + b * cosine;
-    }
-    store8(places[each], pack(values));
-  }
+  store8(at, pack(values));
 }
 
 }  // namespace
@@ -68,8 +54,7 @@ void rope(std::int64_t rows, std::int64_t heads, std::int64_t stride, std::int64
   require(offset + dim <= stride, "rope: the slice leaves its head");
   const std::int64_t vectors = rows * heads * dim / kLanes;
   if (vectors == 0) return;
-  constexpr int kOfBlock = kThreads * kEachThread;
-  rope_kernel<<<static_cast<unsigned>((vectors + kOfBlock - 1) / kOfBlock), kThreads, 0, stream>>>(
+  rope_kernel<<<static_cast<unsigned>((vectors + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
       vectors, static_cast<int>(heads), static_cast<int>(stride), static_cast<int>(offset),
       static_cast<int>(dim), positions, table, backward ? -1.0f : 1.0f, x);
   check_launch("rope");
