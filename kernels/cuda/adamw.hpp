@@ -5,11 +5,11 @@
 #include <cstdint>
 
 #include "kernels/adamw.hpp"
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
 
 namespace orrery::cuda {
 
 void adamw(std::int64_t n, const kernels::AdamwStep& step, const float* gradient, float* parameter,
-           Bf16* first_moment, Bf16* second_moment, Bf16* copy, cudaStream_t stream);
+           Bf16* first_moment, Bf16* second_moment, Bf16* copy, Stream stream);
 
 }  // namespace orrery::cuda

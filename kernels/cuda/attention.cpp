@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "kernels/cuda/cudnn_graph.hpp"
+#include "kernels/cuda/cudnn_graph.cuh"
 
 namespace orrery::cuda {
 namespace {

@@ -3,13 +3,13 @@
 // kernels/attention.hpp: q, k, dq, dk [tokens][heads][qk_dim] and v, out, dout, dv
 // [tokens][heads][v_dim] in BF16; lse [sequences][heads][length] in float. DeepSeek-V3: qk_dim
 // 192, v_dim 128.
-#include <cudnn.h>
-
 #include <cstdint>
 #include <memory>
 
 #include "kernels/attention.hpp"
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
+
+struct cudnnContext;  // cudnn.h: what a cudnnHandle_t points to
 
 namespace orrery::cuda {
 
@@ -19,10 +19,10 @@ class CudnnLibrary {
   ~CudnnLibrary();
   CudnnLibrary(const CudnnLibrary&) = delete;
   CudnnLibrary& operator=(const CudnnLibrary&) = delete;
-  cudnnHandle_t handle() const { return handle_; }
+  cudnnContext* handle() const { return handle_; }
 
  private:
-  cudnnHandle_t handle_ = nullptr;
+  cudnnContext* handle_ = nullptr;
 };
 
 // Takes a second to build (cuDNN compiles the kernel). Throws DeviceError where no engine supports
@@ -31,8 +31,7 @@ class AttentionForward {
  public:
   AttentionForward(const CudnnLibrary& library, const kernels::AttentionShape& shape, float scale);
   ~AttentionForward();
-  void run(const Bf16* q, const Bf16* k, const Bf16* v, Bf16* out, float* lse,
-           cudaStream_t stream) const;
+  void run(const Bf16* q, const Bf16* k, const Bf16* v, Bf16* out, float* lse, Stream stream) const;
 
  private:
   struct Graph;
@@ -46,7 +45,7 @@ class AttentionBackward {
   AttentionBackward(const CudnnLibrary& library, const kernels::AttentionShape& shape, float scale);
   ~AttentionBackward();
   void run(const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* out, const Bf16* dout,
-           const float* lse, Bf16* dq, Bf16* dk, Bf16* dv, cudaStream_t stream) const;
+           const float* lse, Bf16* dq, Bf16* dk, Bf16* dv, Stream stream) const;
 
  private:
   struct Graph;

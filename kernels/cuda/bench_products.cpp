@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "kernels/cuda/attention.hpp"
-#include "kernels/cuda/bench_case.hpp"
+#include "kernels/cuda/bench_case.cuh"
 #include "kernels/cuda/lt_gemm.hpp"
 #include "kernels/cuda/quantise.hpp"
 

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/device.cuh"
 
 namespace orrery::cuda {
 namespace {

@@ -1,5 +1,5 @@
 #include "kernels/cuda/adamw.hpp"
-#include "kernels/cuda/bench_case.hpp"
+#include "kernels/cuda/bench_case.cuh"
 #include "kernels/cuda/copy.hpp"
 #include "kernels/cuda/cross_entropy.hpp"
 #include "kernels/cuda/permute.hpp"
@@ -164,7 +164,7 @@ Case rope_case() {
     for (std::size_t token = 0; token < positions.size(); ++token)
       positions[token] = static_cast<std::int32_t>(token);
     auto of = std::make_shared<Device<std::int32_t>>(positions);
-    auto table = std::make_shared<Device<float2>>(rope_table(kTokens, 64, 10000));
+    auto table = std::make_shared<Device<float>>(rope_table(kTokens, 64, 10000));
     return [=](cudaStream_t on) {
       rope(kTokens, kHeads, 192, 128, 64, of->get(), table->get(), false, x->get(), on);
     };

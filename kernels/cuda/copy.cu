@@ -1,4 +1,5 @@
 #include "kernels/cuda/copy.hpp"
+#include "kernels/cuda/device.cuh"
 
 namespace orrery::cuda {
 namespace {

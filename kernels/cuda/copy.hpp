@@ -4,11 +4,11 @@
 // an expert-parallel exchange do (DeepSeek-V3 report, section 3.2.2: 20 SMs).
 #include <cstddef>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
 
 namespace orrery::cuda {
 
 // bytes is a multiple of 16. `blocks` 0: all of the device.
-void copy(const void* from, void* to, std::size_t bytes, int blocks, cudaStream_t stream);
+void copy(const void* from, void* to, std::size_t bytes, int blocks, Stream stream);
 
 }  // namespace orrery::cuda

@@ -5,11 +5,11 @@
 // not count. vocab is a multiple of 8.
 #include <cstdint>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
 
 namespace orrery::cuda {
 
 void cross_entropy(std::int64_t tokens, std::int64_t vocab, const std::int32_t* targets,
-                   float scale, Bf16* logits, float* loss, cudaStream_t stream);
+                   float scale, Bf16* logits, float* loss, Stream stream);
 
 }  // namespace orrery::cuda

@@ -1,4 +1,4 @@
-// Every CUDA kernel at the shapes of kernels/cuda/bench_case.hpp.
+// Every CUDA kernel at the shapes of kernels/cuda/bench_case.cuh.
 //
 //   cuda_bench [--out=FILE.json] [Google Benchmark options, e.g. --benchmark_filter=fc1]
 //
@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "kernels/cuda/bench_case.hpp"
+#include "kernels/cuda/bench_case.cuh"
 #include "kernels/cuda/bench_report.hpp"
 
 namespace orrery::cuda {

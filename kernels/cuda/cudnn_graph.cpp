@@ -1,4 +1,4 @@
-#include "kernels/cuda/cudnn_graph.hpp"
+#include "kernels/cuda/cudnn_graph.cuh"
 
 namespace orrery::cuda {
 

@@ -3,7 +3,7 @@
 // and E4M3 codes of 128-element tiles.
 #include <cuda_fp8.h>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/device.cuh"
 
 namespace orrery::cuda {
 

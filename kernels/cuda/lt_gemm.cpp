@@ -1,6 +1,8 @@
 #include "kernels/cuda/lt_gemm.hpp"
 
-#include <algorithm>
+#include <cublasLt.h>
+
+#include "kernels/cuda/device.cuh"
 
 namespace orrery::cuda {
 namespace {
@@ -15,11 +17,25 @@ constexpr int kMostProposals = 8;
 
 }  // namespace
 
-LtLibrary::LtLibrary() : workspace_(kWorkspace) {
-  check_lt(cublasLtCreate(&handle_), "cublasLtCreate");
+struct LtLibrary::Parts {
+  cublasLtHandle_t handle = nullptr;
+  Device<char> workspace{kWorkspace};
+};
+
+LtLibrary::LtLibrary() : parts_(new Parts) {
+  check_lt(cublasLtCreate(&parts_->handle), "cublasLtCreate");
 }
 LtLibrary::~LtLibrary() {
-  cublasLtDestroy(handle_);
+  cublasLtDestroy(parts_->handle);
+}
+cublasLtContext* LtLibrary::handle() const {
+  return parts_->handle;
+}
+void* LtLibrary::workspace() const {
+  return parts_->workspace.get();
+}
+std::size_t LtLibrary::workspace_bytes() const {
+  return parts_->workspace.size();
 }
 
 struct LtGemm::Plan {

@@ -10,12 +10,13 @@
 // Scales as kernels/cuda/quantise.hpp lays them out. Block scales exist on Hopper (sm_90) only;
 // both operands must be innermost in k; k is a multiple of 128, m and n of 8 (cuBLAS 13.0
 // documentation, "1D and 2D block scaling"; n of 128 for kFp8 here). Accumulation is in float.
-#include <cublasLt.h>
-
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
+
+struct cublasLtContext;  // cublasLt.h: what a cublasLtHandle_t points to
 
 namespace orrery::cuda {
 
@@ -43,13 +44,13 @@ class LtLibrary {
   ~LtLibrary();
   LtLibrary(const LtLibrary&) = delete;
   LtLibrary& operator=(const LtLibrary&) = delete;
-  cublasLtHandle_t handle() const { return handle_; }
-  void* workspace() const { return workspace_.get(); }
-  std::size_t workspace_bytes() const { return workspace_.size(); }
+  cublasLtContext* handle() const;
+  void* workspace() const;
+  std::size_t workspace_bytes() const;
 
  private:
-  cublasLtHandle_t handle_ = nullptr;
-  Device<char> workspace_;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
 };
 
 // A product of one shape. Throws DeviceError where the library has no kernel for it.
@@ -61,8 +62,8 @@ class LtGemm {
   LtGemm& operator=(const LtGemm&) = delete;
 
   // Times the library's proposals on these operands and keeps the fastest; D is overwritten.
-  void tune(const LtOperands& operands, cudaStream_t stream);
-  void run(const LtOperands& operands, cudaStream_t stream) const;
+  void tune(const LtOperands& operands, Stream stream);
+  void run(const LtOperands& operands, Stream stream) const;
   int proposals() const;
 
  private:

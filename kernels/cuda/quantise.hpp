@@ -11,7 +11,7 @@
 // x [rows][columns] in BF16. rows and columns are multiples of 128 where they are divided by it.
 #include <cstdint>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
 
 namespace orrery::cuda {
 
@@ -21,10 +21,10 @@ constexpr std::int64_t scale_stride(std::int64_t count) {
 }
 
 void quantise_rows(std::int64_t rows, std::int64_t columns, const Bf16* x, std::uint8_t* codes,
-                   float* scales, cudaStream_t stream);
+                   float* scales, Stream stream);
 void quantise_columns(std::int64_t rows, std::int64_t columns, const Bf16* x, std::uint8_t* codes,
-                      float* scales, cudaStream_t stream);
+                      float* scales, Stream stream);
 void quantise_blocks(std::int64_t rows, std::int64_t columns, const Bf16* x, std::uint8_t* codes,
-                     float* scales, cudaStream_t stream);
+                     float* scales, Stream stream);
 
 }  // namespace orrery::cuda

@@ -4,22 +4,22 @@
 // a multiple of 8 and at most 8192; with codes of 128.
 #include <cstdint>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
 
 namespace orrery::cuda {
 
 void rms_norm_forward(std::int64_t rows, std::int64_t columns, const Bf16* x, const float* weight,
-                      float epsilon, Bf16* y, float* inverse_rms, cudaStream_t stream);
+                      float epsilon, Bf16* y, float* inverse_rms, Stream stream);
 // y as E4M3 codes and scales of rows (kernels/cuda/quantise.hpp) instead, of y rounded to BF16.
 void rms_norm_forward_fp8(std::int64_t rows, std::int64_t columns, const Bf16* x,
                           const float* weight, float epsilon, std::uint8_t* codes, float* scales,
-                          float* inverse_rms, cudaStream_t stream);
+                          float* inverse_rms, Stream stream);
 void rms_norm_backward_input(std::int64_t rows, std::int64_t columns, const Bf16* x,
                              const float* weight, const float* inverse_rms, const Bf16* dy,
-                             Bf16* dx, cudaStream_t stream);
+                             Bf16* dx, Stream stream);
 // Adds to dweight, the rows in no fixed order.
 void rms_norm_backward_weight(std::int64_t rows, std::int64_t columns, const Bf16* x,
                               const float* inverse_rms, const Bf16* dy, float* dweight,
-                              cudaStream_t stream);
+                              Stream stream);
 
 }  // namespace orrery::cuda

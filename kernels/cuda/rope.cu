@@ -33,21 +33,22 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-std::vector<float2> rope_table(std::int64_t length, std::int64_t dim, double theta) {
-  std::vector<float2> table;
+std::vector<float> rope_table(std::int64_t length, std::int64_t dim, double theta) {
+  std::vector<float> table;
   for (std::int64_t position = 0; position < length; ++position) {
     for (std::int64_t pair = 0; pair < dim / 2; ++pair) {
       const double angle =
           static_cast<double>(position) *
           std::pow(theta, -2.0 * static_cast<double>(pair) / static_cast<double>(dim));
-      table.push_back({static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))});
+      table.push_back(static_cast<float>(std::cos(angle)));
+      table.push_back(static_cast<float>(std::sin(angle)));
     }
   }
   return table;
 }
 
 void rope(std::int64_t rows, std::int64_t heads, std::int64_t stride, std::int64_t offset,
-          std::int64_t dim, const std::int32_t* positions, const float2* table, bool backward,
+          std::int64_t dim, const std::int32_t* positions, const float* table, bool backward,
           Bf16* x, cudaStream_t stream) {
   require(stride % kLanes == 0 && offset % kLanes == 0 && dim % kLanes == 0,
           "rope: stride, offset and dim must be multiples of 8");
@@ -56,7 +57,8 @@ void rope(std::int64_t rows, std::int64_t heads, std::int64_t stride, std::int64
   if (vectors == 0) return;
   rope_kernel<<<static_cast<unsigned>((vectors + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
       vectors, static_cast<int>(heads), static_cast<int>(stride), static_cast<int>(offset),
-      static_cast<int>(dim), positions, table, backward ? -1.0f : 1.0f, x);
+      static_cast<int>(dim), positions, reinterpret_cast<const float2*>(table),
+      backward ? -1.0f : 1.0f, x);
   check_launch("rope");
 }
 

@@ -8,7 +8,7 @@
 // For 256 experts in 8 groups; groups_per_token and top_k at most 8.
 #include <cstdint>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
 
 namespace orrery::cuda {
 
@@ -16,10 +16,10 @@ inline constexpr int kRouterExperts = 256, kRouterGroups = 8, kRouterMostChosen 
 
 void router(std::int64_t tokens, int groups_per_token, int top_k, float scale, const float* logits,
             const float* bias, float* scores, std::int32_t* choice, float* weights,
-            unsigned long long* counts, cudaStream_t stream);
+            unsigned long long* counts, Stream stream);
 
 // bias += rate x sign(mean of counts - counts), as the host's router_update_bias.
 void router_update_bias(int experts, const unsigned long long* counts, float rate, float* bias,
-                        cudaStream_t stream);
+                        Stream stream);
 
 }  // namespace orrery::cuda

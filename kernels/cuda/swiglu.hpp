@@ -4,18 +4,17 @@
 // inter is a multiple of 8; with codes of 128.
 #include <cstdint>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/types.hpp"
 
 namespace orrery::cuda {
 
 void swiglu_forward(std::int64_t rows, std::int64_t inter, const Bf16* gate_up,
-                    const float* row_weight, Bf16* out, cudaStream_t stream);
+                    const float* row_weight, Bf16* out, Stream stream);
 // out as E4M3 codes and scales of rows (kernels/cuda/quantise.hpp) instead, of out in BF16.
 void swiglu_forward_fp8(std::int64_t rows, std::int64_t inter, const Bf16* gate_up,
-                        const float* row_weight, std::uint8_t* codes, float* scales,
-                        cudaStream_t stream);
+                        const float* row_weight, std::uint8_t* codes, float* scales, Stream stream);
 void swiglu_backward_input(std::int64_t rows, std::int64_t inter, const Bf16* gate_up,
                            const float* row_weight, const Bf16* dout, Bf16* dgate_up,
-                           cudaStream_t stream);
+                           Stream stream);
 
 }  // namespace orrery::cuda

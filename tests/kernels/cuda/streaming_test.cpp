@@ -145,7 +145,7 @@ TEST_CASE("RoPE turns its slice and leaves the rest alone; backwards it turns ba
   std::vector<std::int32_t> positions;
   for (int row = 0; row < rows; ++row) positions.push_back(row % 100);
   const Device<std::int32_t> device_positions(positions);
-  const Device<float2> table(rope_table(100, dim, 10000));
+  const Device<float> table(rope_table(100, dim, 10000));
   const kernels::RopeShape shape{rows, heads, stride, offset, dim};
   for (const bool backward : {false, true}) {
     const Device<Bf16> device_x(x);

@@ -10,7 +10,7 @@
 #include <cmath>
 #include <random>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/quantise.hpp"
 
 namespace orrery::cuda {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/device.cuh"
 
 namespace orrery::cuda {
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace orrery::cuda {
+#include "kernels/cuda/types.hpp"
 
-using Bf16 = __nv_bfloat16;
+namespace orrery::cuda {
 
 // A call of CUDA, cuBLASLt or cuDNN that failed, or a shape that no kernel is there for.
 class DeviceError : public std::runtime_error {
