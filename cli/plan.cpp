@@ -120,7 +120,8 @@ Command add_plan(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("plan", "Search layouts and schedules for the least GPU-hours");
   add_setup_options(*command, options->setup);
-  command->add_option("--fix", options->fix, "Fix dimensions of the layout, such as pp=16,ep=64");
+  command->add_option("--fix", options->fix, "Fix dimensions of the layout, such as pp=16,ep=64")
+      ->join(',');
   command->add_option("--schedule", options->schedule, "One schedule family, or auto for all")
       ->capture_default_str();
   command->add_option("--top", options->top, "Plans to print")
