@@ -61,7 +61,7 @@ void fix(const std::string& text, const std::string& over, SearchRequest& reques
     if (!key.empty()) merged += (merged.empty() ? "" : ",") + key + "=" + value;
   }
   if (merged.empty()) return;
-  request.base = parse_layout(merged, diagnostics);
+  request.base = parse_layout(merged, diagnostics, default_layout(request.cluster));
   if (keys.contains("pp")) request.fixed_pp = request.base.pp;
   if (keys.contains("ep")) request.fixed_ep = request.base.ep;
 }
@@ -89,6 +89,7 @@ int plan(const Options& options) {
   request.top = options.top;
   request.finalists = options.finalists;
   if (options.schedule != "auto") request.schedule = options.schedule;
+  request.base = default_layout(setup.cluster);
   fix(options.fix, "", request);
   const SearchResult result = search_layouts(request, setup.device, progress_bar());
   if (!options.output.empty() && !result.plans.empty()) {

@@ -91,7 +91,7 @@ Prepared from_options(const Options& options) {
   PlanRequest request{setup.model,
                       setup.cluster,
                       setup.training,
-                      parse_layout(options.layout, diagnostics),
+                      parse_layout(options.layout, diagnostics, default_layout(setup.cluster)),
                       options.schedule,
                       std::nullopt,
                       setup.device.reference()};

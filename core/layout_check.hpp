@@ -19,9 +19,12 @@
 namespace orrery {
 
 // Keys: pp tp cp ep etp dp vpp zero mbs comm-sms precision (fp8, bf16) recompute (none, selective,
-// full). Those left out keep the defaults of Layout, except dp, which is 0 until check_layout
-// derives it.
-Layout parse_layout(std::string_view text, Diagnostics& diagnostics);
+// full). Those left out keep those of `defaults`, except dp, which is 0 until check_layout derives
+// it.
+Layout parse_layout(std::string_view text, Diagnostics& diagnostics, const Layout& defaults = {});
+
+// What a layout on that cluster is unless it says otherwise: a host has no FP8 units, so BF16.
+Layout default_layout(const Cluster& cluster);
 
 // Where the value of a key stands, so that a message can point at it: the keys above, "stage_map",
 // and "sequence" and "global_batch" of the training set-up.

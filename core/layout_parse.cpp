@@ -14,7 +14,7 @@ namespace {
 
 struct IntKey {
   std::string_view name;
-  int Layout::* field;
+  int Layout::*field;
   int least;
   int most;
 };
@@ -51,8 +51,8 @@ Part trim(Part part) {
 
 class LayoutParser {
  public:
-  LayoutParser(std::string_view text, Diagnostics& diagnostics)
-      : text_(text), diagnostics_(diagnostics) {}
+  LayoutParser(std::string_view text, Diagnostics& diagnostics, const Layout& defaults)
+      : text_(text), diagnostics_(diagnostics), layout_(defaults) {}
 
   Layout parse() {
     layout_.dp = 0;
@@ -141,8 +141,14 @@ class LayoutParser {
 
 }  // namespace
 
-Layout parse_layout(std::string_view text, Diagnostics& diagnostics) {
-  return LayoutParser(text, diagnostics).parse();
+Layout parse_layout(std::string_view text, Diagnostics& diagnostics, const Layout& defaults) {
+  return LayoutParser(text, diagnostics, defaults).parse();
+}
+
+Layout default_layout(const Cluster& cluster) {
+  Layout layout;
+  if (cluster.fabric.kind == FabricKind::kHost) layout.precision = Precision::kBf16;
+  return layout;
 }
 
 }  // namespace orrery

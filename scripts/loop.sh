@@ -32,7 +32,7 @@ mkdir -p "$folder"
 
 say "plan, with the calibration that ships: $(sed -n 's/^machine = //p' calibration/host.toml)"
 run "$orrery" plan --model "$model" --cluster "$cluster" --seq 128 --global-batch 32 \
-  --fix precision=bf16 "$@" -o "$folder/plan.json"
+  "$@" -o "$folder/plan.json"
 
 say "predict, carry out, compare"
 run "$orrery" simulate "$folder/plan.json" -o "$folder/before.json"

@@ -53,7 +53,8 @@ std::vector<std::pair<double, double>> averaged(std::vector<std::pair<double, do
 InputError not_measured(const HostCalibration& calibration, std::string_view what,
                         std::string_view name) {
   return InputError(fmt::format(
-      "calibration '{}' has no {} '{}': measure this host again with `orrery calibrate host`",
+      "error: calibration '{}' has no {} '{}'\n  hosts are calibrated in BF16 (precision=bf16 in "
+      "the layout), for the models of `orrery calibrate host --models`",
       calibration.name, what, name));
 }
 

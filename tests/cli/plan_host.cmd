@@ -1,1 +1,1 @@
-orrery plan --model tiny-moe --cluster host-4 --seq 128 --global-batch 32 --fix precision=bf16
+orrery plan --model tiny-moe --cluster host-4 --seq 128 --global-batch 32

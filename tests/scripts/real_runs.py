@@ -62,7 +62,7 @@ class Runs:
 
     def plan(self) -> None:
         self.run(["build/release/orrery", "plan", "--model", "tiny-moe", "--cluster", f"host-{RANKS}", "--seq", "32",
-                  "--global-batch", "8", "--fix", "precision=bf16,pp=2,ep=2", "--schedule", "1f1b", "-o", "plan.json"])
+                  "--global-batch", "8", "--fix", "pp=2,ep=2", "--schedule", "1f1b", "-o", "plan.json"])
 
     def kill_after(self, step: int, command: list[str]) -> int:
         """Kills the run somewhere in the step after `step`; the last step that it printed."""

@@ -287,8 +287,8 @@ TEST_CASE("a class or pattern that was not measured is named with the command th
   const Work combine = transfer_work(Pattern::kCombine, 2, 1, 0, 1);
   CHECK_THROWS_AS(costs.op_time(wgrad, Pass::kF), InputError);
   CHECK_THROWS_WITH(costs.op_time(wgrad, Pass::kF),
-                    "calibration 'desk' has no kernel 'wgrad': measure this "
-                    "host again with `orrery calibrate host`");
+                    Catch::Contains("calibration 'desk' has no kernel 'wgrad'") &&
+                        Catch::Contains("precision=bf16"));
   CHECK_THROWS_WITH(costs.op_time(stream_op(KernelClass::kRope, 1), Pass::kF),
                     Catch::Contains("no kernel 'rope'"));
   CHECK_THROWS_WITH(costs.transfer(combine, false), Catch::Contains("no transfer 'combine'") &&
