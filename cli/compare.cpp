@@ -6,6 +6,7 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "core/diagnostic.hpp"
+#include "core/error.hpp"
 #include "core/timeline_json.hpp"
 #include "realrun/timeline_comparison.hpp"
 #include "reports/timeline_comparison_text.hpp"
@@ -23,6 +24,15 @@ int compare(const Options& options) {
   const Stopwatch stopwatch;
   const TimelineFile predicted = read_timeline(options.predicted);
   const TimelineFile measured = read_timeline(options.measured);
+  const auto is_measured = [](const TimelineFile& file) {
+    return file.run && !file.run->machine.empty();
+  };
+  if (is_measured(predicted) && !is_measured(measured)) {
+    throw InputError(
+        fmt::format("error: {} was measured and {} predicted\n  give the prediction first, then "
+                    "the measurement",
+                    options.predicted, options.measured));
+  }
   const Program program = program_of(measured, options.measured);
   check_same_program(predicted, options.predicted, program);
   const TimelineComparison comparison = compare_timelines(program, predicted, measured);

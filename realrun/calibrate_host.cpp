@@ -9,13 +9,13 @@
 #include "core/error.hpp"
 #include "kernels/gemm.hpp"
 #include "realrun/cpu_clock.hpp"
+#include "realrun/host_memory.hpp"
 #include "realrun/step_samples.hpp"
 
 namespace orrery {
 namespace {
 
-// One stage; two stages; pairs and fours that exchange tokens; tensor parallelism. Each with as
-// many replicas as it takes to have two ranks take turns on every core.
+// One stage; two stages; pairs and fours that exchange tokens; tensor parallelism.
 constexpr SampleLayout kLayouts[] = {
     {1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}, {1, 1, 1, 2}};
 
@@ -31,6 +31,12 @@ std::vector<SampleLayout> layouts_of(const CalibratedModel& each) {
   return layouts;
 }
 
+// With as many replicas as it takes to have two ranks take turns on every core.
+SampleLayout on_cores(SampleLayout sizes, int cores) {
+  while (sizes.pp * sizes.dp * sizes.tp < 2 * cores) sizes.dp *= 2;
+  return sizes;
+}
+
 // Measures one model. The speed of the machine changes meanwhile: what a step took is kept as a
 // multiple of what the probe took right before and after it.
 template <class T>
@@ -41,7 +47,7 @@ class ModelCalibrator {
 
   // Runs the layout on all cores and takes all its samples.
   void measure(int sequence, SampleLayout sizes) {
-    while (sizes.pp * sizes.dp * sizes.tp < 2 * cores_) sizes.dp *= 2;
+    sizes = on_cores(sizes, cores_);
     run(sequence, sizes, cores_,
         [&](const Program& program, const StepResult& result, Seconds unit) {
           samples_.add<T>(program, result, unit);
@@ -126,7 +132,7 @@ HostDevice describe_device(const HostCalibrationOptions& options) {
   device.cores = options.cores > 0
                      ? options.cores
                      : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  struct sysinfo info{};
+  struct sysinfo info {};
   sysinfo(&info);
   const double gibibytes = static_cast<double>(info.totalram) * info.mem_unit / 0x1p30;
   device.memory = Bytes{std::floor(gibibytes * 10) / 10 * 0x1p30};
@@ -144,6 +150,13 @@ HostCalibration calibrate(const HostCalibrationOptions& options,
   calibration.name = options.name;
   HostDevice& device = calibration.device = describe_device(options);
   int stages = 1, done = 0;
+  const int longest = *std::max_element(options.sequences.begin(), options.sequences.end());
+  for (const CalibratedModel& each : options.models) {
+    for (const SampleLayout& sizes : layouts_of(each)) {
+      const Plan plan = sample_plan(each.model, longest, on_cores(sizes, device.cores));
+      check_host_memory(plan, options.scalar, 0, plan.layout.gpus());
+    }
+  }
   for (const CalibratedModel& each : options.models)
     stages += static_cast<int>(layouts_of(each).size() * options.sequences.size());
   const auto next = [&](const std::string& what) {

@@ -3,7 +3,8 @@
 // calibrate host` does.
 //
 // Kernels are measured where they will be used: models are trained for a few steps under layouts of
-// one, two and four ranks, one core at a time, and every op is timed. Only times of single ops,
+// one, two and four ranks, replicated until two ranks take turns on every core, and the CPU time of
+// every op is read. Only times of single ops,
 // exchanges and hand-overs go into the file; no step time does. Layouts with more than two pipeline
 // stages, stages and replicas at once, more than two micro-batches a rank, co-scheduled pairs or a
 // pace are never run here: what is predicted of those is a prediction. All times of a model are

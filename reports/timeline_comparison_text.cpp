@@ -25,6 +25,10 @@ std::string relative(Seconds predicted, Seconds measured) {
   return measured > Seconds{0} ? percent(predicted / measured - 1) : "-";
 }
 
+bool is_measured(const TimelineFile& file) {
+  return file.run && !file.run->machine.empty();
+}
+
 std::string heading(const TimelineFile& predicted, const TimelineFile& measured) {
   std::string text = "Predicted against measured step\n\n";
   const Plan& plan = *measured.plan;
@@ -41,7 +45,13 @@ std::string heading(const TimelineFile& predicted, const TimelineFile& measured)
     if (!run.scalar.empty()) text += ", " + run.scalar;
     if (run.pace > 0) text += fmt::format(", pace {:g}", run.pace);
   }
-  return text + "\n\n";
+  text += "\n";
+  if (is_measured(predicted) == is_measured(measured)) {
+    text += fmt::format(
+        "  note       both are {}: read 'predicted' as the first, 'measured' as the second\n",
+        is_measured(measured) ? "measurements" : "predictions");
+  }
+  return text + "\n";
 }
 
 std::string step_table(const TimelineFile& measured, const TimelineComparison& comparison) {
@@ -76,6 +86,13 @@ std::string step_table(const TimelineFile& measured, const TimelineComparison& c
   return text;
 }
 
+// Of the column of names: as wide as the longest.
+std::size_t name_width(const TimelineComparison& comparison) {
+  std::size_t width = 30;
+  for (const KindComparison& kind : comparison.kinds) width = std::max(width, kind.name.size() + 4);
+  return width;
+}
+
 std::string rank_table(const TimelineComparison& comparison) {
   std::string text =
       fmt::format("\n{:>6}{:>16}{:>16}{:>12}{:>16}{:>16}{:>14}\n", "rank", "busy pred., ms",
@@ -96,6 +113,9 @@ std::string rank_table(const TimelineComparison& comparison) {
         milliseconds(comparison.predicted - each.busy_predicted),
         milliseconds(comparison.measured - each.busy_measured), percent(each.wait_error));
   }
+  text +=
+      "        busy: computing; wait: the rest of the step; % of step: error of the wait over the "
+      "measured step\n";
   if (order.size() < comparison.ranks.size()) {
     text += fmt::format("        the {} of {} ranks whose wait differs most\n", order.size(),
                         comparison.ranks.size());
@@ -104,10 +124,10 @@ std::string rank_table(const TimelineComparison& comparison) {
 }
 
 std::string kind_table(const TimelineComparison& comparison) {
-  std::string text =
-      fmt::format("\n{:<30}{:>8}{:>16}{:>14}{:>12}{:>16}\n",
-                  comparison.by_cpu_time ? "kind of work (CPU time)" : "kind of work (span)",
-                  "number", "predicted, ms", "measured", "error", "difference");
+  std::string text = fmt::format(
+      "\n{:<{}}{:>8}{:>16}{:>14}{:>12}{:>16}\n",
+      comparison.by_cpu_time ? "kind of work (CPU time)" : "kind of work (span)",
+      name_width(comparison), "number", "predicted, ms", "measured", "error", "difference");
   Seconds predicted, measured;
   Seconds rest_predicted, rest_measured;
   int number = 0, rest = 0;
@@ -123,8 +143,8 @@ std::string kind_table(const TimelineComparison& comparison) {
     }
   }
   const auto row = [&](const std::string& name, int count, Seconds one, Seconds other) {
-    text += fmt::format("{:<30}{:>8}{:>16}{:>14}{:>12}{:>16}\n", name, count, milliseconds(one),
-                        milliseconds(other), relative(one, other),
+    text += fmt::format("{:<{}}{:>8}{:>16}{:>14}{:>12}{:>16}\n", name, name_width(comparison),
+                        count, milliseconds(one), milliseconds(other), relative(one, other),
                         fmt::format("{:+.3f}", 1e3 * (one - other).value()));
   };
   for (std::size_t at = 0; at < std::min(kMostKinds, comparison.kinds.size()); ++at) {
@@ -140,19 +160,21 @@ std::string kind_table(const TimelineComparison& comparison) {
 }
 
 std::string path_table(const Program& program, const TimelineComparison& comparison) {
-  std::string text =
-      fmt::format("\n{:<30}{:>24}{:>14}\n", "critical path, ms", "predicted", "measured");
+  std::string text = fmt::format("\n{:<{}}{:>24}{:>14}\n", "critical path, ms",
+                                 name_width(comparison), "predicted", "measured");
   const PathComparison& predicted = comparison.predicted_path;
   const PathComparison& measured = comparison.measured_path;
   const auto row = [&](std::string_view name, Seconds one, Seconds other) {
-    text += fmt::format("{:<30}{:>24}{:>14}\n", name, milliseconds(one), milliseconds(other));
+    text += fmt::format("{:<{}}{:>24}{:>14}\n", name, name_width(comparison), milliseconds(one),
+                        milliseconds(other));
   };
   row("computing", predicted.compute, measured.compute);
   row("communicating", predicted.communication, measured.communication);
   row("waiting for a core, a wake-up", predicted.waiting, measured.waiting);
-  text += fmt::format("{:<30}{:>24}{:>14}\n", "instructions", predicted.instructions,
-                      measured.instructions);
-  text += fmt::format("{:<30}{:>24}{:>14}\n", "ranks", predicted.ranks, measured.ranks);
+  text += fmt::format("{:<{}}{:>24}{:>14}\n", "instructions", name_width(comparison),
+                      predicted.instructions, measured.instructions);
+  text += fmt::format("{:<{}}{:>24}{:>14}\n", "ranks", name_width(comparison), predicted.ranks,
+                      measured.ranks);
   text +=
       fmt::format("{:.0f} % of the measured path's time is of instructions on the predicted one",
                   100 * comparison.path_in_common);

@@ -305,9 +305,9 @@ HostCalibration slowed(HostCalibration calibration, double factor) {
 
 std::string write_host_calibration(const HostCalibration& calibration) {
   std::string text = fmt::format(
-      "# What the kernels and exchanges of a training step take on this host, measured one at a "
-      "time\n"
-      "# on one core by `orrery calibrate host`.\n"
+      "# What the kernels and exchanges of a training step take on this host: CPU time in short "
+      "runs\n"
+      "# with all cores at work, by `orrery calibrate host`.\n"
       "#\n"
       "# [[probe]]     CPU time of a fixed piece of work meanwhile: the machine's speed\n"
       "# [[kernel]]    a kernel at one shape: m, n, k, groups of matrix products and of "

@@ -148,6 +148,7 @@ class OptimizerStep {
     if (group.set == ParameterSet::kReplicated) in_node = node;
     if (group.set == ParameterSet::kExpert)
       in_node = std::max(1, layout.tp / layout.etp) * std::max(1, node / (layout.ep * layout.tp));
+    in_node *= placement.ranks_in_node(group.ranks);
     const Wire wire = collective_wire(pattern, Bytes{group.parameters * bytes_per_parameter},
                                       group.replicas, std::min(in_node, group.replicas));
     collective(group.ranks, {component,
@@ -175,9 +176,11 @@ class OptimizerStep {
             }));
       }
       if (layers == 0) continue;
-      const Wire wire = collective_wire(
-          Pattern::kAllReduce, Bytes{layers * plan_.model.moe.experts * 4}, replicas,
-          std::min({placement.gpus_per_node, placement.gpus_per_rank, replicas}));
+      const int in_node = std::min(placement.gpus_per_node, placement.gpus_per_rank) *
+                          placement.ranks_in_node(ranks);
+      const Wire wire =
+          collective_wire(Pattern::kAllReduce, Bytes{layers * plan_.model.moe.experts * 4},
+                          replicas, std::min(in_node, replicas));
       collective(ranks, {Component::kGradientReduce,
                          Pass::kW,
                          "expert count all-reduce",

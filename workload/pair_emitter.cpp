@@ -74,14 +74,14 @@ void RankEmitter::emit_pair(Flow& forward, Flow& backward) {
 
 void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward,
                             const Unit* backward_unit) {
-  const auto f = [&](const Chain UnitWorks::* chain) {
+  const auto f = [&](const Chain UnitWorks::*chain) {
     if (forward_unit != nullptr) run(*forward, *forward_unit, forward_unit->works->*chain);
   };
-  const auto b = [&](const Chain UnitWorks::* chain) {
+  const auto b = [&](const Chain UnitWorks::*chain) {
     if (backward_unit != nullptr) run(*backward, *backward_unit, backward_unit->works->*chain);
   };
   const bool weights = backward_unit != nullptr;
-  const auto w = [&](const Chain UnitWorks::* chain) {
+  const auto w = [&](const Chain UnitWorks::*chain) {
     if (weights) run_beside(*backward, *backward_unit, backward_unit->works->*chain);
   };
   if (backward_unit != nullptr) begin_input_gradient(*backward, *backward_unit);

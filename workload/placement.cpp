@@ -12,6 +12,17 @@ bool Placement::same_node(Rank a, Rank b) const {
   return a.value * gpus_per_rank / gpus_per_node == b.value * gpus_per_rank / gpus_per_node;
 }
 
+int Placement::ranks_in_node(const std::vector<Rank>& ranks) const {
+  if (gpus_per_rank >= gpus_per_node || ranks.empty()) return 1;
+  const auto beside = [&](Rank own) {
+    return std::count_if(ranks.begin(), ranks.end(),
+                         [&](Rank other) { return same_node(own, other); });
+  };
+  auto fewest = beside(ranks.front());
+  for (Rank rank : ranks) fewest = std::min(fewest, beside(rank));
+  return static_cast<int>(fewest);
+}
+
 Placement place(const Cluster& cluster, const Layout& layout) {
   return {cluster.gpus_per_node, cluster.gpus() / layout.pp, layout.tp};
 }

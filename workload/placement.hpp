@@ -2,6 +2,8 @@
 // Where the GPUs of a layout lie. Pipeline ranks are outermost: each takes GPUs / pp consecutive
 // GPUs, so that its expert-parallel groups fill whole nodes; tensor-parallel neighbours are
 // innermost, in one node.
+#include <vector>
+
 #include "core/cluster.hpp"
 #include "core/ids.hpp"
 #include "core/layout.hpp"
@@ -18,6 +20,8 @@ struct Placement {
   int expert_group_gpus_per_node(int ep) const;
   // Whether two neighbouring pipeline ranks talk inside a node (same tp index, same dp index).
   bool same_node(Rank a, Rank b) const;
+  // How many of these pipeline ranks share a node; the fewest, where nodes differ.
+  int ranks_in_node(const std::vector<Rank>& ranks) const;
 };
 
 Placement place(const Cluster& cluster, const Layout& layout);

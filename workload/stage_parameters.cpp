@@ -103,7 +103,7 @@ std::vector<ParameterGroup> parameter_groups(const Model& model, const Layout& l
   std::vector<RankParameters> all;
   for (int rank = 0; rank < schedule.pp(); ++rank)
     all.push_back(rank_parameters(model, layout, schedule, Rank(rank)));
-  const auto holders = [&](double RankParameters::* part) {
+  const auto holders = [&](double RankParameters::*part) {
     std::vector<Rank> ranks;
     for (int rank = 0; rank < schedule.pp(); ++rank) {
       if (all[static_cast<std::size_t>(rank)].*part > 0) ranks.push_back(Rank(rank));
@@ -131,7 +131,7 @@ std::vector<ParameterGroup> parameter_groups(const Model& model, const Layout& l
     }
   }
   const auto shared = [&](ParameterSet set, const std::vector<Rank>& ranks,
-                          double RankParameters::* part) {
+                          double RankParameters::*part) {
     if (!apart(ranks)) return;
     groups.push_back({set, all[ranks.front().index()].*part, ranks,
                       layout.dp * layout.cp * static_cast<int>(ranks.size())});

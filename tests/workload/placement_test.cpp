@@ -43,6 +43,17 @@ TEST_CASE("pipeline ranks smaller than a node share it") {
   CHECK(quarters.same_node(Rank(4), Rank(7)));
 }
 
+TEST_CASE(
+    "of a group's pipeline ranks those of one node are counted, the fewest where nodes differ") {
+  const Placement quarters = place(cluster_of(2, 8), layout_of(8, 1));  // four ranks a node
+  CHECK(quarters.ranks_in_node({Rank(0), Rank(3)}) == 2);
+  CHECK(quarters.ranks_in_node({Rank(0), Rank(7)}) == 1);
+  CHECK(quarters.ranks_in_node({Rank(0), Rank(1), Rank(2), Rank(7)}) == 1);
+  CHECK(quarters.ranks_in_node({Rank(0), Rank(1), Rank(6), Rank(7)}) == 2);
+  const Placement whole_nodes = place(cluster_of(4, 8), layout_of(2, 1));
+  CHECK(whole_nodes.ranks_in_node({Rank(0), Rank(1)}) == 1);
+}
+
 // Tensor-parallel neighbours are innermost, so an expert-parallel group takes every tp-th GPU.
 TEST_CASE("the GPUs of an expert-parallel group that share a node") {
   struct Case {
