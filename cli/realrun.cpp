@@ -175,6 +175,9 @@ Command add_realrun(CLI::App& app) {
     } catch (const ProgramError& error) {
       std::fprintf(stderr, "error: the plan cannot be carried out\n  %s\n", error.what());
       return kNo;
+    } catch (const Diverged& error) {
+      std::fprintf(stderr, "error: %s\n  a lower --learning-rate may help\n", error.what());
+      return kNo;
     }
   };
 }

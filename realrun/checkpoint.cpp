@@ -288,6 +288,13 @@ std::string CheckpointFolder::rank_path(std::int64_t step, int rank) const {
   return fmt::format("{}/{}", step_folder(step), rank_name(static_cast<std::size_t>(rank)));
 }
 
+void CheckpointFolder::prepare() const {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) refuse_write(folder_, error.value());
+  if (::access(folder_.c_str(), W_OK) != 0) refuse_write(folder_, errno);
+}
+
 void CheckpointFolder::write_rank(std::int64_t step, int rank,
                                   const std::vector<CheckpointEntry>& entries) const {
   ORRERY_CHECK(step >= 0 && rank >= 0, "step {} rank {}", step, rank);

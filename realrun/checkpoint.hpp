@@ -54,6 +54,10 @@ class CheckpointFolder {
   // Nothing is read or written yet. `keep` >= 1: how many checkpoints stay.
   explicit CheckpointFolder(std::string folder, int keep = 2);
 
+  // Makes the folder where it is missing, so that a place that cannot be written to is known before
+  // the training.
+  void prepare() const;
+
   // Makes the folders that are missing. Ranks may call this at the same time, from threads or
   // processes. A complete checkpoint of the same step stops being one.
   void write_rank(std::int64_t step, int rank, const std::vector<CheckpointEntry>& entries) const;

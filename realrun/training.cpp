@@ -1,6 +1,7 @@
 #include "realrun/training.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -85,6 +86,7 @@ class TrainingRun {
   TrainingResult train() {
     TrainingResult result;
     std::vector<StepResult> steps;
+    if (!options_.checkpoint_folder.empty()) CheckpointFolder(options_.checkpoint_folder).prepare();
     const std::int64_t done = options_.resume ? resume() : 0;
     result.first_step = done + 1;
     for (std::int64_t step = done + 1; step <= options_.steps; ++step) {
@@ -93,6 +95,12 @@ class TrainingRun {
       report.result = run_.step([&](std::int64_t index, std::span<std::int32_t> tokens) {
         batches_.fill(step, index, tokens);
       });
+      // Summed over all ranks, and so the same on every one of them.
+      if (!std::isfinite(report.result.gradient_norm)) {
+        throw Diverged(fmt::format(
+            "training has diverged: the gradient of step {} is {}; the checkpoints are of before",
+            step, report.result.gradient_norm));
+      }
       gather_on_first(report.result);
       result.losses.push_back(report.result.loss);
       if (due(options_.evaluate_every, step)) report.held_out = result.held_out = evaluate();

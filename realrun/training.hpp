@@ -5,6 +5,7 @@
 // spans, loads) is gathered on rank 0, whose callbacks and results count.
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -53,10 +54,16 @@ struct TrainingCallbacks {
   std::function<void(const std::string&)> note;  // "resumed after step 40", a skipped checkpoint
 };
 
+// The gradients are no numbers any more.
+class Diverged : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // The first steps of a process pay for memory and caches.
 inline constexpr int kWarmUpSteps = 1;
 
-// Throws InputError (files), ProgramError (a plan that cannot be carried out).
+// Throws InputError (files), ProgramError (a plan that cannot be carried out), Diverged.
 TrainingResult train(const Plan& plan, const Corpus& corpus, const TrainingOptions& options,
                      const std::vector<Transport*>& transports, const TrainingCallbacks& callbacks);
 

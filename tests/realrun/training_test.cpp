@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "core/file.hpp"
@@ -149,6 +150,38 @@ TEST_CASE("checkpoints of another run are refused") {
   options.resume = true;
   options.recipe.seed = 2;
   CHECK_THROWS_WITH(train_on_threads(plan, options), Catch::Contains("of another run"));
+}
+
+TEST_CASE("a run that diverges says so instead of training on") {
+  Model model = tiny_model();
+  model.vocab = 256;
+  const Plan plan = plan_to_train(model, 16, 4);
+  TrainingOptions options;
+  options.evaluate_every = -1;
+  options.steps = 5;
+  options.recipe.learning_rate = 1e30;
+  CHECK_THROWS_AS(train_on_threads(plan, options), Diverged);
+}
+
+TEST_CASE("a place for checkpoints that cannot be written to is refused before the first step") {
+  Model model = tiny_model();
+  model.vocab = 256;
+  const Plan plan = plan_to_train(model, 16, 4);
+  const CheckpointScratch scratch;
+  std::ofstream(scratch.folder("file")) << "not a folder";
+  TrainingOptions options;
+  options.steps = 1;
+  options.checkpoint_folder = scratch.folder("file");
+  bool stepped = false;
+  ThreadWorld threads(plan.layout.gpus());
+  std::vector<Transport*> transports;
+  for (int rank = 0; rank < plan.layout.gpus(); ++rank)
+    transports.push_back(&threads.endpoint(rank));
+  TrainingCallbacks callbacks;
+  callbacks.step = [&](const StepReport&) { stepped = true; };
+  CHECK_THROWS_WITH(train(plan, make_default_corpus(), options, transports, callbacks),
+                    Catch::Contains("file: "));
+  CHECK_FALSE(stepped);
 }
 
 }  // namespace
