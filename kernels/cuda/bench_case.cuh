@@ -66,6 +66,8 @@ struct Case {
   double flops = 0, bytes = 0;
   int sms = 0;
   std::function<Launch(cudaStream_t)> make;
+  // Waits until what a launch left running beside it has ended; may be empty.
+  std::function<void()> settle = {};
 };
 
 // "4096x7168"
@@ -81,6 +83,8 @@ std::vector<Case> product_cases_in_bf16();
 std::vector<Case> attention_cases(std::int64_t length);
 // The ceiling, then copies by few SMs.
 std::vector<Case> copy_cases();
+// Products with an exchange beside them, on SMs of their own, and the exchange beside products.
+std::vector<Case> co_scheduled_cases();
 // Everything else that streams memory.
 std::vector<Case> streaming_cases();
 

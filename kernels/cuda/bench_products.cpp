@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention.hpp"
 #include "kernels/cuda/bench_case.cuh"
+#include "kernels/cuda/copy.hpp"
 #include "kernels/cuda/lt_gemm.hpp"
 #include "kernels/cuda/quantise.hpp"
 
@@ -88,6 +89,31 @@ Case gemm(const std::string& name, LtPrecision precision, std::int64_t m, std::i
   return made;
 }
 
+// The product as it runs beside an exchange that holds 20 SMs and moves `gigabytes` a second, as
+// kernels of an overlapped chunk do.
+Case beside_exchange(const Case& product, int gigabytes) {
+  constexpr int kBlocks = 20;
+  constexpr double kSlowest = 2e14;  // flops a second: the exchange outlasts every product
+  const double rate = 1e9 * gigabytes;
+  const auto bytes = static_cast<std::int64_t>(rate * product.flops / kSlowest) / 65536 * 65536;
+  Case made = product;
+  made.kernel += ", beside " + std::to_string(gigabytes) + " GB/s";
+  auto other = std::make_shared<cudaStream_t>(nullptr);
+  made.settle = [other] { check(cudaStreamSynchronize(*other), "exchange"); };
+  made.make = [=](cudaStream_t stream) -> Launch {
+    int least = 0, greatest = 0;
+    check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "priorities");
+    check(cudaStreamCreateWithPriority(other.get(), cudaStreamNonBlocking, greatest), "stream");
+    const Launch launch = product.make(stream);
+    auto from = bf16(bytes / 2), to = room<Bf16>(bytes / 2);
+    return [=](cudaStream_t on) {
+      paced_copy(from->get(), to->get(), size(bytes), kBlocks, rate, *other);
+      launch(on);
+    };
+  };
+  return made;
+}
+
 constexpr double kQk = 192, kV = 128;
 
 }  // namespace
@@ -135,6 +161,25 @@ std::vector<Case> product_cases_in_bf16() {
           gemm("o_proj F (BF16)", kBf16, kTokens, 7168, 16384),
           gemm("head F (BF16)", kBf16, kTokens, kVocabulary, kHidden),
           gemm("experts fc1 F (BF16)", kBf16, kRows, 2 * kInter, kHidden, kExperts)};
+}
+
+std::vector<Case> co_scheduled_cases() {
+  constexpr auto kForward = LtPrecision::kFp8, kWeight = LtPrecision::kFp8Weight;
+  constexpr int kLeft = 112;
+  std::vector<Case> cases;
+  for (int gigabytes : {50, 160}) {
+    cases.push_back(beside_exchange(
+        gemm("experts fc1 F", kForward, kRows, 2 * kInter, kHidden, kExperts, kLeft), gigabytes));
+    cases.push_back(beside_exchange(
+        gemm("experts fc2 F", kForward, kRows, kHidden, kInter, kExperts, kLeft), gigabytes));
+    cases.push_back(beside_exchange(
+        gemm("experts fc1 W", kWeight, 2 * kInter, kHidden, kRows, kExperts, kLeft), gigabytes));
+    cases.push_back(
+        beside_exchange(gemm("o_proj F", kForward, kTokens, 7168, 16384, 1, kLeft), gigabytes));
+    for (const Case& attention : attention_cases(4096))
+      cases.push_back(beside_exchange(attention, gigabytes));
+  }
+  return cases;
 }
 
 std::vector<Case> attention_cases(std::int64_t length) {

@@ -16,8 +16,8 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     few_kernel(const uint4* from, uint4* to, std::size_t vectors) {
-  constexpr std::size_t kPiece = std::size_t{kThreads} * kInFlight;
-  for (std::size_t first = blockIdx.x * kPiece; first < vectors; first += gridDim.x * kPiece) {
+  constexpr std::size_t kOwn = std::size_t{kThreads} * kInFlight;
+  for (std::size_t first = blockIdx.x * kOwn; first < vectors; first += gridDim.x * kOwn) {
     uint4 values[kInFlight];
 #pragma unroll
     for (int each = 0; each < kInFlight; ++each) {
@@ -29,6 +29,29 @@ __global__ void __launch_bounds__(kThreads)
       const std::size_t at = first + std::size_t{kThreads} * each + threadIdx.x;
       if (at < vectors) __stcs(to + at, values[each]);
     }
+  }
+}
+
+__device__ std::uint64_t nanoseconds() {
+  std::uint64_t now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+
+constexpr std::size_t kPiece = (64 << 10) / sizeof(uint4);
+__global__ void __launch_bounds__(kThreads)
+    paced_kernel(const uint4* from, uint4* to, std::size_t vectors, double nanoseconds_a_piece) {
+  __shared__ std::uint64_t started;
+  if (threadIdx.x == 0) started = nanoseconds();
+  __syncthreads();
+  double moved = 0;
+  for (std::size_t first = blockIdx.x * kPiece; first < vectors; first += gridDim.x * kPiece) {
+    const std::size_t last = min(first + kPiece, vectors);
+    for (std::size_t at = first + threadIdx.x; at < last; at += kThreads)
+      __stcs(to + at, __ldcs(from + at));
+    ++moved;
+    const auto due = started + static_cast<std::uint64_t>(moved * nanoseconds_a_piece);
+    while (nanoseconds() < due) __nanosleep(200);
   }
 }
 
@@ -49,6 +72,20 @@ void copy(const void* from, void* to, std::size_t bytes, int blocks, cudaStream_
     few_kernel<<<blocks, kThreads, kWholeSm, stream>>>(source, target, vectors);
   }
   check_launch("copy");
+}
+
+void paced_copy(const void* from, void* to, std::size_t bytes, int blocks, double rate,
+                cudaStream_t stream) {
+  require(bytes % sizeof(uint4) == 0, "paced_copy: bytes must be a multiple of 16");
+  require(blocks > 0 && rate > 0, "paced_copy: blocks and rate must be positive");
+  if (bytes == 0) return;
+  check(cudaFuncSetAttribute(paced_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kWholeSm),
+        "paced_copy: shared memory");
+  const double of_block = rate / blocks;  // bytes a second
+  paced_kernel<<<blocks, kThreads, kWholeSm, stream>>>(
+      static_cast<const uint4*>(from), static_cast<uint4*>(to), bytes / sizeof(uint4),
+      static_cast<double>(kPiece * sizeof(uint4)) / of_block * 1e9);
+  check_launch("paced_copy");
 }
 
 }  // namespace orrery::cuda

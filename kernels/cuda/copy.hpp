@@ -11,4 +11,10 @@ namespace orrery::cuda {
 // bytes is a multiple of 16. `blocks` 0: all of the device.
 void copy(const void* from, void* to, std::size_t bytes, int blocks, Stream stream);
 
+// By so many blocks, no faster than a link of `rate` bytes a second: stands in for an exchange
+// whose other end is not there. Each block moves 64 KiB, then waits until the link would have moved
+// them.
+void paced_copy(const void* from, void* to, std::size_t bytes, int blocks, double rate,
+                Stream stream);
+
 }  // namespace orrery::cuda

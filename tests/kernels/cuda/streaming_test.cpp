@@ -298,5 +298,28 @@ TEST_CASE("copies by few blocks and by all are whole") {
   }
 }
 
+TEST_CASE("a paced copy is whole and takes as long as its link") {
+  const std::int64_t n = 8 * 1024 * 1024 + 8;  // 16 MiB and 16 bytes
+  const auto x = random_bf16(n, 30);
+  const Device<Bf16> from(x);
+  auto to = poisoned<Bf16>(n);
+  cudaEvent_t begin = nullptr, end = nullptr;
+  check(cudaEventCreate(&begin), "event");
+  check(cudaEventCreate(&end), "event");
+  check(cudaEventRecord(begin), "event");
+  paced_copy(from.get(), to.get(), size(n) * 2, 20, 10e9, nullptr);
+  check(cudaEventRecord(end), "event");
+  check(cudaEventSynchronize(end), "event");
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, begin, end), "event");
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  CHECK(doubles(to.host()) == doubles(x));
+  // 257 pieces among 20 blocks: 13 each, 1.70 ms; the last round is not full.
+  const double expected = 13 * 65536 / (10e9 / 20) * 1e3;
+  CHECK(milliseconds >= 0.99 * expected);
+  CHECK(milliseconds <= 1.2 * expected);
+}
+
 }  // namespace
 }  // namespace orrery::cuda
