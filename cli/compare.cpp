@@ -9,6 +9,8 @@
 #include "core/error.hpp"
 #include "core/timeline_json.hpp"
 #include "realrun/timeline_comparison.hpp"
+#include "reports/chrome_trace.hpp"
+#include "reports/gzip.hpp"
 #include "reports/timeline_comparison_text.hpp"
 
 namespace orrery::cli {
@@ -17,11 +19,13 @@ namespace {
 struct Options {
   std::string predicted, measured;
   double limit = -1;
+  std::string trace;
   bool json = false;
 };
 
 int compare(const Options& options) {
   const Stopwatch stopwatch;
+  check_outputs({options.trace});
   const TimelineFile predicted = read_timeline(options.predicted);
   const TimelineFile measured = read_timeline(options.measured);
   const auto is_measured = [](const TimelineFile& file) {
@@ -40,6 +44,9 @@ int compare(const Options& options) {
                                ? timeline_comparison_json(program, measured, comparison,
                                                           stopwatch.wall_s(), stopwatch.cpu_s())
                                : timeline_comparison_text(program, predicted, measured, comparison);
+  if (!options.trace.empty())
+    write_trace(options.trace,
+                comparison_trace(*measured.plan, program, predicted.timeline, measured.timeline));
   std::fputs(text.c_str(), stdout);
   if (options.limit < 0 || 100 * std::abs(comparison.error()) <= options.limit) return kYes;
   std::fflush(stdout);
@@ -61,6 +68,8 @@ Command add_compare(CLI::App& app) {
       ->add_option("--limit", options->limit,
                    "Exit code 1 where the step's error is larger, in percent")
       ->check(CLI::NonNegativeNumber);
+  command->add_option("--trace", options->trace,
+                      "Write both as one Chrome trace for Perfetto; .gz compresses");
   command->add_flag("--json", options->json, "Print one JSON object");
   return [options] { return compare(*options); };
 }

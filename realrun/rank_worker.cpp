@@ -1,7 +1,6 @@
 #include "realrun/rank_worker.hpp"
 
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,9 +25,10 @@ void wake_on_time() {
   prctl(PR_SET_TIMERSLACK, 1000UL);
 }
 
-// The time slice of the calling thread; short ones run soon after they wake, in front of long ones.
-// Linux 6.12 and later; without effect before.
-void set_time_slice(std::uint64_t nanoseconds) {
+// A short time slice for the calling thread: it then runs soon after it wakes, in front of threads
+// with the usual one (3 ms). Nothing stronger, such as a lower priority for computation: beside
+// other busy programs that would all but stop it. Linux 6.12 and later; without effect before.
+void run_soon_after_waking() {
 #ifdef SYS_sched_setattr
   struct {
     std::uint32_t size, policy;
@@ -38,18 +38,9 @@ void set_time_slice(std::uint64_t nanoseconds) {
     std::uint64_t runtime, deadline, period;
   } attributes{};
   attributes.size = sizeof attributes;
-  attributes.runtime = nanoseconds;
+  attributes.runtime = 100'000;  // ns
   syscall(SYS_sched_setattr, 0, &attributes, 0U);
-#else
-  static_cast<void>(nanoseconds);
 #endif
-}
-constexpr std::uint64_t kShortSlice = 100'000, kLongSlice = 20'000'000;
-
-// Lets communication run at once, even where its worker has just had more than its share of a core.
-void give_way() {
-  constexpr int kNiceness = 10;
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNiceness);
 }
 
 constexpr std::array<Stream, kStreams - 1> kLaneStreams = {
@@ -291,8 +282,6 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
 template <class T>
 void RankWorker<T>::compute() {
   wake_on_time();
-  set_time_slice(kLongSlice);
-  give_way();
   compute_counted_ = thread_cpu();
   for (InstructionId id : list(Stream::kCompute)) {
     guarded(id, [&] { carry_out_compute(id); });
@@ -418,7 +407,7 @@ bool RankWorker<T>::look_at_lanes(std::optional<Seconds>& due, bool& all_through
 template <class T>
 void RankWorker<T>::communicate() {
   wake_on_time();
-  set_time_slice(kShortSlice);
+  run_soon_after_waking();
   communication_counted_ = thread_cpu();
   while (!control_.failed()) {
     const std::uint64_t seen = transport_.events();

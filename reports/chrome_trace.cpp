@@ -47,8 +47,8 @@ Track track_of(Stream stream) {
 
 // Perfetto names threads by their tid alone and takes one that equals its pid for the main thread:
 // tids are unique in the trace and never equal to the pid.
-int tid(Rank rank, Track track) {
-  return 100 * (rank.value + 1) + static_cast<int>(track);
+int tid(int process, Track track) {
+  return 100 * (process + 1) + static_cast<int>(track);
 }
 
 Nanoseconds to_nanoseconds(Seconds time) {
@@ -107,32 +107,43 @@ std::string cell_name(const Cell& cell) {
   return fmt::format("{} {}", kind, half.microbatch.value);
 }
 
+// Which of several timelines of one Program this is: their processes stand side by side.
+struct Place {
+  int number = 0;
+  int of = 1;
+  std::string label = "";  // of its processes; empty where it is alone
+};
+
 class TraceWriter {
  public:
-  TraceWriter(const Plan& plan, const Program& program, const Timeline& timeline)
-      : plan_(plan), program_(program), timeline_(timeline) {
+  TraceWriter(const Plan& plan, const Program& program, const Timeline& timeline, Place place)
+      : plan_(plan), program_(program), timeline_(timeline), place_(std::move(place)) {
     ORRERY_CHECK(timeline.spans.size() == program.instructions.size(),
                  "{} spans of {} instructions", timeline.spans.size(), program.instructions.size());
-    ORRERY_CHECK(plan.schedule.pp() == program.pp, "schedule of {} ranks, program of {}",
+    ORRERY_CHECK(program.pp % plan.schedule.pp() == 0, "schedule of {} ranks, program of {}",
                  plan.schedule.pp(), program.pp);
     for (const Work& work : program.works) works_.push_back(describe_work(work));
   }
 
-  std::string write() {
+  // The events, a line each.
+  std::string events() {
     round_spans();
-    out_ = "{\"traceEvents\":[";
     for (int number = 0; number < program_.pp; ++number) write_rank(Rank(number));
     // After the spans that they are bound to.
     for (const Instruction& instruction : program_.instructions) {
       if (is_send(instruction)) write_flow(instruction);
     }
-    out_ += "\n],\n\"otherData\":{";
-    write_other_data();
-    out_ += "}}\n";
     return std::move(out_);
   }
+  // Spans that overlapped the one before by more than a nanosecond.
+  int cut() const { return cut_; }
 
  private:
+  int process(Rank rank) const { return rank.value * place_.of + place_.number; }
+  // Of the pipeline that a rank belongs to: where every GPU has its own list, several are alike.
+  std::size_t pipeline(Rank rank) const {
+    return rank.index() / static_cast<std::size_t>(program_.pp / plan_.schedule.pp());
+  }
   const std::vector<InstructionId>& list(Rank rank, Stream stream) const {
     return program_.streams[rank.index()][static_cast<std::size_t>(stream)];
   }
@@ -177,20 +188,23 @@ class TraceWriter {
 
   // An X event; `head` gives name and category, `args` is the inside of the object.
   void span(Rank rank, Track track, const Slot& at, std::string_view head, std::string_view args) {
-    line(R"({{"ph":"X","pid":{},"tid":{},"ts":{},"dur":{},{},"args":{{{}}}}})", rank.value,
-         tid(rank, track), microseconds_text(at.start), microseconds_text(at.end - at.start), head,
-         args);
+    line(R"({{"ph":"X","pid":{},"tid":{},"ts":{},"dur":{},{},"args":{{{}}}}})", process(rank),
+         tid(process(rank), track), microseconds_text(at.start),
+         microseconds_text(at.end - at.start), head, args);
   }
 
   void write_rank(Rank rank) {
     std::vector<int> stages;
-    for (const ChunkPlace& place : plan_.schedule.chunks[rank.index()])
+    for (const ChunkPlace& place : plan_.schedule.chunks[pipeline(rank)])
       stages.push_back(place.stage.value);
-    const std::string name = fmt::format("pipeline rank {} (stage{} {})", rank.value,
-                                         stages.size() == 1 ? "" : "s", fmt::join(stages, ", "));
-    line(R"({{"ph":"M","pid":{},"name":"process_name","args":{{"name":"{}"}}}})", rank.value, name);
+    std::string name = fmt::format(
+        "{} {} (stage{} {})", program_.pp == plan_.schedule.pp() ? "pipeline rank" : "rank",
+        rank.value, stages.size() == 1 ? "" : "s", fmt::join(stages, ", "));
+    if (!place_.label.empty()) name += ", " + place_.label;
+    line(R"({{"ph":"M","pid":{},"name":"process_name","args":{{"name":"{}"}}}})", process(rank),
+         name);
     line(R"({{"ph":"M","pid":{0},"name":"process_sort_index","args":{{"sort_index":{0}}}}})",
-         rank.value);
+         process(rank));
     write_cells(rank);
     write_stream(rank, Stream::kCompute);
     write_waits(rank);
@@ -207,13 +221,13 @@ class TraceWriter {
   void name_thread(Rank rank, Track track) {
     const auto place = static_cast<std::size_t>(track);
     line(R"({{"ph":"M","pid":{},"tid":{},"name":"thread_name","args":{{"name":"{}"}}}})",
-         rank.value, tid(rank, track), kTrackNames[place]);
+         process(rank), tid(process(rank), track), kTrackNames[place]);
     line(R"({{"ph":"M","pid":{},"tid":{},"name":"thread_sort_index","args":{{"sort_index":{}}}}})",
-         rank.value, tid(rank, track), place);
+         process(rank), tid(process(rank), track), place);
   }
 
   void write_cells(Rank rank) {
-    const std::vector<Cell>& cells = plan_.schedule.ranks[rank.index()];
+    const std::vector<Cell>& cells = plan_.schedule.ranks[pipeline(rank)];
     const std::vector<Span> spans = cell_spans(program_, timeline_, rank, cells.size());
     name_thread(rank, Track::kCells);
     Nanoseconds floor = 0;
@@ -329,7 +343,7 @@ class TraceWriter {
                      [](const Change& a, const Change& b) { return a.when < b.when; });
     const auto sample = [&](Nanoseconds when, std::int64_t live) {
       line(R"({{"ph":"C","pid":{},"tid":{},"ts":{},"name":"{}","args":{{"GiB":{:.6g}}}}})",
-           rank.value, tid(rank, Track::kCompute), microseconds_text(when), name,
+           process(rank), tid(process(rank), Track::kCompute), microseconds_text(when), name,
            in_gibibytes(Bytes{static_cast<double>(live)}));
     };
     std::int64_t shown = 0;
@@ -355,27 +369,18 @@ class TraceWriter {
     const auto end = [&](const Instruction& at, std::string_view phase, Nanoseconds when) {
       line(
           R"({{"ph":"{}","id":{},"pid":{},"tid":{},"ts":{},"name":"transfer","cat":"pipeline"{}}})",
-          phase, send.id.value, at.rank.value, tid(at.rank, track_of(at.stream)),
-          microseconds_text(when), phase == "f" ? R"(,"bp":"e")" : "");
+          phase, send.id.value * place_.of + place_.number, process(at.rank),
+          tid(process(at.rank), track_of(at.stream)), microseconds_text(when),
+          phase == "f" ? R"(,"bp":"e")" : "");
     };
     end(send, "s", from.start);
     end(recv, "f", std::clamp(from.start, to.start, std::max(to.start, to.end - 1)));
   }
 
-  void write_other_data() {
-    const std::string name = fmt::format("{} on {}: {}, {}", plan_.model.name, plan_.cluster.name,
-                                         describe(plan_.layout), plan_.schedule.family);
-    fmt::format_to(std::back_inserter(out_),
-                   R"("orrery_version":{},"plan":{},"source":{},"step_time_s":{},"gpus":{},)"
-                   R"("times":"microseconds, rounded to nanoseconds","sizes":"MB = 1e6 bytes",)"
-                   R"("memory":"GiB = 2^30 bytes","spans_cut":{})",
-                   json_string(ORRERY_VERSION), json_string(name), json_string(timeline_.source),
-                   timeline_.step.value(), timeline_.gpus, cut_);
-  }
-
   const Plan& plan_;
   const Program& program_;
   const Timeline& timeline_;
+  const Place place_;
   std::vector<WorkText> works_;  // by WorkId
   std::vector<Slot> slots_;      // by InstructionId
   int cut_ = 0;                  // spans that overlapped the one before
@@ -383,10 +388,43 @@ class TraceWriter {
   bool is_first_ = true;
 };
 
+// Of one timeline, or of several of the same Program side by side.
+std::string trace_of(const Plan& plan, const Program& program,
+                     const std::vector<std::pair<std::string, const Timeline*>>& timelines) {
+  const auto count = static_cast<int>(timelines.size());
+  std::string out = "{\"traceEvents\":[";
+  std::string steps;
+  int cut = 0;
+  for (int number = 0; number < count; ++number) {
+    const auto& [label, timeline] = timelines[static_cast<std::size_t>(number)];
+    TraceWriter writer(plan, program, *timeline, {number, count, label});
+    if (number > 0) out += ",";
+    out += writer.events();
+    cut += writer.cut();
+    const std::string prefix = label.empty() ? "" : label + "_";
+    steps += fmt::format(R"("{}source":{},"{}step_time_s":{},)", prefix,
+                         json_string(timeline->source), prefix, timeline->step.value());
+  }
+  const std::string name = fmt::format("{} on {}: {}, {}", plan.model.name, plan.cluster.name,
+                                       describe(plan.layout), plan.schedule.family);
+  out += "\n],\n\"otherData\":{";
+  out += fmt::format(R"("orrery_version":{},"plan":{},{}"gpus":{},)"
+                     R"("times":"microseconds, rounded to nanoseconds","sizes":"MB = 1e6 bytes",)"
+                     R"("memory":"GiB = 2^30 bytes","spans_cut":{})",
+                     json_string(ORRERY_VERSION), json_string(name), steps,
+                     timelines.front().second->gpus, cut);
+  return out + "}}\n";
+}
+
 }  // namespace
 
 std::string chrome_trace(const Plan& plan, const Program& program, const Timeline& timeline) {
-  return TraceWriter(plan, program, timeline).write();
+  return trace_of(plan, program, {{"", &timeline}});
+}
+
+std::string comparison_trace(const Plan& plan, const Program& program, const Timeline& predicted,
+                             const Timeline& measured) {
+  return trace_of(plan, program, {{"predicted", &predicted}, {"measured", &measured}});
 }
 
 }  // namespace orrery

@@ -27,7 +27,13 @@
 
 namespace orrery {
 
-// `program` is lowered from `plan`, `timeline` comes from carrying it out.
+// `program` is lowered from `plan`, or that with every GPU explicit (workload/world.hpp);
+// `timeline` comes from carrying it out.
 std::string chrome_trace(const Plan& plan, const Program& program, const Timeline& timeline);
+
+// Both timelines of one Program: under each rank's predicted process its measured one,
+// "rank 3 (stage 1), measured".
+std::string comparison_trace(const Plan& plan, const Program& program, const Timeline& predicted,
+                             const Timeline& measured);
 
 }  // namespace orrery

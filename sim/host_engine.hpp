@@ -5,8 +5,8 @@
 //
 // Cores. Rank r computes on core r mod `cores`, and holds it from the beginning to the end of a
 // computation; ranks of one core take turns, first come first served. Communication needs none: its
-// works run at once, in front of computation (realrun/rank_worker.cpp gives its threads the higher
-// priority). With `busy` cores at work each proceeds at 1 / slowdown[busy - 1] of its own speed.
+// works run at once, in front of computation (realrun/rank_worker.cpp gives its threads shorter
+// time slices). With `busy` cores at work each proceeds at 1 / slowdown[busy - 1] of its own speed.
 // Works of communication share the cores evenly where there are more than cores, and all
 // computations share evenly what cores are left.
 //
