@@ -167,6 +167,13 @@ std::vector<Case> co_scheduled_cases() {
   constexpr auto kForward = LtPrecision::kFp8, kWeight = LtPrecision::kFp8Weight;
   constexpr int kLeft = 112;
   std::vector<Case> cases;
+  // How many SMs to ask for beside the exchange.
+  for (int sms : {64, 80, 96, 104, 108, 132}) {
+    cases.push_back(beside_exchange(
+        gemm("experts fc1 F", kForward, kRows, 2 * kInter, kHidden, kExperts, sms), 50));
+    cases.push_back(beside_exchange(
+        gemm("experts fc1 W", kWeight, 2 * kInter, kHidden, kRows, kExperts, sms), 50));
+  }
   for (int gigabytes : {50, 160}) {
     cases.push_back(beside_exchange(
         gemm("experts fc1 F", kForward, kRows, 2 * kInter, kHidden, kExperts, kLeft), gigabytes));
