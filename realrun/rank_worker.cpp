@@ -1,46 +1,18 @@
 #include "realrun/rank_worker.hpp"
 
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "realrun/cpu_clock.hpp"
 #include "realrun/optimizer.hpp"
+#include "realrun/thread_sleep.hpp"
 #include "sim/dependency_tracker.hpp"
 
 namespace orrery {
 namespace {
 
 Seconds thread_cpu() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return Seconds{static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec)};
-}
-
-// Sleeps end when they are due, not up to 50 us later.
-void wake_on_time() {
-  prctl(PR_SET_TIMERSLACK, 1000UL);
-}
-
-// A short time slice for the calling thread: it then runs soon after it wakes, in front of threads
-// with the usual one (3 ms). Nothing stronger, such as a lower priority for computation: beside
-// other busy programs that would all but stop it. Linux 6.12 and later; without effect before.
-void run_soon_after_waking() {
-#ifdef SYS_sched_setattr
-  struct {
-    std::uint32_t size, policy;
-    std::uint64_t flags;
-    std::int32_t nice;
-    std::uint32_t priority;
-    std::uint64_t runtime, deadline, period;
-  } attributes{};
-  attributes.size = sizeof attributes;
-  attributes.runtime = 100'000;  // ns
-  syscall(SYS_sched_setattr, 0, &attributes, 0U);
-#endif
+  return Seconds{thread_cpu_seconds()};
 }
 
 constexpr std::array<Stream, kStreams - 1> kLaneStreams = {
@@ -234,18 +206,6 @@ void RankWorker<T>::run_ops(const Instruction& instruction) {
 }
 
 template <class T>
-void RankWorker<T>::sleep_until(Seconds deadline) {
-  const Seconds left = deadline - transport_.now();
-  if (left.value() <= 0) return;
-  timespec time{};
-  const double whole = std::floor(left.value());
-  time.tv_sec = static_cast<time_t>(whole);
-  time.tv_nsec = static_cast<long>((left.value() - whole) * 1e9);
-  while (clock_nanosleep(CLOCK_MONOTONIC, 0, &time, &time) == EINTR) {
-  }
-}
-
-template <class T>
 void RankWorker<T>::carry_out_compute(InstructionId id) {
   const Instruction& instruction = at(id);
   Seconds ready;
@@ -272,7 +232,7 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
   }
   span.end = transport_.now();
   if (const Seconds due = ready + least_length(instruction); due > span.end) {
-    sleep_until(due);
+    sleep_for(due - transport_.now());
     span.end = due;
   }
   compute_end_ = span.end;

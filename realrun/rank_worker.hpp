@@ -96,7 +96,6 @@ class RankWorker {
   void count(InstructionId id, Seconds time);
   void move_messages();
   bool look_at_lanes(std::optional<Seconds>& due, bool& all_through);
-  void sleep_until(Seconds deadline);
   Seconds least_length(const Instruction& instruction) const;
   template <class Action>
   void guarded(InstructionId id, Action action);
