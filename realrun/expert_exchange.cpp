@@ -33,7 +33,7 @@ class Unpacker {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(V);
     if (at_ + bytes > in_.size())
       throw ProgramError(fmt::format("{} B received, more are due", in_.size()));
-    std::memcpy(values, in_.data() + at_, bytes);
+    if (bytes > 0) std::memcpy(values, in_.data() + at_, bytes);  // no row: nothing to point to
     at_ += bytes;
   }
   void finish() const {

@@ -1,9 +1,10 @@
 // A Program that is wrong is not carried out: the run ends with an error that names the rank and
 // the instruction, or, where ranks wait for what never comes, with what each of them waits for.
+#include <regex.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
-#include <regex>
 
 #include "core/error.hpp"
 #include "tests/realrun/tiny_runs.hpp"
@@ -306,6 +307,15 @@ const std::vector<Wrong> kWrongs = {
      {"rank [01]: parameter gather, the rest .*asks for parameters that the rank does not hold"}},
 };
 
+// Whether the extended regular expression matches within a line of the text.
+bool is_in_a_line(const std::string& text, const char* pattern) {
+  regex_t compiled{};
+  REQUIRE(regcomp(&compiled, pattern, REG_EXTENDED | REG_NOSUB | REG_NEWLINE) == 0);
+  const bool found = regexec(&compiled, text.c_str(), 0, nullptr, 0) == 0;
+  regfree(&compiled);
+  return found;
+}
+
 Plan plan_to_break() {
   RunShape shape;
   shape.layout = sizes(2, 2, 2);
@@ -332,7 +342,7 @@ TEST_CASE("a wrong plan fails with the rank and the instruction, and none hangs"
   INFO(why);
   for (const char* part : wrong.says) {
     CAPTURE(part);
-    CHECK(std::regex_search(why, std::regex(part)));
+    CHECK(is_in_a_line(why, part));
   }
 }
 
