@@ -60,6 +60,14 @@ void write_output(const std::string& path, const std::string& text) {
   }
 }
 
+void warn_of_other_calibration(const Plan& plan, const DeviceModel& device) {
+  if (device.reference().hash == plan.calibration.hash) return;
+  std::fprintf(stderr,
+               "warning: the plan was made with another calibration than the '%s' that ships\n"
+               "  give that with --calibration FILE\n",
+               plan.calibration.name.c_str());
+}
+
 void check_outputs(std::initializer_list<std::string> paths) {
   for (const std::string& path : paths) {
     if (!path.empty() && path != "-") check_writable(path);

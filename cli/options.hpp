@@ -39,7 +39,10 @@ double parse_tokens(const std::string& text);
 
 // Writes an output file (atomically) or, for "-", to standard output.
 void write_output(const std::string& path, const std::string& text);
-// Throws EnvironmentError where one of the files could not be written; empty paths and "-" are fine.
+// Tells on stderr where a plan that names its calibration gets another one than it was made with.
+void warn_of_other_calibration(const Plan& plan, const DeviceModel& device);
+// Throws EnvironmentError where one of the files could not be written; empty paths and "-" are
+// fine.
 void check_outputs(std::initializer_list<std::string> paths);
 // Where the answer for people goes when the files go to `paths`: not between the bytes of a file on
 // standard output.

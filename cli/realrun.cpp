@@ -73,6 +73,7 @@ int realrun(Options& options, std::unique_ptr<Transport> mpi) {
   if (training.pace > 0) {
     device = find_device(options.calibration.empty() ? plan.calibration.name : options.calibration,
                          plan.cluster);
+    if (options.calibration.empty() && first) warn_of_other_calibration(plan, *device);
     if (device->host() == nullptr)
       throw InputError("error: --pace needs the calibration of a host");
     paced.emplace(world.program, *device->host(), training.pace);
@@ -159,8 +160,9 @@ Command add_realrun(CLI::App& app) {
                    "Every instruction lasts at least so many times its calibrated time, so that "
                    "many ranks on few cores overlap as on devices of their own")
       ->check(CLI::Range(0.0, 1e6));
-  command->add_option("--calibration", options->calibration,
-                      "Of this host, for --pace (default: the plan's)");
+  command->add_option(
+      "--calibration", options->calibration,
+      "Of this host, for --pace (default: what ships under the plan's name for it)");
   command->add_option("--cores", training.cores, "Cores used at once (default: all)")
       ->check(CLI::Range(1, 4096));
   command->add_option("--loads", options->loads,

@@ -69,10 +69,7 @@ Prepared from_file(const Options& options) {
   Plan plan = read_plan(options.plan_file);
   const std::string& named = options.setup.calibration;
   Prepared prepared{plan, find_device(named.empty() ? plan.calibration.name : named, plan.cluster)};
-  if (named.empty() && prepared.device.reference().hash != plan.calibration.hash) {
-    std::fprintf(stderr, "warning: calibration '%s' has changed since the plan was written\n",
-                 plan.calibration.name.c_str());
-  }
+  if (named.empty()) warn_of_other_calibration(plan, prepared.device);
   if (!options.setup.tokens.empty())
     prepared.plan.training.tokens = parse_tokens(options.setup.tokens);
   check(prepared.plan);

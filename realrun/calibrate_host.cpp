@@ -15,9 +15,10 @@
 namespace orrery {
 namespace {
 
-// One stage; two stages; pairs and fours that exchange tokens; tensor parallelism.
-constexpr SampleLayout kLayouts[] = {
-    {1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}, {1, 1, 1, 2}};
+// One stage; two stages; pairs and fours that exchange tokens; tensor parallelism; replicas that
+// hold all of the optimizer, whose gradients are all-reduced.
+constexpr SampleLayout kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1},
+                                     {1, 4, 4, 1}, {1, 1, 1, 2}, {1, 2, 1, 1, 0}};
 
 bool divides(const Model& model, const SampleLayout& sizes) {
   return model.moe.experts % sizes.ep == 0 && model.attention.heads % sizes.tp == 0 &&
@@ -167,8 +168,9 @@ HostCalibration calibrate(const HostCalibrationOptions& options,
     ModelCalibrator<T> calibrator(each.model, options.steps, device.cores);
     for (int sequence : options.sequences) {
       for (const SampleLayout& sizes : layouts_of(each)) {
-        next(fmt::format("{}, {} tokens, pp={} dp={} ep={} tp={}", each.model.name, sequence,
-                         sizes.pp, sizes.dp, sizes.ep, sizes.tp));
+        next(fmt::format("{}, {} tokens, pp={} dp={} ep={} tp={}{}", each.model.name, sequence,
+                         sizes.pp, sizes.dp, sizes.ep, sizes.tp,
+                         sizes.zero == 1 ? "" : fmt::format(" zero={}", sizes.zero)));
         calibrator.measure(sequence, sizes);
       }
     }

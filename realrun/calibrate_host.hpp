@@ -27,7 +27,7 @@ namespace orrery {
 struct CalibratedModel {
   Model model;  // whose shapes are measured
   // Those that do not divide the model are left out. Empty: one rank, two stages, two and four
-  // ranks that exchange tokens, replicas, two ranks of tensor parallelism.
+  // ranks that exchange tokens, two ranks of tensor parallelism, replicas without ZeRO.
   std::vector<SampleLayout> layouts = {};
 };
 

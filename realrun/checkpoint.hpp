@@ -57,6 +57,8 @@ class CheckpointFolder {
   // Makes the folder where it is missing, so that a place that cannot be written to is known before
   // the training.
   void prepare() const;
+  // Whether there is no checkpoint of any step, whole or not.
+  bool empty() const { return steps().empty(); }
 
   // Makes the folders that are missing. Ranks may call this at the same time, from threads or
   // processes. A complete checkpoint of the same step stops being one.

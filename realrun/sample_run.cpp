@@ -29,6 +29,7 @@ Plan sample_plan(const Model& model, int sequence, const SampleLayout& sizes) {
   plan.layout.ep = sizes.ep;
   plan.layout.tp = sizes.tp;
   plan.layout.precision = Precision::kBf16;
+  plan.layout.zero_stage = sizes.zero;
   const std::vector<LayerKind> entries = model_entries(model);
   const auto stages = static_cast<std::size_t>(sizes.pp);
   for (std::size_t stage = 0; stage < stages; ++stage) {

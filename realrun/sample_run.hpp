@@ -14,6 +14,7 @@ namespace orrery {
 
 struct SampleLayout {
   int pp = 1, dp = 1, ep = 1, tp = 1;
+  int zero = 1;  // stage of ZeRO
 };
 
 // Two micro-batches a rank, 1F1B, layers divided evenly.

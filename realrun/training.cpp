@@ -78,15 +78,25 @@ class TrainingRun {
              {options.cores, options.patience, options.paced, false}, transports),
         batches_(corpus.training, plan.training.sequence, run_.extra_tokens(), options.recipe.seed),
         held_out_(corpus.held_out, plan.training.sequence, run_.extra_tokens()),
-        identity_(fmt::format("{} seed {} scalar {} corpus {}", fingerprint(program_),
-                              options.recipe.seed,
-                              options.scalar == HostScalar::kFloat ? "float" : "double",
-                              hash_text(corpus.training))) {}
+        identity_(fmt::format(
+            "{} seed {} scalar {} corpus {} learning rate {} bias rate {}", fingerprint(program_),
+            options.recipe.seed, options.scalar == HostScalar::kFloat ? "float" : "double",
+            hash_text(corpus.training), options.recipe.learning_rate, options.recipe.bias_rate)) {}
 
   TrainingResult train() {
     TrainingResult result;
     std::vector<StepResult> steps;
-    if (!options_.checkpoint_folder.empty()) CheckpointFolder(options_.checkpoint_folder).prepare();
+    if (!options_.checkpoint_folder.empty()) {
+      const CheckpointFolder folder(options_.checkpoint_folder);
+      folder.prepare();
+      // Two runs in one folder would be mixed up by the next to resume.
+      if (!options_.resume && !folder.empty()) {
+        throw InputError(
+            fmt::format("error: {} holds checkpoints already\n  go on from them with --resume, or "
+                        "give another folder",
+                        options_.checkpoint_folder));
+      }
+    }
     const std::int64_t done = options_.resume ? resume() : 0;
     result.first_step = done + 1;
     for (std::int64_t step = done + 1; step <= options_.steps; ++step) {
@@ -163,7 +173,7 @@ class TrainingRun {
       throw InputError(
           fmt::format("error: {} holds checkpoints of another run\n  they are of '{}' "
                       "with {} ranks, this is '{}' with {}\n  give another folder, or "
-                      "the plan, seed, scalar and corpus that they were made with",
+                      "the plan and options that they were made with",
                       options_.checkpoint_folder, found->identity, found->ranks, identity_,
                       run_.world().gpus()));
     }
@@ -220,7 +230,8 @@ void TrainingRun<T>::gather_on_first(StepResult& result) {
   const std::size_t count = result.timeline.spans.size();
   const Seconds offset = result.clock_start;
   std::vector<double> own = {result.loss, result.mtp_loss, result.balance_loss,
-                             static_cast<double>(result.peak_bytes.front())};
+                             static_cast<double>(result.peak_bytes.front()),
+                             result.process_cpu.value()};
   for (std::size_t id = 0; id < count; ++id) {
     const Span& span = result.timeline.spans[id];
     const bool mine = span.end.value() > 0;
@@ -233,6 +244,7 @@ void TrainingRun<T>::gather_on_first(StepResult& result) {
   const auto blobs = gather(*transports_.front(), std::as_bytes(std::span(own)));
   if (blobs.empty()) return;
   result.loss = result.mtp_loss = result.balance_loss = 0;
+  result.process_cpu = Seconds{};  // of all processes together
   result.peak_bytes.clear();
   std::fill(result.loads.row_counts.begin(), result.loads.row_counts.end(), 0);
   for (auto& layer : result.loads.experts) std::fill(layer.begin(), layer.end(), 0);
@@ -245,6 +257,7 @@ void TrainingRun<T>::gather_on_first(StepResult& result) {
     result.mtp_loss += *at++;
     result.balance_loss += *at++;
     result.peak_bytes.push_back(static_cast<std::int64_t>(*at++));
+    result.process_cpu += Seconds{*at++};
     for (std::size_t id = 0; id < count; ++id, at += 3) {
       if (at[1] < 0) continue;
       spans[id] = {Seconds{at[0]}, Seconds{at[1]}};

@@ -27,10 +27,10 @@ std::string realrun_heading(const Plan& plan, const TrainingOptions& options,
   text += fmt::format("  schedule   {}, {} micro-batches of {} x {} tokens on each rank\n",
                       plan.schedule.family, plan.microbatches(), layout.micro_batch,
                       plan.training.sequence);
-  text +=
-      fmt::format("  text       {}, bytes as tokens; scalar {}, seed {}\n",
-                  corpus.empty() ? "made by orrery" : corpus,
-                  options.scalar == HostScalar::kFloat ? "float" : "double", options.recipe.seed);
+  text += fmt::format("  text       {}, bytes as tokens; scalar {}, seed {}, learning rate {:g}\n",
+                      corpus.empty() ? "made by orrery" : corpus,
+                      options.scalar == HostScalar::kFloat ? "float" : "double",
+                      options.recipe.seed, options.recipe.learning_rate);
   if (options.pace > 0)
     text += fmt::format("  pace       every instruction lasts {:g} times its calibrated time\n",
                         options.pace);

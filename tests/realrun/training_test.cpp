@@ -147,9 +147,14 @@ TEST_CASE("checkpoints of another run are refused") {
   options.steps = 1;
   options.checkpoint_folder = scratch.folder("run");
   train_on_threads(plan, options);
+  CHECK_THROWS_WITH(train_on_threads(plan, options), Catch::Contains("holds checkpoints already"));
   options.resume = true;
-  options.recipe.seed = 2;
-  CHECK_THROWS_WITH(train_on_threads(plan, options), Catch::Contains("of another run"));
+  TrainingOptions other = options;
+  other.recipe.seed = 2;
+  CHECK_THROWS_WITH(train_on_threads(plan, other), Catch::Contains("of another run"));
+  other = options;
+  other.recipe.learning_rate *= 2;
+  CHECK_THROWS_WITH(train_on_threads(plan, other), Catch::Contains("of another run"));
 }
 
 TEST_CASE("a run that diverges says so instead of training on") {
