@@ -15,10 +15,10 @@
 namespace orrery {
 namespace {
 
-// One stage; two stages; pairs and fours that exchange tokens; tensor parallelism; replicas that
-// hold all of the optimizer, whose gradients are all-reduced.
-constexpr SampleLayout kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1},
-                                     {1, 4, 4, 1}, {1, 1, 1, 2}, {1, 2, 1, 1, 0}};
+// One stage; two stages; pairs and fours that exchange tokens; tensor parallelism; fours and pairs
+// of replicas that hold all of the optimizer, whose gradients are all-reduced.
+constexpr SampleLayout kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1},    {1, 2, 2, 1},   {1, 4, 4, 1},
+                                     {1, 1, 1, 2}, {1, 4, 1, 1, 0}, {2, 2, 1, 1, 0}};
 
 bool divides(const Model& model, const SampleLayout& sizes) {
   return model.moe.experts % sizes.ep == 0 && model.attention.heads % sizes.tp == 0 &&

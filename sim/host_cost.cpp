@@ -221,8 +221,12 @@ const std::pair<const int, HostCost::TransferModel>& HostCost::transfer_model(
   if (found == transfer_models_.end()) {
     throw not_measured(calibration_, "transfer", to_string(wire.pattern));
   }
+  // Ratios multiply: half the group at the bytes wanted is nearer than the group at a third of
+  // them.
   const auto distance = [&](const auto& model) {
-    return std::abs(std::log(static_cast<double>(model.first) / wire.group));
+    const Excess bytes{"bytes", wire.logical.value(), model.second.least, model.second.most};
+    return std::abs(std::log(static_cast<double>(model.first) / wire.group)) +
+           std::log(bytes.factor());
   };
   return *std::min_element(found->second.begin(), found->second.end(),
                            [&](const auto& a, const auto& b) { return distance(a) < distance(b); });

@@ -80,7 +80,7 @@ class HostCost : public CostSource {
   Key key_of(const Op& op, Pass pass) const;
   Seconds shape_time(const ShapeModel& model, const Op& op) const;
   Seconds stream_time(const StreamModel& model, const Op& op) const;
-  // By ratio the nearest of the group sizes measured.
+  // By ratio the nearest of the group sizes measured, and of the bytes measured with them.
   const std::pair<const int, TransferModel>& transfer_model(const Wire& wire) const;
 
   HostCalibration calibration_;

@@ -275,6 +275,23 @@ TEST_CASE("a transfer takes the line of its pattern and of the nearest group") {
   CHECK(uncontended(nothing.wire, costs.transfer(nothing, false)).value() == Approx(10e-6));
 }
 
+// Pairs were measured at 100 to 1,000 bytes, fours at up to 10 MB: at 5 MB the fours know better,
+// at 500 bytes, and at 2,000, the pairs.
+TEST_CASE("a transfer far beyond the bytes of its group takes the line of another group") {
+  HostCalibration host;
+  for (const double bytes : {1e2, 1e3})
+    host.transfers.push_back(transfer_row(Pattern::kAllReduce, 2, bytes, 10e-6 + 1e-8 * bytes));
+  for (const double bytes : {1e4, 1e7})
+    host.transfers.push_back(transfer_row(Pattern::kAllReduce, 4, bytes, 20e-6 + 1e-9 * bytes));
+  const HostCost costs(host);
+  const auto [bytes, seconds] =
+      GENERATE(table<double, double>({{5e2, 15e-6}, {2e3, 30e-6}, {1e4, 30e-6}, {5e6, 5020e-6}}));
+  CAPTURE(bytes);
+  const Work work = transfer_work(Pattern::kAllReduce, 2, bytes, 0, bytes);
+  CHECK(uncontended(work.wire, costs.transfer(work, false)).value() ==
+        Approx(seconds).epsilon(1e-9));
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // What is missing, what is assumed
 
