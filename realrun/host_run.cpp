@@ -1,6 +1,8 @@
 #include "realrun/host_run.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <future>
 #include <thread>
 
 #include "core/error.hpp"
@@ -54,8 +56,19 @@ HostRun<T>::HostRun(const Plan& plan, const Program& program, const Recipe& reci
   for (Transport* transport : transports_) {
     ORRERY_CHECK(transport->size() == world_.gpus(), "{} ranks for a plan of {} GPUs",
                  transport->size(), world_.gpus());
-    ranks_.push_back(std::make_unique<RankState<T>>(plan_, recipe, transport->rank()));
   }
+  // To draw the first weights takes as long as some steps of training: on all cores.
+  ranks_.resize(transports_.size());
+  std::atomic<std::size_t> next = 0;
+  const auto make = [&] {
+    for (std::size_t rank = next++; rank < ranks_.size(); rank = next++)
+      ranks_[rank] = std::make_unique<RankState<T>>(plan_, recipe, transports_[rank]->rank());
+  };
+  std::vector<std::future<void>> others;
+  while (others.size() + 1 < std::min(ranks_.size(), static_cast<std::size_t>(cores_of(options))))
+    others.push_back(std::async(std::launch::async, make));
+  make();
+  for (std::future<void>& other : others) other.get();
 }
 
 template <class T>
