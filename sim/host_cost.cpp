@@ -221,8 +221,7 @@ const std::pair<const int, HostCost::TransferModel>& HostCost::transfer_model(
   if (found == transfer_models_.end()) {
     throw not_measured(calibration_, "transfer", to_string(wire.pattern));
   }
-  // Ratios multiply: half the group at the bytes wanted is nearer than the group at a third of
-  // them.
+  // Ratios multiply: half the group at these bytes is nearer than the group at a third of them.
   const auto distance = [&](const auto& model) {
     const Excess bytes{"bytes", wire.logical.value(), model.second.least, model.second.most};
     return std::abs(std::log(static_cast<double>(model.first) / wire.group)) +

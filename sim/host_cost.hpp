@@ -51,7 +51,7 @@ class HostCost : public CostSource {
   // The same beside computation: what cores cost each other is HostMachine::slowdown.
   TransferCost transfer(const Work& work, bool beside_compute) const override;
   // A figure for each class and pattern that is used beyond twice, or below half, of what was
-  // measured, and for each group size that was not.
+  // measured, and for each group size that another one stands for.
   AssumedFigures assumed(const Program& program) const override;
 
   Seconds op_time(const Op& op, Pass pass) const;
