@@ -16,4 +16,14 @@ struct HostMachine {
   bool operator==(const HostMachine&) const = default;
 };
 
+// How fast a core is from moment to moment, where others share the machine: works take `factor`
+// times as long from `from` to the next stretch, the first factor also before it.
+struct SpeedStretch {
+  Seconds from;
+  double factor = 1;
+  bool operator==(const SpeedStretch&) const = default;
+};
+// By core, each in the order of time. Empty, or a core without stretches: 1 throughout.
+using SpeedTrace = std::vector<std::vector<SpeedStretch>>;
+
 }  // namespace orrery

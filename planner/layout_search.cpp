@@ -117,7 +117,7 @@ std::variant<Rejection, ScoredPlan> score(const SearchRequest& request, const Ca
   }
   const Program program = lower(scored.plan);
   const Timeline timeline =
-      predict(scored.plan, program, model, {Fidelity::kAnalytic, 0, nullptr}).timeline;
+      predict(scored.plan, program, model, {.fidelity = Fidelity::kAnalytic}).timeline;
   fullest(
       [&](Rank rank) { return rank_memory(scored.plan, model.device(), program, timeline, rank); });
   if (!scored.memory.fits()) {

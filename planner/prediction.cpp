@@ -51,7 +51,7 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
   prediction.world = expand(program, plan.layout);
   prediction.world_times = times_of(*prediction.world, plan, *model.host(), options);
   prediction.world_timeline = run_host(prediction.world->program, model.host()->machine(),
-                                       RecordedTimes(prediction.world_times));
+                                       RecordedTimes(prediction.world_times), options.speeds);
   prediction.timeline = representatives(program, *prediction.world, prediction.world_timeline);
   return prediction;
 }

@@ -20,6 +20,7 @@ struct PredictionOptions {
   Fidelity fidelity = Fidelity::kFolded;
   double pace = 0;  // hosts: every instruction lasts so many times its time; 0: as it is
   const Loads* loads = nullptr;  // rows of the routed experts; null: even
+  SpeedTrace speeds = {};        // hosts: of the cores meanwhile, against the calibration
 };
 
 struct Prediction {

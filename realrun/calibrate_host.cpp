@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <thread>
 
 #include "core/error.hpp"
 #include "kernels/gemm.hpp"
 #include "realrun/cpu_clock.hpp"
 #include "realrun/host_memory.hpp"
+#include "realrun/speed_meter.hpp"
 #include "realrun/step_samples.hpp"
 
 namespace orrery {
@@ -19,6 +21,11 @@ namespace {
 // of replicas that hold all of the optimizer, whose gradients are all-reduced.
 constexpr SampleLayout kLayouts[] = {{1, 1, 1, 1}, {2, 1, 1, 1},    {1, 2, 2, 1},   {1, 4, 4, 1},
                                      {1, 1, 1, 2}, {1, 4, 1, 1, 0}, {2, 2, 1, 1, 0}};
+
+// Of short steps more are measured.
+constexpr Seconds kLeastMeasured{0.6};
+// Steps that compare cores, for each step that measures.
+constexpr int kFactor = 4;
 
 bool divides(const Model& model, const SampleLayout& sizes) {
   return model.moe.experts % sizes.ep == 0 && model.attention.heads % sizes.tp == 0 &&
@@ -38,80 +45,102 @@ SampleLayout on_cores(SampleLayout sizes, int cores) {
   return sizes;
 }
 
-// Measures one model. The speed of the machine changes meanwhile: what a step took is kept as a
-// multiple of what the probe took right before and after it.
+// Measures models in short runs, and the speed of the cores meanwhile.
 template <class T>
-class ModelCalibrator {
+class Calibrator {
  public:
-  ModelCalibrator(const Model& model, int steps, int cores)
-      : model_(model), steps_(steps), cores_(cores), probe_(model, cores) {}
+  Calibrator(int steps, int cores) : steps_(steps), cores_(cores), meter_(cores) {}
 
   // Runs the layout on all cores and takes all its samples.
-  void measure(int sequence, SampleLayout sizes) {
-    sizes = on_cores(sizes, cores_);
-    run(sequence, sizes, cores_,
-        [&](const Program& program, const StepResult& result, Seconds unit) {
-          samples_.add<T>(program, result, unit);
-          samples_.add_changes(program, result, cores_);
-        });
+  void measure(const Model& model, int sequence, SampleLayout sizes) {
+    SampleRun<T> run = run_of(model, sequence, on_cores(sizes, cores_), cores_, true);
+    std::vector<StepResult> results;
+    Seconds measured;
+    while (static_cast<int>(results.size()) < steps_ || measured < kLeastMeasured) {
+      results.push_back(run.step());
+      measured += results.back().timeline.step;
+    }
+    const SpeedReadings readings = meter_.readings();
+    for (const StepResult& result : results) {
+      samples_.add<T>(run.program(), result, units_of(run, result, readings));
+      samples_.add_changes(run.program(), result, cores_);
+    }
   }
 
-  // How many times longer computation takes with `busy` cores at work than with one.
-  double slowdown(int sequence, int busy) {
+  // How many times longer computation takes with `busy` cores at work than with one. Steps
+  // alternate, because the speed of the machine changes, and the faster ones of each count.
+  double slowdown(const Model& model, int sequence, int busy) {
     const SampleLayout sizes{1, busy, 1, 1};
-    const auto units = [&](int cores) {
-      std::vector<double> totals;
-      run(sequence, sizes, cores, [&](const Program&, const StepResult& result, Seconds unit) {
-        Seconds total;
-        for (const OpSample& sample : result.samples) total += sample.time;
-        totals.push_back(total / unit);
-      });
-      return median_of(std::move(totals));
+    SampleRun<T> one = run_of(model, sequence, sizes, 1, false);
+    SampleRun<T> all = run_of(model, sequence, sizes, busy, false);
+    std::vector<double> alone, together;
+    for (int step = 0; step < kFactor * steps_; ++step) {
+      alone.push_back(computation(one, one.step()).value());
+      together.push_back(computation(all, all.step()).value());
+    }
+    const auto fast = [](std::vector<double>& values) {
+      const auto place = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 4);
+      std::nth_element(values.begin(), place, values.end());
+      return *place;
     };
-    return units(busy) / units(1);
+    return fast(together) / fast(alone);
   }
 
-  // Adds all that was measured, at the speed that the machine had in the middle.
+  // Adds all that was measured, at the speed that the machine had on average.
   void finish(HostCalibration& calibration) const {
-    const Seconds unit{median_of(probes_)};
-    calibration.probes.push_back({model_.name, Seconds{rounded(unit.value())}});
-    for (HostKernelRow& row : samples_.kernels(unit)) calibration.kernels.push_back(std::move(row));
-    for (const HostTransferRow& row : samples_.transfers(unit))
-      calibration.transfers.push_back(row);
+    const Seconds unit = meter_.readings().typical();
+    calibration.kernels = samples_.kernels(unit);
+    calibration.transfers = samples_.transfers(unit);
     HostDevice& device = calibration.device;
+    device.meter = Seconds{rounded(unit.value())};
     device.instruction = Seconds{rounded(samples_.instruction(unit).value())};
     device.hand_over = Seconds{rounded(samples_.hand_over().value())};
     device.wake = Seconds{rounded(samples_.wake().value())};
-    for (const std::string& name : samples_.without_work()) {
-      std::vector<std::string>& known = device.without_work;
-      if (std::find(known.begin(), known.end(), name) == known.end()) known.push_back(name);
-    }
+    const std::set<std::string>& names = samples_.without_work();
+    device.without_work.assign(names.begin(), names.end());
   }
 
  private:
-  template <class Take>
-  void run(int sequence, const SampleLayout& sizes, int cores, Take take) {
-    SampleRun<T> run(sample_plan(model_, sequence, sizes), cores, true);
-    run.step();  // pays for memory and caches
-    Seconds before = probe();
-    for (int step = 0; step < steps_; ++step) {
-      const StepResult result = run.step();
-      const Seconds after = probe();
-      take(run.program(), result, 0.5 * (before + after));
-      before = after;
+  // After a first step, which pays for memory and caches.
+  SampleRun<T> run_of(const Model& model, int sequence, const SampleLayout& sizes, int cores,
+                      bool time_ops) {
+    HostRunOptions options;
+    options.cores = cores;
+    options.time_ops = time_ops;
+    SampleRun<T> run(sample_plan(model, sequence, sizes), options);
+    run.step();
+    return run;
+  }
+
+  // By instruction, what the meter read meanwhile: of a computation on its core, of communication
+  // on all of them.
+  std::vector<Seconds> units_of(const SampleRun<T>& run, const StepResult& result,
+                                const SpeedReadings& readings) const {
+    std::vector<Seconds> units;
+    for (const Instruction& instruction : run.program().instructions) {
+      const Span& span = result.timeline.at(instruction.id);
+      const Seconds from = run.began(result) + span.start, to = run.began(result) + span.end;
+      Seconds unit;
+      if (instruction.stream == Stream::kCompute) {
+        unit = readings.around(static_cast<int>(instruction.rank.index()) % cores_, from, to);
+      } else {
+        for (int core = 0; core < cores_; ++core) unit += readings.around(core, from, to) / cores_;
+      }
+      units.push_back(unit);
     }
+    return units;
   }
 
-  Seconds probe() {
-    const Seconds time = probe_.measure();
-    probes_.push_back(time.value());
-    return time;
+  static Seconds computation(const SampleRun<T>& run, const StepResult& result) {
+    Seconds total;
+    for (const Instruction& instruction : run.program().instructions) {
+      if (instruction.stream == Stream::kCompute) total += result.work[instruction.id.index()];
+    }
+    return total;
   }
 
-  Model model_;
   int steps_, cores_;
-  SpeedProbe<T> probe_;
-  std::vector<double> probes_;  // seconds
+  SpeedMeter meter_;
   StepSamples samples_;
 };
 
@@ -164,27 +193,26 @@ HostCalibration calibrate(const HostCalibrationOptions& options,
     if (progress) progress(done, stages, what);
     ++done;
   };
+  Calibrator<T> calibrator(options.steps, device.cores);
   for (const CalibratedModel& each : options.models) {
-    ModelCalibrator<T> calibrator(each.model, options.steps, device.cores);
     for (int sequence : options.sequences) {
       for (const SampleLayout& sizes : layouts_of(each)) {
         next(fmt::format("{}, {} tokens, pp={} dp={} ep={} tp={}{}", each.model.name, sequence,
                          sizes.pp, sizes.dp, sizes.ep, sizes.tp,
                          sizes.zero == 1 ? "" : fmt::format(" zero={}", sizes.zero)));
-        calibrator.measure(sequence, sizes);
+        calibrator.measure(each.model, sequence, sizes);
       }
     }
-    if (&each == &options.models.back()) {
-      next("several cores at once");
-      for (int busy = 2; busy <= device.cores; busy *= 2) {
-        const double slowdown =
-            std::max(1.0, rounded(calibrator.slowdown(options.sequences.back(), busy)));
-        for (int cores = busy; cores <= device.cores; ++cores)
-          device.slowdown[static_cast<std::size_t>(cores) - 1] = slowdown;
-      }
-    }
-    calibrator.finish(calibration);
   }
+  next("several cores at once");
+  for (int busy = 2; busy <= device.cores; busy *= 2) {
+    const double slowdown = std::max(
+        1.0,
+        rounded(calibrator.slowdown(options.models.front().model, options.sequences.back(), busy)));
+    for (int cores = busy; cores <= device.cores; ++cores)
+      device.slowdown[static_cast<std::size_t>(cores) - 1] = slowdown;
+  }
+  calibrator.finish(calibration);
   device.peak = FlopsPerSecond{rounded(peak_rate().value())};
   if (progress) progress(stages, stages, "");
   return calibration;

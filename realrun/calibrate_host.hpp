@@ -7,9 +7,9 @@
 // every op is read. Only times of single ops,
 // exchanges and hand-overs go into the file; no step time does. Layouts with more than two pipeline
 // stages, stages and replicas at once, more than two micro-batches a rank, co-scheduled pairs or a
-// pace are never run here: what is predicted of those is a prediction. All times of a model are
-// stated at one speed of the machine, that of its median probe (SpeedProbe in
-// realrun/sample_run.hpp).
+// pace are never run here: what is predicted of those is a prediction. All times are stated
+// at one speed of the machine, that which its cores had on average meanwhile
+// (realrun/speed_meter.hpp).
 //
 // What cores cost each other comes from running the same ranks on all cores against one core;
 // hand-over and wake times from the critical paths of the runs on one core.

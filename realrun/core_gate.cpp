@@ -1,36 +1,19 @@
 #include "realrun/core_gate.hpp"
 
-#include <sched.h>
-
 #include <algorithm>
 
+#include "realrun/processors.hpp"
+
 namespace orrery {
-namespace {
 
-// The core that this thread is bound to; -1: none. A thread serves one gate at a time.
-thread_local int bound_processor = -1;
-
-}  // namespace
-
-CoreGate::CoreGate(int cores) : waiting_(static_cast<std::size_t>(cores)) {
+CoreGate::CoreGate(int cores)
+    : processors_(allowed_processors()), waiting_(static_cast<std::size_t>(cores)) {
   for (int core = cores - 1; core >= 0; --core) free_.push_back(core);
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
-    if (CPU_ISSET(processor, &allowed)) processors_.push_back(processor);
-  }
   if (static_cast<int>(processors_.size()) < cores) processors_.clear();
 }
 
 void CoreGate::bind(int core) const {
-  if (processors_.empty()) return;
-  const int processor = processors_[static_cast<std::size_t>(core)];
-  if (processor == bound_processor) return;
-  cpu_set_t only;
-  CPU_ZERO(&only);
-  CPU_SET(processor, &only);
-  if (sched_setaffinity(0, sizeof only, &only) == 0) bound_processor = processor;
+  if (!processors_.empty()) bind_to_processor(processors_[static_cast<std::size_t>(core)]);
 }
 
 int CoreGate::acquire(int wanted) {

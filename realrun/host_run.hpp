@@ -59,6 +59,8 @@ class HostRun {
   StepResult step(const TokenSource& tokens);
   // The same without any update: the losses on those tokens.
   StepResult evaluate(const TokenSource& tokens);
+  // From the next step on; null: as it is.
+  void set_pace(const InstructionTimes* pace) { options_.pace = pace; }
   const World& world() const { return world_; }
   std::vector<std::unique_ptr<RankState<T>>>& ranks() { return ranks_; }
   int extra_tokens() const { return 1 + plan_.model.mtp_depth; }

@@ -9,8 +9,7 @@
 #include "planner/prediction.hpp"
 #include "realrun/calibrate_host.hpp"
 #include "realrun/sample_run.hpp"
-#include "realrun/thread_transport.hpp"
-#include "realrun/training.hpp"
+#include "realrun/speed_meter.hpp"
 #include "workload/lower.hpp"
 
 namespace orrery {
@@ -28,9 +27,9 @@ struct Wanted {
 // two micro-batches, and no pace.
 constexpr Wanted kWanted[] = {
     {false, "1f1b", 4, 1, 1, 8, 0, 21},    {false, "dualpipe", 4, 1, 1, 8, 0, 21},
-    {false, "1f1b", 4, 4, 4, 8, 12, 3},    {true, "dualpipe", 2, 2, 2, 4, 0, 9},
-    {true, "1f1b", 4, 2, 2, 4, 0, 9},      {true, "1f1b", 8, 1, 1, 8, 8, 2},
-    {true, "dualpipe", 8, 1, 1, 16, 8, 2}, {true, "dualpipe", 8, 2, 2, 16, 12, 2}};
+    {false, "1f1b", 4, 4, 4, 8, 12, 3},    {true, "dualpipe", 2, 2, 2, 4, 0, 7},
+    {true, "1f1b", 4, 2, 2, 4, 0, 7},      {true, "1f1b", 8, 1, 1, 8, 6, 2},
+    {true, "dualpipe", 8, 1, 1, 16, 6, 2}, {true, "dualpipe", 8, 2, 2, 16, 10, 2}};
 constexpr int kSequence = 128;
 
 Plan plan_of(const Wanted& wanted, const Model& model, const DeviceModel& device,
@@ -69,52 +68,9 @@ std::vector<double> busy(const Program& program, const Timeline& timeline) {
   return seconds;
 }
 
-// A step after the warm-up.
-struct MeasuredStep {
-  Seconds time;
-  std::vector<double> busy;  // by rank, seconds
-  double slower = 1;         // the machine then, against the calibration
-};
-
-struct Run {
-  std::vector<MeasuredStep> steps;
-  Loads warm_up_loads;
-};
-
-// Carries out a plan, with the probe between the steps.
-Run carry_out(const Plan& plan, const Program& world, const Corpus& corpus, const Wanted& wanted,
-              int cores, const InstructionTimes* paced, SpeedProbe<float>& probe,
-              Seconds reference) {
-  TrainingOptions options;
-  options.steps = kWarmUpSteps + wanted.steps;
-  options.cores = cores;
-  options.pace = wanted.pace;
-  options.paced = paced;
-  options.evaluate_every = -1;
-  const int ranks = plan.layout.gpus();
-  ThreadWorld threads(ranks);
-  std::vector<Transport*> transports;
-  for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads.endpoint(rank));
-  Run run;
-  Seconds before;
-  TrainingCallbacks callbacks;
-  callbacks.step = [&](const StepReport& report) {
-    if (report.step == 1) run.warm_up_loads = report.result.loads;
-    const Seconds after = probe.measure();
-    if (report.step > kWarmUpSteps) {
-      const Timeline& timeline = report.result.timeline;
-      run.steps.push_back(
-          {timeline.step, busy(world, timeline), 0.5 * (before + after) / reference});
-    }
-    before = after;
-  };
-  train(plan, corpus, options, transports, callbacks);
-  return run;
-}
-
 struct StepError {
   Seconds predicted, measured, null_model;
-  double slower = 1;
+  double slower = 1;         // the cores on average, against the calibration
   std::vector<double> wait;  // by rank, (predicted - measured) / measured step
   double error() const { return predicted / measured - 1; }
 };
@@ -129,52 +85,61 @@ auto middle(Values values, By by) {
 }
 
 HostCase run_case(const Wanted& wanted, const Model& model, const HostCalibration& calibration,
-                  const Corpus& corpus, SpeedProbe<float>& probe) {
+                  const SpeedMeter& meter) {
   const Cluster cluster = host_cluster(wanted.pp * wanted.dp);
   const DeviceModel device(calibration, cluster, "");
   const int cores = device.host()->machine().cores;
   const Plan plan = plan_of(wanted, model, device, cluster);
   const Program program = lower(plan);
-  const World expanded = expand(program, plan.layout);
-  const Program& world = expanded.program;
+  HostRunOptions options;
+  options.cores = cores;
+  SampleRun<float> run(plan, options);
+  const Program& world = run.program();
+  run.step();  // pays for memory and caches
   const HostTimes times(world, *device.host(), wanted.pace);
-  const Run run = carry_out(plan, world, corpus, wanted, cores, wanted.pace > 0 ? &times : nullptr,
-                            probe, calibration.probes.front().time);
+  if (wanted.pace > 0) run.set_pace(&times);
+  std::vector<StepResult> steps;
+  for (int step = 0; step < wanted.steps; ++step) steps.push_back(run.step());
 
-  // Every step has a prediction of its own, for the speed of the machine then. What a pace asks for
-  // does not depend on it. How many rows the experts of each rank get is a matter of the model and
-  // the text: those of the warm-up step.
-  const auto compare = [&](const MeasuredStep& step) {
-    PredictionOptions options;
-    options.pace = wanted.pace / step.slower;
-    options.loads = &run.warm_up_loads;
-    const Prediction prediction =
-        predict(plan, program, DeviceModel(slowed(calibration, step.slower), cluster, ""), options);
-    StepError result{prediction.world_timeline.step, step.time, {}, step.slower, {}};
+  // Every step has a prediction of its own, for the speed of each core then and for the rows that
+  // the experts of each rank got: that is a matter of the model and the text.
+  const SpeedReadings readings = meter.readings();
+  const auto compare = [&](const StepResult& step) {
+    const Seconds began = run.began(step), measured = step.timeline.step;
+    PredictionOptions prediction_options;
+    prediction_options.pace = wanted.pace;
+    prediction_options.loads = &step.loads;
+    prediction_options.speeds = readings.trace(began, began + measured, calibration.device.meter);
+    const Prediction prediction = predict(plan, program, device, prediction_options);
+    StepError result{prediction.world_timeline.step, measured, {}, 0, {}};
+    for (const auto& core : prediction_options.speeds) {
+      for (const SpeedStretch& stretch : core)
+        result.slower += stretch.factor / static_cast<double>(core.size()) / cores;
+    }
     Seconds total;
     for (const Instruction& instruction : world.instructions) {
       if (instruction.stream != Stream::kCompute) continue;
       const HostTime& time = prediction.world_times[instruction.id.index()];
-      total += wanted.pace > 0 ? time.lasts : time.work;
+      total += wanted.pace > 0 ? time.lasts : result.slower * time.work;
     }
     result.null_model = total / (wanted.pace > 0 ? plan.layout.gpus() : cores);
     const std::vector<double> predicted = busy(world, prediction.world_timeline);
+    const std::vector<double> was_busy = busy(world, step.timeline);
     for (std::size_t rank = 0; rank < predicted.size(); ++rank) {
       const double waits = result.predicted.value() - predicted[rank];
-      const double waited = step.time.value() - step.busy[rank];
-      result.wait.push_back((waits - waited) / step.time.value());
+      result.wait.push_back((waits - (measured.value() - was_busy[rank])) / measured.value());
     }
     return result;
   };
   std::vector<StepError> errors;
-  for (const MeasuredStep& step : run.steps) errors.push_back(compare(step));
+  for (const StepResult& step : steps) errors.push_back(compare(step));
 
   HostCase result;
   result.name = fmt::format("{} {} {}, {} micro-batches", plan.model.name, describe(plan.layout),
                             wanted.schedule, wanted.microbatches);
   result.ranks = plan.layout.gpus();
   result.pace = wanted.pace;
-  for (const MeasuredStep& step : run.steps) result.steps.push_back(step.time);
+  for (const StepResult& step : steps) result.steps.push_back(step.timeline.step);
   const StepError typical = middle(errors, [](const StepError& each) { return each.error(); });
   result.slower = typical.slower;
   result.predicted = typical.predicted;
@@ -229,31 +194,28 @@ bool HostValidation::holds() const {
 
 HostValidation validate_host(const HostValidationModels& models,
                              const std::function<void(int, int, const std::string&)>& progress) {
-  constexpr int kStages = static_cast<int>(std::size(kWanted)) + 2;
+  constexpr int kStages = static_cast<int>(std::size(kWanted)) + 1;
   int done = 0;
   const auto next = [&](const std::string& what) {
     if (progress) progress(done++, kStages, what);
   };
-  const Corpus corpus{make_corpus(3, 1 << 17), make_corpus(4, 1 << 12)};
   HostValidation validation;
-  for (const bool small : {false, true}) {
-    const Model& model = small ? models.small : models.tiny;
-    next(fmt::format("calibrating {}", model.name));
-    HostCalibrationOptions options;
-    options.models = {{model, {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}}}};
-    options.sequences = {kSequence};
-    const auto start = std::chrono::steady_clock::now();
-    const HostCalibration calibration = calibrate_host(options, {});
-    validation.calibration_s +=
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    validation.machine = calibration.device.machine;
-    validation.cores = calibration.device.cores;
-    SpeedProbe<float> probe(model, validation.cores);
-    for (const Wanted& wanted : kWanted) {
-      if (wanted.small != small) continue;
-      next(fmt::format("{}, {} ranks", model.name, wanted.pp * wanted.dp));
-      validation.cases.push_back(run_case(wanted, model, calibration, corpus, probe));
-    }
+  next("calibrating");
+  HostCalibrationOptions options;
+  for (const Model* model : {&models.tiny, &models.small})
+    options.models.push_back({*model, {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}}});
+  options.sequences = {kSequence};
+  const auto start = std::chrono::steady_clock::now();
+  const HostCalibration calibration = calibrate_host(options, {});
+  validation.calibration_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  validation.machine = calibration.device.machine;
+  validation.cores = calibration.device.cores;
+  const SpeedMeter meter(validation.cores);
+  for (const Wanted& wanted : kWanted) {
+    const Model& model = wanted.small ? models.small : models.tiny;
+    next(fmt::format("{}, {} ranks", model.name, wanted.pp * wanted.dp));
+    validation.cases.push_back(run_case(wanted, model, calibration, meter));
   }
   if (progress) progress(kStages, kStages, "");
   return validation;

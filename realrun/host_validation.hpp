@@ -20,9 +20,8 @@ namespace orrery {
 struct HostCase {
   std::string name;  // "small-moe pp=8 dualpipe"
   int ranks = 0;
-  double pace = 0;  // 0: as it is
-  double slower =
-      1;  // than when it was calibrated, by a probe between the steps; predicted for that
+  double pace = 0;             // 0: as it is
+  double slower = 1;           // than when it was calibrated, by the meter; predicted for that
   Seconds predicted;           // of a step
   Seconds measured;            // median step after the warm-up
   std::vector<Seconds> steps;  // all of them: the machine's noise

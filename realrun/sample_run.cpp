@@ -5,12 +5,11 @@
 #include "planner/schedule_families.hpp"
 #include "realrun/batches.hpp"
 #include "realrun/corpus.hpp"
+#include "realrun/speed_meter.hpp"
 #include "workload/lower.hpp"
 
 namespace orrery {
 namespace {
-
-constexpr int kProbeSequence = 128;
 
 std::vector<Transport*> endpoints(ThreadWorld& threads, int ranks) {
   std::vector<Transport*> all;
@@ -48,16 +47,13 @@ Plan sample_plan(const Model& model, int sequence, const SampleLayout& sizes) {
 }
 
 template <class T>
-SampleRun<T>::SampleRun(const Plan& plan, int cores, bool time_ops)
+SampleRun<T>::SampleRun(const Plan& plan, const HostRunOptions& options)
     : plan_(plan),
       text_(make_corpus(7, 1 << 16)),
-      threads_(std::make_unique<ThreadWorld>(plan.layout.gpus())) {
-  HostRunOptions options;
-  options.cores = cores;
-  options.time_ops = time_ops;
-  run_ = std::make_unique<HostRun<T>>(plan_, lower(plan_), Recipe{}, options,
-                                      endpoints(*threads_, plan_.layout.gpus()));
-}
+      threads_(std::make_unique<ThreadWorld>(plan.layout.gpus())),
+      epoch_(SpeedMeter::now() - threads_->endpoint(0).now()),
+      run_(std::make_unique<HostRun<T>>(plan_, lower(plan_), Recipe{}, options,
+                                        endpoints(*threads_, plan_.layout.gpus()))) {}
 
 template <class T>
 StepResult SampleRun<T>::step() {
@@ -68,25 +64,7 @@ StepResult SampleRun<T>::step() {
   });
 }
 
-template <class T>
-SpeedProbe<T>::SpeedProbe(const Model& model, int cores)
-    : run_(sample_plan(model, kProbeSequence, {1, cores, 1, 1}), cores, false) {
-  run_.step();  // pays for memory and caches
-}
-
-template <class T>
-Seconds SpeedProbe<T>::measure() {
-  const StepResult result = run_.step();
-  Seconds total;
-  for (const Instruction& instruction : run_.program().instructions) {
-    if (instruction.stream == Stream::kCompute) total += result.work[instruction.id.index()];
-  }
-  return total;
-}
-
 template class SampleRun<float>;
 template class SampleRun<double>;
-template class SpeedProbe<float>;
-template class SpeedProbe<double>;
 
 }  // namespace orrery

@@ -1,6 +1,6 @@
 #pragma once
-// Short runs of small layouts on made-up text: what calibration measures ops in, and a fixed piece
-// of such work that says how fast the machine is right now.
+// Short runs on made-up text: what calibration measures ops in, and what predictions are compared
+// with.
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,39 +20,28 @@ struct SampleLayout {
 // Two micro-batches a rank, 1F1B, layers divided evenly.
 Plan sample_plan(const Model& model, int sequence, const SampleLayout& sizes);
 
-// One step after the other, on so many cores.
+// One step after the other.
 template <class T>
 class SampleRun {
  public:
-  SampleRun(const Plan& plan, int cores, bool time_ops);
+  SampleRun(const Plan& plan, const HostRunOptions& options);
   StepResult step();
-  const Program& program() const { return run_->world().program; }
+  void set_pace(const InstructionTimes* pace) { run_->set_pace(pace); }
+  const World& world() const { return run_->world(); }
+  const Program& program() const { return world().program; }
+  // The beginning of a step's timeline on the clock of SpeedMeter.
+  Seconds began(const StepResult& step) const { return epoch_ + step.clock_start; }
 
  private:
   Plan plan_;
   std::string text_;
   std::unique_ptr<ThreadWorld> threads_;
+  Seconds epoch_;  // of the transport's clock
   std::unique_ptr<HostRun<T>> run_;
   std::int64_t steps_ = 0;
 };
 
-// On a machine that is shared with others the same work takes 10 to 30 % longer at times, for
-// fractions of a second to minutes. A probe run beside every measurement lets both a calibration
-// and what is compared with it be stated at one speed of the machine.
-template <class T>
-class SpeedProbe {
- public:
-  SpeedProbe(const Model& model, int cores);
-  // CPU time of the probe's computation on all cores, now.
-  Seconds measure();
-
- private:
-  SampleRun<T> run_;
-};
-
 extern template class SampleRun<float>;
 extern template class SampleRun<double>;
-extern template class SpeedProbe<float>;
-extern template class SpeedProbe<double>;
 
 }  // namespace orrery

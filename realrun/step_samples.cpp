@@ -20,6 +20,9 @@ constexpr double kLeastSeconds = 1e-8;
 // What took several times as long was interrupted by something that is no part of it.
 constexpr double kStray = 5;
 
+// No core takes so long to change hands: the system stopped it.
+constexpr double kStopped = 1e-3;
+
 double quantile(const std::vector<double>& sorted, double share) {
   return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
 }
@@ -74,7 +77,8 @@ StepSamples::OpKey StepSamples::key_of(const Work& work, const Op& op) {
 }
 
 template <class T>
-void StepSamples::add(const Program& program, const StepResult& result, Seconds unit) {
+void StepSamples::add(const Program& program, const StepResult& result,
+                      const std::vector<Seconds>& units) {
   for (const Work& work : program.works) {
     if (!work.is_compute() || work.component == Component::kOptimizer) continue;
     for (const Op& op : work.ops) {
@@ -87,19 +91,21 @@ void StepSamples::add(const Program& program, const StepResult& result, Seconds 
     const Op& op = work.ops[static_cast<std::size_t>(sample.op)];
     OpTimes& times = ops_[key_of(work, op)];
     const double time = sample.time.value() - thread_clock_cost();
-    times.units.push_back(std::max(0.0, time) / unit.value());
+    times.units.push_back(std::max(0.0, time) / units[sample.instruction.index()].value());
     times.scale.push_back(scale_of(work, op, sample));
   }
-  add_instructions(program, result, unit);
+  add_instructions(program, result, units);
 }
 
 // What instructions take beside their ops, the optimizer, and the exchanges.
-void StepSamples::add_instructions(const Program& program, const StepResult& result, Seconds unit) {
+void StepSamples::add_instructions(const Program& program, const StepResult& result,
+                                   const std::vector<Seconds>& units) {
   std::map<InstructionId, Seconds> in_ops;
   for (const OpSample& sample : result.samples) in_ops[sample.instruction] += sample.time;
   for (const Instruction& instruction : program.instructions) {
     const Work& work = program.work(instruction);
     const Seconds time = result.work[instruction.id.index()];
+    const Seconds unit = units[instruction.id.index()];
     if (work.component == Component::kOptimizer) {
       OpTimes& times = ops_[key_of(work, work.ops.front())];
       times.units.push_back(time / unit);
@@ -121,16 +127,88 @@ void StepSamples::add_instructions(const Program& program, const StepResult& res
 }
 
 void StepSamples::add_changes(const Program& program, const StepResult& result, int cores) {
+  add_hand_overs(program, result.timeline, cores);
   const std::vector<CriticalStep> path = critical_path(program, result.timeline, cores);
   for (std::size_t place = 1; place < path.size(); ++place) {
     const Instruction& own = program.instructions[path[place].instruction.index()];
     const Instruction& before = program.instructions[path[place - 1].instruction.index()];
-    const bool computes = program.work(own).is_compute();
-    const bool computed = program.work(before).is_compute();
-    const double waited = path[place].waited.value();
-    if (computes && computed && own.rank != before.rank) hand_overs_.push_back(waited);
-    if (computes != computed) wakes_.push_back(waited);
+    if (program.work(own).is_compute() != program.work(before).is_compute())
+      wakes_.push_back(path[place].waited.value());
   }
+}
+
+namespace {
+
+// When any communication was under way.
+class Communicating {
+ public:
+  Communicating(const Program& program, const Timeline& timeline) {
+    for (const Instruction& instruction : program.instructions) {
+      if (instruction.stream != Stream::kCompute) spans_.push_back(timeline.at(instruction.id));
+    }
+    std::sort(spans_.begin(), spans_.end(),
+              [](const Span& a, const Span& b) { return a.start < b.start; });
+    // The end becomes that of the last to end so far.
+    for (std::size_t place = 1; place < spans_.size(); ++place)
+      spans_[place].end = std::max(spans_[place].end, spans_[place - 1].end);
+  }
+  bool between(Seconds from, Seconds to) const {
+    const auto after = std::partition_point(spans_.begin(), spans_.end(),
+                                            [to](const Span& each) { return each.start < to; });
+    return after != spans_.begin() && std::prev(after)->end > from;
+  }
+
+ private:
+  std::vector<Span> spans_;
+};
+
+}  // namespace
+
+void StepSamples::add_hand_overs(const Program& program, const Timeline& timeline, int cores) {
+  std::vector<InstructionId> before(program.instructions.size());
+  for (const auto& rank : program.streams) {
+    const auto& order = rank[static_cast<std::size_t>(Stream::kCompute)];
+    for (std::size_t place = 1; place < order.size(); ++place)
+      before[order[place].index()] = order[place - 1];
+  }
+  const auto ready = [&](const Instruction& instruction) {
+    const InstructionId own = before[instruction.id.index()];
+    Seconds latest = own.valid() ? timeline.at(own).end : Seconds{};
+    for (InstructionId id : program.deps_of(instruction))
+      latest = std::max(latest, timeline.at(id).end);
+    return latest;
+  };
+  const Communicating communicating(program, timeline);
+  std::vector<std::vector<const Instruction*>> orders(static_cast<std::size_t>(cores));
+  for (const Instruction& instruction : program.instructions) {
+    if (instruction.stream == Stream::kCompute)
+      orders[instruction.rank.index() % orders.size()].push_back(&instruction);
+  }
+  for (auto& order : orders) {
+    std::sort(order.begin(), order.end(), [&](const Instruction* a, const Instruction* b) {
+      return timeline.at(a->id).start < timeline.at(b->id).start;
+    });
+    for (std::size_t place = 1; place < order.size(); ++place) {
+      const Seconds free = timeline.at(order[place - 1]->id).end;
+      const Seconds taken = timeline.at(order[place]->id).start;
+      if (order[place]->rank == order[place - 1]->rank || ready(*order[place]) > free ||
+          communicating.between(free, taken))
+        continue;
+      // Who ends reads the clock when the core is already another's.
+      hand_overs_.push_back(std::max(0.0, (taken - free).value()));
+    }
+  }
+}
+
+Seconds StepSamples::hand_over() const {
+  double sum = 0;
+  std::size_t count = 0;
+  for (const double each : hand_overs_) {
+    if (each > kStopped) continue;
+    sum += each;
+    ++count;
+  }
+  return Seconds{count > 0 ? sum / static_cast<double>(count) : 0};
 }
 
 // Rows of the experts vary from one micro-batch to the next: the row is at their mean.
@@ -163,7 +241,9 @@ std::vector<HostTransferRow> StepSamples::transfers(Seconds unit) const {
   return rows;
 }
 
-template void StepSamples::add<float>(const Program&, const StepResult&, Seconds);
-template void StepSamples::add<double>(const Program&, const StepResult&, Seconds);
+template void StepSamples::add<float>(const Program&, const StepResult&,
+                                      const std::vector<Seconds>&);
+template void StepSamples::add<double>(const Program&, const StepResult&,
+                                       const std::vector<Seconds>&);
 
 }  // namespace orrery

@@ -22,20 +22,21 @@ double median_of(std::vector<double> samples);
 
 class StepSamples {
  public:
-  // A step carried out with time_ops. Its times are kept as multiples of `unit`.
+  // A step carried out with time_ops. The times of an instruction are kept as multiples of its
+  // unit, by InstructionId: what says how fast its core was meanwhile.
   template <class T>
-  void add(const Program& program, const StepResult& result, Seconds unit);
+  void add(const Program& program, const StepResult& result, const std::vector<Seconds>& units);
 
-  // Where a computation of the step's critical path began as soon as another rank gave the core
-  // back, or a worker as soon as another worker's work had ended, the time between is one of a core
-  // or of a worker changing hands.
+  // Where a computation was ready before another rank gave the core back, and no communication had
+  // it meanwhile, the time between is one of a core changing hands; where a worker of the step's
+  // critical path began as soon as another worker's work had ended, it is one of a worker waking.
   void add_changes(const Program& program, const StepResult& result, int cores);
 
   // Rows of all that was kept, where a unit is so long.
   std::vector<HostKernelRow> kernels(Seconds unit) const;
   std::vector<HostTransferRow> transfers(Seconds unit) const;
   Seconds instruction(Seconds unit) const { return Seconds{mean_of(beside_) * unit.value()}; }
-  Seconds hand_over() const { return Seconds{mean_of(hand_overs_)}; }
+  Seconds hand_over() const;
   Seconds wake() const { return Seconds{mean_of(wakes_)}; }
   const std::set<std::string>& without_work() const { return without_work_; }
 
@@ -59,9 +60,11 @@ class StepSamples {
     double bytes = 0;
     auto operator<=>(const TransferKey&) const = default;
   };
+  void add_hand_overs(const Program& program, const Timeline& timeline, int cores);
   static OpKey key_of(const Work& work, const Op& op);
   static HostKernelRow row_of(const OpKey& key, const OpTimes& times, Seconds unit);
-  void add_instructions(const Program& program, const StepResult& result, Seconds unit);
+  void add_instructions(const Program& program, const StepResult& result,
+                        const std::vector<Seconds>& units);
 
   std::map<OpKey, OpTimes> ops_;
   std::map<TransferKey, std::vector<double>> transfers_;

@@ -25,8 +25,8 @@ std::string host_validation_text(const HostValidation& validation) {
   for (const HostCase& each : validation.cases) {
     text += fmt::format("{:<52}{:>6}{:>6}{:>8}{:>14.4f}{:>13.4f}{:>9}{:>9}{:>12}{:>9}\n", each.name,
                         each.ranks, each.pace > 0 ? fmt::format("{:g}", each.pace) : "-",
-                        each.pace > 0 ? "-" : fmt::format("{:.2f}", 1 / each.slower),
-                        each.predicted.value(), each.measured.value(), percent(each.error()),
+                        fmt::format("{:.2f}", 1 / each.slower), each.predicted.value(),
+                        each.measured.value(), percent(each.error()),
                         fmt::format("{:.1f} %", 100 * each.noise()),
                         fmt::format("{:.1f} %", 100 * each.wait_error), percent(each.null_error()));
   }
@@ -37,13 +37,15 @@ std::string host_validation_text(const HostValidation& validation) {
   text += fmt::format("  wait error  {:.1f} % of the step at worst (limit {:.0f} %)\n",
                       100 * validation.worst_wait_error(), 100 * kWaitLimit);
   text +=
-      "  pace: every instruction lasts so many times its calibrated time; speed: of the machine, "
-      "by a\n"
-      "  probe between the steps, against that of the calibration: predicted for it; noise: half "
-      "the\n"
-      "  range of the measured steps; worst wait: of all ranks, predicted against measured idle "
-      "compute\n"
-      "  time over the step; null: error of total op time / cores (/ ranks where paced).\n";
+      "  pace: every instruction lasts so many times its calibrated time; speed: of the cores, by "
+      "a "
+      "small\n"
+      "  matrix product run on each of them every 5 ms, against that of the calibration: predicted "
+      "for it;\n"
+      "  noise: half the range of the measured steps; worst wait: of all ranks, predicted against "
+      "measured\n"
+      "  idle compute time over the step; null: error of total op time / cores (/ ranks where "
+      "paced).\n";
   text += validation.holds() ? "All limits hold.\n" : "NOT ALL LIMITS HOLD.\n";
   return text;
 }

@@ -54,7 +54,6 @@ class HostCalibrationReader {
     root_.format_version(1, 0);
     result_.name = root_.required_string("name");
     if (auto device = root_.required_table("device")) read_device(*device);
-    for (Reader& table : root_.tables("probe")) read_probe(table);
     for (Reader& table : root_.tables("kernel")) read_kernel(table);
     for (Reader& table : root_.tables("transfer")) read_transfer(table);
     root_.finish();
@@ -81,6 +80,7 @@ class HostCalibrationReader {
     out.hand_over = device.required_quantity<Seconds>("hand_over", Zero::kAllowed);
     out.wake = device.required_quantity<Seconds>("wake", Zero::kAllowed);
     out.peak = device.required_quantity<FlopsPerSecond>("peak", Zero::kForbidden);
+    out.meter = device.optional_quantity("meter", Seconds{}, Zero::kForbidden);
     out.instruction = device.required_quantity<Seconds>("instruction", Zero::kAllowed);
     if (const Node* list = device.required_array("without_work")) read_names(*list);
     if (const Node* list = device.required_array("slowdown")) read_slowdown(device, *list);
@@ -151,14 +151,6 @@ class HostCalibrationReader {
     return time;
   }
 
-  void read_probe(Reader& table) {
-    HostProbe probe;
-    probe.model = table.required_string("model");
-    probe.time = table.required_quantity<Seconds>("time", Zero::kForbidden);
-    table.finish();
-    result_.probes.push_back(probe);
-  }
-
   void read_kernel(Reader& table) {
     HostKernelRow row;
     row.op = table.optional_string("op").value_or("");
@@ -220,6 +212,11 @@ std::string time_lines(const MeasuredTime& time) {
 }
 
 std::string lines_of(const HostDevice& device) {
+  const std::string meter =
+      device.meter > Seconds{}
+          ? fmt::format("meter = \"{}\"  # a small GEMM meanwhile: the speed of all times\n",
+                        readable(device.meter, "us"))
+          : "";
   std::vector<std::string> names;
   for (const std::string& name : device.without_work) names.push_back(quoted(name));
   return fmt::format(
@@ -233,16 +230,12 @@ std::string lines_of(const HostDevice& device) {
       "instruction = \"{}\"  # CPU time of an instruction beside its ops\n"
       "slowdown = [{}]  # how many times longer work takes with 1, 2, ... cores busy\n"
       "peak = \"{}\"  # best rate of a large GEMM on one core\n"
+      "{}"
       "without_work = [{}]  # ops that a host has nothing to do for\n",
       device.cores, readable(device.memory, "GiB"), quoted(device.machine), quoted(device.scalar),
       readable(device.hand_over, "us"), readable(device.wake, "us"),
       readable(device.instruction, "us"), fmt::join(device.slowdown, ", "),
-      readable(device.peak, "GFLOP/s"), fmt::join(names, ", "));
-}
-
-std::string lines_of(const HostProbe& probe) {
-  return fmt::format("\n[[probe]]\nmodel = {}\ntime = \"{}\"\n", quoted(probe.model),
-                     readable(probe.time, "ms"));
+      readable(device.peak, "GFLOP/s"), meter, fmt::join(names, ", "));
 }
 
 std::string lines_of(const HostKernelRow& row) {
@@ -289,27 +282,12 @@ HostCalibration read_host_calibration(const std::string& path) {
   return calibration;
 }
 
-HostCalibration slowed(HostCalibration calibration, double factor) {
-  const auto slow = [factor](MeasuredTime& time) {
-    for (Seconds* each : {&time.p10, &time.median, &time.p90, &time.mean}) *each = *each * factor;
-  };
-  for (HostKernelRow& row : calibration.kernels) slow(row.time);
-  for (HostTransferRow& row : calibration.transfers) slow(row.time);
-  for (HostProbe& probe : calibration.probes) probe.time = probe.time * factor;
-  HostDevice& device = calibration.device;
-  for (Seconds* each : {&device.hand_over, &device.wake, &device.instruction})
-    *each = *each * factor;
-  device.peak = device.peak / factor;
-  return calibration;
-}
-
 std::string write_host_calibration(const HostCalibration& calibration) {
   std::string text = fmt::format(
       "# What the kernels and exchanges of a training step take on this host: CPU time in short "
       "runs\n"
       "# with all cores at work, by `orrery calibrate host`.\n"
       "#\n"
-      "# [[probe]]     CPU time of a fixed piece of work meanwhile: the machine's speed\n"
       "# [[kernel]]    a kernel at one shape: m, n, k, groups of matrix products and of "
       "attention;\n"
       "#               of all others the amount: bytes read and written, else rows or launches\n"
@@ -321,7 +299,6 @@ std::string write_host_calibration(const HostCalibration& calibration) {
       "name = {}\n\n",
       quoted(calibration.name));
   text += lines_of(calibration.device);
-  for (const HostProbe& probe : calibration.probes) text += lines_of(probe);
   for (const HostKernelRow& row : calibration.kernels) text += lines_of(row);
   for (const HostTransferRow& row : calibration.transfers) text += lines_of(row);
   return text;

@@ -16,9 +16,7 @@
 //   slowdown = [1.0, 1.08]
 //   without_work = ["slice kv_lora (F)"]
 //   peak = "120 GFLOP/s"
-//   [[probe]]                      # a fixed piece of work meanwhile: the machine's speed
-//   model = "tiny-moe"
-//   time = "31 ms"
+//   meter = "5.1 us"
 //   [[kernel]]                     # one shape; streaming kernels have an amount instead
 //   op = "q_up fprop (F)"
 //   class = "gemm"
@@ -59,6 +57,8 @@ struct HostDevice {
   std::vector<double> slowdown = {1};
   std::vector<std::string> without_work;  // ops that the host has nothing to do for
   FlopsPerSecond peak;                    // of a large GEMM on one core
+  Seconds
+      meter;  // what realrun/speed_meter.hpp read on average: the speed of all times; 0: unknown
   bool operator==(const HostDevice&) const = default;
 };
 
@@ -90,18 +90,9 @@ struct HostTransferRow {
   bool operator==(const HostTransferRow&) const = default;
 };
 
-// CPU time of a fixed piece of work with a model (realrun/sample_run.hpp) while its kernels were
-// measured: the speed of the machine that their times are stated at.
-struct HostProbe {
-  std::string model;
-  Seconds time;
-  bool operator==(const HostProbe&) const = default;
-};
-
 struct HostCalibration {
   std::string name = "host";
   HostDevice device;
-  std::vector<HostProbe> probes;  // by model
   std::vector<HostKernelRow> kernels;
   std::vector<HostTransferRow> transfers;
   bool operator==(const HostCalibration&) const = default;
@@ -119,8 +110,5 @@ HostCalibration read_host_calibration(const std::string& path);
 // The text of the file: equal calibrations give equal texts, and reading it gives `calibration`
 // back.
 std::string write_host_calibration(const HostCalibration& calibration);
-
-// The same machine when everything takes `factor` times as long.
-HostCalibration slowed(HostCalibration calibration, double factor);
 
 }  // namespace orrery

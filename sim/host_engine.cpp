@@ -17,10 +17,13 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 
 class HostRun {
  public:
-  HostRun(const Program& program, const HostMachine& machine, const InstructionTimes& times)
+  HostRun(const Program& program, const HostMachine& machine, const InstructionTimes& times,
+          const SpeedTrace& trace)
       : program_(program),
         machine_(machine),
         times_(times),
+        trace_(trace),
+        stretches_(trace.size()),
         tracker_(program),
         workers_(2 * program.streams.size()),
         cores_(static_cast<std::size_t>(machine.cores)),
@@ -92,7 +95,8 @@ class HostRun {
     WorkerIndex worker = 0;
     double remaining = 0;
     double since = 0;
-    double end = kNever;  // at the present speed
+    double speed = 0;
+    double end = kNever;  // at this speed
   };
   struct Progress {
     double ready = 0;
@@ -196,8 +200,8 @@ class HostRun {
     if (!begins_when_ready(id)) set_start(id);
     const double work = progress_[id.index()].time.work.value();
     ++(core == kNoSlot ? copying_now_ : computing_now_);
-    running_.push_back({core, worker, work, now_, kNever});
-    fresh_ = true;
+    running_.push_back({core, worker, work, now_, 0, kNever});
+    changed_ = true;
   }
 
   // The speed of communication and of computation where so many works of each go on. Communication
@@ -217,21 +221,52 @@ class HostRun {
             alone * std::min(1.0, left / std::max(computing, 1.0))};
   }
 
-  // After works may have begun or ended.
+  // Of a core at this time, by the trace.
+  double own_speed(CoreIndex core) const {
+    return core >= trace_.size() || trace_[core].empty()
+               ? 1
+               : 1 / trace_[core][stretches_[core]].factor;
+  }
+  double mean_speed() const {
+    double sum = 0;
+    for (CoreIndex core = 0; core < cores_.size(); ++core) sum += own_speed(core);
+    return sum / static_cast<double>(cores_.size());
+  }
+  void follow_trace() {
+    for (CoreIndex core = 0; core < trace_.size(); ++core) {
+      std::size_t& stretch = stretches_[core];
+      while (stretch + 1 < trace_[core].size() && trace_[core][stretch + 1].from.value() <= now_) {
+        ++stretch;
+        changed_ = true;
+      }
+    }
+  }
+  double next_stretch() const {
+    double next = kNever;
+    for (CoreIndex core = 0; core < trace_.size(); ++core) {
+      if (stretches_[core] + 1 < trace_[core].size())
+        next = std::min(next, trace_[core][stretches_[core] + 1].from.value());
+    }
+    return next;
+  }
+
+  // After works may have begun or ended, or a core may have changed its speed.
   void adjust_speed() {
+    follow_trace();
     const Speeds now = speeds();
-    if (now == speeds_ && !fresh_) return;
+    if (now == speeds_ && !changed_) return;
+    const double mean = trace_.empty() ? 1 : mean_speed();
     for (Running& work : running_) {
-      const bool computes = work.core != kNoSlot;
-      const double before = computes ? speeds_.computation : speeds_.communication;
-      const double speed = computes ? now.computation : now.communication;
-      if (before == speed && work.end != kNever) continue;
-      work.remaining = std::max(0.0, work.remaining - (now_ - work.since) * before);
+      const double speed =
+          work.core == kNoSlot ? now.communication * mean : now.computation * own_speed(work.core);
+      if (work.speed == speed && work.end != kNever) continue;
+      work.remaining = std::max(0.0, work.remaining - (now_ - work.since) * work.speed);
       work.since = now_;
+      work.speed = speed;
       work.end = speed > 0 ? now_ + work.remaining / speed : kNever;
     }
     speeds_ = now;
-    fresh_ = false;
+    changed_ = false;
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -316,7 +351,7 @@ class HostRun {
   double next_time() const {
     double next = events_.empty() ? kNever : events_.top().time;
     for (const Running& work : running_) next = std::min(next, work.end);
-    return next;
+    return running_.empty() ? next : std::min(next, next_stretch());
   }
 
   void set_start(InstructionId id) {
@@ -327,6 +362,8 @@ class HostRun {
   const Program& program_;
   const HostMachine& machine_;
   const InstructionTimes& times_;
+  const SpeedTrace& trace_;
+  std::vector<std::size_t> stretches_;  // of the trace at this time, by core
   DependencyTracker tracker_;
   std::vector<Worker> workers_;  // [2 rank]: computation, [2 rank + 1]: communication
   std::vector<Core> cores_;
@@ -334,7 +371,7 @@ class HostRun {
   std::vector<Running> running_;                     // in the order in which they began
   std::size_t copying_now_ = 0, computing_now_ = 0;  // of running_
   Speeds speeds_;                                    // that the ends in running_ count with
-  bool fresh_ = false;                               // running_ has one whose end is not known
+  bool changed_ = false;  // running_ has one whose end is not known, or a core another speed
   std::priority_queue<Event, std::vector<Event>, Later> events_;
   std::uint64_t sequence_ = 0;
   double now_ = 0;
@@ -347,12 +384,17 @@ class HostRun {
 
 }  // namespace
 
-Timeline run_host(const Program& program, const HostMachine& machine,
-                  const InstructionTimes& times) {
+Timeline run_host(const Program& program, const HostMachine& machine, const InstructionTimes& times,
+                  const SpeedTrace& speeds) {
   ORRERY_CHECK(machine.cores >= 1, "{} cores", machine.cores);
   ORRERY_CHECK(machine.slowdown.size() == static_cast<std::size_t>(machine.cores),
                "{} slowdowns for {} cores", machine.slowdown.size(), machine.cores);
-  return HostRun(program, machine, times).run();
+  for (const auto& core : speeds) {
+    for (const SpeedStretch& stretch : core)
+      ORRERY_CHECK(stretch.factor > 0 && std::isfinite(stretch.factor), "factor {}",
+                   stretch.factor);
+  }
+  return HostRun(program, machine, times, speeds).run();
 }
 
 }  // namespace orrery

@@ -8,7 +8,8 @@
 // works run at once, in front of computation (realrun/rank_worker.cpp gives its threads shorter
 // time slices). With `busy` cores at work each proceeds at 1 / slowdown[busy - 1] of its own speed.
 // Works of communication share the cores evenly where there are more than cores, and all
-// computations share evenly what cores are left.
+// computations share evenly what cores are left. A trace of the cores' speeds, where there is one,
+// changes the speed of what computes on each core; works of communication have the mean of all.
 //
 // Workers. A worker does one work at a time, in the order in which its instructions became ready. A
 // paced instruction (HostTime::lasts) has given its slot back before it ends and keeps neither a
@@ -51,8 +52,8 @@ class InstructionTimes {
   virtual HostTime at(const Instruction& instruction) const = 0;
 };
 
-// Throws InputError when the Program deadlocks.
-Timeline run_host(const Program& program, const HostMachine& machine,
-                  const InstructionTimes& times);
+// `speeds`: of the cores while the Program runs. Throws InputError when the Program deadlocks.
+Timeline run_host(const Program& program, const HostMachine& machine, const InstructionTimes& times,
+                  const SpeedTrace& speeds = {});
 
 }  // namespace orrery

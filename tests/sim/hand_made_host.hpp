@@ -30,9 +30,9 @@ inline HostMachine machine_of(int cores) {
   return machine;
 }
 
-inline Timeline run_by_hand(const Program& program, const HostMachine& machine,
-                            Seconds lasts = {}) {
-  return run_host(program, machine, HandTimes(program, lasts));
+inline Timeline run_by_hand(const Program& program, const HostMachine& machine, Seconds lasts = {},
+                            const SpeedTrace& speeds = {}) {
+  return run_host(program, machine, HandTimes(program, lasts), speeds);
 }
 
 }  // namespace orrery

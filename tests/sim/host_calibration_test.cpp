@@ -25,9 +25,7 @@ instruction = "2 us"
 without_work = ["slice k_rope"]
 slowdown = [1.0, 1.08]
 peak = "120 GFLOP/s"
-[[probe]]
-model = "tiny-moe"
-time = "31.5 ms"
+meter = "5.1 us"
 [[kernel]]
 class = "gemm-grouped"
 m = 256
@@ -72,7 +70,7 @@ TEST_CASE("the calibration of a host is read with its units") {
   CHECK(host.device.wake == microseconds(25));
   CHECK(host.device.slowdown == std::vector<double>{1, 1.08});
   CHECK(host.device.peak == FlopsPerSecond{120e9});
-  CHECK(host.probes == std::vector<HostProbe>{{"tiny-moe", milliseconds(31.5)}});
+  CHECK(host.device.meter == Seconds{5.1e-6});
   REQUIRE(host.kernels.size() == 2);
   const HostKernelRow& gemm = host.kernels[0];
   CHECK(gemm.kernel == KernelClass::kGroupedGemm);
@@ -134,7 +132,8 @@ TEST_CASE("what is written is read back to the last bit, and written again the s
                    Seconds{1e-6 / 7},
                    {1, 1 + 1.0 / 3, 1.5},
                    {"slice k_rope (F)", "a \"quoted\" name"},
-                   FlopsPerSecond{1e11 / 9}};
+                   FlopsPerSecond{1e11 / 9},
+                   Seconds{1e-6 / 3}};
     for (int kernel = 0; kernel < static_cast<int>(KernelClass::kCount); ++kernel) {
       const auto name = static_cast<KernelClass>(kernel);
       const bool streams = kernel_kind(name) == KernelKind::kStreaming;
@@ -150,20 +149,6 @@ TEST_CASE("what is written is read back to the last bit, and written again the s
     }
     check(host);
   }
-}
-
-TEST_CASE("a slower machine takes longer for everything, and reaches less") {
-  const HostCalibration host = read_text(kHost), slower = slowed(host, 2);
-  CHECK(slower.device.hand_over == microseconds(24));
-  CHECK(slower.device.wake == microseconds(50));
-  CHECK(slower.device.instruction == microseconds(4));
-  CHECK(slower.device.peak == FlopsPerSecond{60e9});
-  CHECK(slower.device.slowdown == host.device.slowdown);
-  CHECK(slower.probes[0].time == milliseconds(63));
-  CHECK(slower.kernels[1].time ==
-        MeasuredTime{microseconds(4), microseconds(6), microseconds(10), 41});
-  CHECK(slower.transfers[0].time.median == microseconds(80));
-  CHECK(slowed(slower, 0.5) == host);
 }
 
 TEST_CASE("a written calibration says what it is") {
@@ -206,9 +191,8 @@ const Malformed kMalformed[] = {
     {"[1.0, 1.08]", "[1.0, nan]", "a slowdown is a number from 1"},
     {"[1.0, 1.08]", "[1.0, \"2\"]", "bad.toml:14:18"},
     {"class = \"cast\"", "class = \"csat\"", "did you mean 'cast'?"},
-    {"class = \"cast\"", "class = \"csat\"", "bad.toml:31:9"},
-    {"time = \"31.5 ms\"", "time = \"0 ms\"", "'time' must not be zero"},
-    {"model = \"tiny-moe\"\n", "", "missing key 'model' in [probe[0]]"},
+    {"class = \"cast\"", "class = \"csat\"", "bad.toml:29:9"},
+    {"meter = \"5.1 us\"", "meter = \"0 us\"", "'meter' must not be zero"},
     {"class = \"cast\"\n", "", "missing key 'class' in [kernel[1]]"},
     {"class = \"cast\"", "class = \"gemm\"", "missing key 'm' in [kernel[1]]"},
     {"class = \"gemm-grouped\"", "class = \"gemm-gruoped\"", "unknown kernel class 'gemm-gruoped'"},

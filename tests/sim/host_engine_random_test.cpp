@@ -96,6 +96,42 @@ TEST_CASE("with cores for all, no latencies and no pace a host is the analytic e
   CHECK(most <= 1e-12 * reference.step.value());
 }
 
+TEST_CASE("cores that are all slower by a factor take the factor longer, however it is told") {
+  const std::uint32_t seed = GENERATE(range(1u, 11u));
+  CAPTURE(seed);
+  constexpr double kFactor = 1.7;
+  const Program program = random_program(seed, 6, 300);
+  const HostMachine machine = machine_of(3);
+  const Timeline reference = run_by_hand(program, machine);
+  SpeedTrace speeds(3);
+  std::mt19937 random(seed);
+  for (auto& core : speeds) {
+    for (double at = 0; at < 2 * reference.step.value(); at += 0.001 * double(1 + random() % 999))
+      core.push_back({Seconds{at}, kFactor});
+  }
+  const Timeline slower = run_by_hand(program, machine, {}, speeds);
+  CHECK(slower.step.value() == Approx(kFactor * reference.step.value()).epsilon(1e-9));
+  for (std::size_t span = 0; span < reference.spans.size(); ++span) {
+    const Span &own = slower.spans[span], &other = reference.spans[span];
+    CHECK(own.end.value() == Approx(kFactor * other.end.value()).epsilon(1e-9).margin(1e-9));
+  }
+}
+
+TEST_CASE("a step lies between those of the fastest and of the slowest stretches of its trace") {
+  const std::uint32_t seed = GENERATE(range(1u, 11u));
+  CAPTURE(seed);
+  const Program program = random_program(seed, 2, 200);  // one core is never idle
+  const HostMachine machine = machine_of(1);
+  const double reference = run_by_hand(program, machine).step.value();
+  std::mt19937 random(seed);
+  SpeedTrace speeds(1);
+  for (double at = 0; at < 2 * reference; at += 0.3)
+    speeds[0].push_back({Seconds{at}, random() % 2 == 0 ? 0.8 : 1.5});
+  const double step = run_by_hand(program, machine, {}, speeds).step.value();
+  CHECK(step > 0.8 * reference);
+  CHECK(step < 1.5 * reference);
+}
+
 TEST_CASE(
     "no host is faster than its cores, than the critical path, or than itself without costs") {
   const std::uint32_t seed = GENERATE(range(1u, 11u));
