@@ -1,5 +1,7 @@
 #include "planner/prediction.hpp"
 
+#include <algorithm>
+
 #include "sim/analytic.hpp"
 #include "sim/host_engine.hpp"
 #include "sim/simgrid_engine.hpp"
@@ -50,7 +52,10 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
   }
   prediction.world = expand(program, plan.layout);
   prediction.world_times = times_of(*prediction.world, plan, *model.host(), options);
-  prediction.world_timeline = run_host(prediction.world->program, model.host()->machine(),
+  HostMachine machine = model.host()->machine();
+  // A trace shows what busy cores cost each other.
+  if (!options.speeds.empty()) std::fill(machine.slowdown.begin(), machine.slowdown.end(), 1.0);
+  prediction.world_timeline = run_host(prediction.world->program, machine,
                                        RecordedTimes(prediction.world_times), options.speeds);
   prediction.timeline = representatives(program, *prediction.world, prediction.world_timeline);
   return prediction;

@@ -26,9 +26,9 @@ struct Wanted {
 // The calibration has seen no such plan: its own have at most two stages or replicas that exchange,
 // two micro-batches, and no pace.
 constexpr Wanted kWanted[] = {
-    {false, "1f1b", 4, 1, 1, 8, 0, 21},    {false, "dualpipe", 4, 1, 1, 8, 0, 21},
-    {false, "1f1b", 4, 4, 4, 8, 12, 3},    {true, "dualpipe", 2, 2, 2, 4, 0, 7},
-    {true, "1f1b", 4, 2, 2, 4, 0, 7},      {true, "1f1b", 8, 1, 1, 8, 6, 2},
+    {false, "1f1b", 4, 1, 1, 8, 0, 13},    {false, "dualpipe", 4, 1, 1, 8, 0, 13},
+    {false, "1f1b", 4, 4, 4, 8, 12, 2},    {true, "dualpipe", 2, 2, 2, 4, 0, 6},
+    {true, "1f1b", 4, 2, 2, 4, 0, 6},      {true, "1f1b", 8, 1, 1, 8, 6, 2},
     {true, "dualpipe", 8, 1, 1, 16, 6, 2}, {true, "dualpipe", 8, 2, 2, 16, 10, 2}};
 constexpr int kSequence = 128;
 
@@ -205,6 +205,7 @@ HostValidation validate_host(const HostValidationModels& models,
   for (const Model* model : {&models.tiny, &models.small})
     options.models.push_back({*model, {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 2, 1}, {1, 4, 4, 1}}});
   options.sequences = {kSequence};
+  options.steps = 2;
   const auto start = std::chrono::steady_clock::now();
   const HostCalibration calibration = calibrate_host(options, {});
   validation.calibration_s =

@@ -1,7 +1,9 @@
 #include "realrun/speed_meter.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <memory>
 
 #include "kernels/gemm.hpp"
 #include "realrun/cpu_clock.hpp"
@@ -13,6 +15,11 @@ namespace {
 
 // The product fits into the nearest cache and takes a few microseconds.
 constexpr std::int64_t kSize = 48;
+
+// Where matrices lie to each other matters for so small a product: always the same.
+struct alignas(4096) Matrices {
+  std::array<float, kSize * kSize> a{}, b{}, c{};
+};
 constexpr Seconds kPause{0.005};
 // Long enough to hold several readings, short against the time for which a core keeps its speed.
 constexpr Seconds kWindow{0.02};
@@ -95,14 +102,15 @@ void SpeedMeter::measure(int core, int processor) {
   if (processor >= 0) bind_to_processor(processor);
   wake_on_time();
   run_soon_after_waking();
-  const std::vector<float> a(kSize * kSize, 1.0F), b(kSize * kSize, 1.0F);
-  std::vector<float> c(kSize * kSize);
+  const auto matrices = std::make_unique<Matrices>();
+  matrices->a.fill(1);
+  matrices->b.fill(1);
   const auto product = [&] {
-    kernels::gemm_nt<float>({kSize, kSize, kSize}, a.data(), kSize, b.data(), kSize, c.data(),
-                            kSize, false);
+    kernels::gemm_nt<float>({kSize, kSize, kSize}, matrices->a.data(), kSize, matrices->b.data(),
+                            kSize, matrices->c.data(), kSize, false);
   };
   while (!over_) {
-    product();  // brings the matrices back into the cache
+    product();  // brings code and matrices back into the cache
     const double before = thread_cpu_seconds();
     product();
     const SpeedReading reading{now(), Seconds{thread_cpu_seconds() - before}};

@@ -6,6 +6,12 @@
 // itself. A small matrix product run on every core every few milliseconds, between whatever else
 // runs there, shows it: with its readings both a calibration and what is compared with it can be
 // stated at one speed of the machine. It takes 0.3 % of the cores.
+//
+// Why a product that fits into the nearest cache: over 1.5 s the time of a training step's
+// computation follows it with a deviation of 2 to 3 % where the speed of the cores varies by 15 %;
+// sums over arrays of any size are followed with 6 to 7 %. A product with weights from memory is
+// followed with 2 % in one run, but what the run itself asks of the memory slows it down too, so
+// that it does not carry from one layout to another.
 #include <atomic>
 #include <mutex>
 #include <thread>
