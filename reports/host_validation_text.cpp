@@ -37,15 +37,16 @@ std::string host_validation_text(const HostValidation& validation) {
   text += fmt::format("  wait error  {:.1f} % of the step at worst (limit {:.0f} %)\n",
                       100 * validation.worst_wait_error(), 100 * kWaitLimit);
   text +=
-      "  pace: every instruction lasts so many times its calibrated time; speed: of the cores, by "
-      "a "
-      "small\n"
-      "  matrix product run on each of them every 5 ms, against that of the calibration: predicted "
-      "for it;\n"
-      "  noise: half the range of the measured steps; worst wait: of all ranks, predicted against "
-      "measured\n"
-      "  idle compute time over the step; null: error of total op time / cores (/ ranks where "
-      "paced).\n";
+      "  predicted: for the rows that the experts got in each step; pace: every instruction lasts "
+      "so many\n"
+      "  times its calibrated time; speed: of the cores, by a small matrix product run on each of "
+      "them\n"
+      "  every 5 ms, against that of the calibration: predicted for it; noise: half the range of "
+      "the\n"
+      "  measured steps; worst wait: of all ranks, predicted against measured idle compute time "
+      "over "
+      "the\n"
+      "  step; null: error of total op time / cores (/ ranks where paced).\n";
   text += validation.holds() ? "All limits hold.\n" : "NOT ALL LIMITS HOLD.\n";
   return text;
 }
