@@ -104,6 +104,7 @@ std::string timeline_json(const Options& options, const Prepared& prepared, cons
   RunRecord run;
   run.pace = options.pace;
   run.host = prepared.device.host()->machine();
+  run.meter = prepared.device.host()->calibration().device.meter;
   run.cores = run.host->cores;
   for (const Instruction& instruction : prediction.world->program.instructions) {
     const HostTime& time = prediction.world_times[instruction.id.index()];

@@ -62,6 +62,8 @@ std::string to_json(const RunRecord& record) {
       "{{\"pace\": {}, \"cores\": {}, \"scalar\": {}, \"machine\": {}, \"cpu_s\": {},\n",
       shortest(record.pace), record.cores, quoted(record.scalar), quoted(record.machine),
       shortest(record.cpu.value()));
+  if (record.meter > Seconds{})
+    out += fmt::format("    \"meter_s\": {},\n", shortest(record.meter.value()));
   if (record.host) out += fmt::format("    \"host\": {},\n", to_json(*record.host));
   const auto times = [&out](std::string_view key, const std::vector<Seconds>& list) {
     write_column(out, key, list.size(),
@@ -85,6 +87,7 @@ RunRecord read_run_record(Reader& run, std::size_t instructions) {
   record.scalar = run.required_string("scalar");
   record.machine = run.required_string("machine");
   record.cpu = Seconds{run.required_double("cpu_s", 0, kMostSeconds)};
+  record.meter = Seconds{run.optional_double("meter_s", 0, 0, kMostSeconds)};
   if (auto host = run.optional_table("host")) record.host = read_host(*host, record.cores);
   record.steps = read_times(run, "steps_s");
   record.peak_bytes = read_list(run, "peak_bytes", kMostBytes);

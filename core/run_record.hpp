@@ -27,6 +27,9 @@ struct RunRecord {
   std::string scalar;   // of weights and activations; empty in a prediction
   std::string machine;  // fingerprint; empty in a prediction
   Seconds cpu;          // of the whole process in the step; 0 in a prediction
+  // What realrun/speed_meter.hpp read: in the step, or in the calibration of a prediction; 0:
+  // unknown.
+  Seconds meter = {};
   std::optional<HostMachine> host;  // predictions: what they were made with
   std::vector<Seconds> steps;  // of all steps after the warm-up; the spans are of the median one
   std::vector<double> peak_bytes;  // activations and messages, by rank

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
-#include <thread>
 
 #include "core/error.hpp"
 #include "kernels/gemm.hpp"
 #include "realrun/cpu_clock.hpp"
 #include "realrun/host_memory.hpp"
+#include "realrun/processors.hpp"
 #include "realrun/speed_meter.hpp"
 #include "realrun/step_samples.hpp"
 
@@ -159,9 +159,7 @@ FlopsPerSecond peak_rate() {
 
 HostDevice describe_device(const HostCalibrationOptions& options) {
   HostDevice device;
-  device.cores = options.cores > 0
-                     ? options.cores
-                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  device.cores = options.cores > 0 ? options.cores : usable_cores();
   struct sysinfo info {};
   sysinfo(&info);
   const double gibibytes = static_cast<double>(info.totalram) * info.mem_unit / 0x1p30;

@@ -16,6 +16,11 @@ void CoreGate::bind(int core) const {
   if (!processors_.empty()) bind_to_processor(processors_[static_cast<std::size_t>(core)]);
 }
 
+void CoreGate::confine() const {
+  const std::size_t cores = waiting_.size();
+  if (cores < processors_.size()) bind_to_processors(std::span(processors_).first(cores));
+}
+
 int CoreGate::acquire(int wanted) {
   // Of the thread, not of the call: who wakes it may still be in release() when it runs.
   static thread_local Waiting waiting;

@@ -19,6 +19,8 @@ class CoreGate {
   // Returns the core.
   int acquire(int core);
   void release(int core);
+  // Keeps the calling thread, which computes nothing, on these cores too.
+  void confine() const;
   int cores() const { return static_cast<int>(waiting_.size()); }
 
   // A core for the length of a scope.

@@ -9,14 +9,14 @@
 #include "realrun/cpu_clock.hpp"
 #include "realrun/kept_memory.hpp"
 #include "realrun/optimizer.hpp"
+#include "realrun/processors.hpp"
 #include "workload/loaded_program.hpp"
 
 namespace orrery {
 namespace {
 
 int cores_of(const HostRunOptions& options) {
-  if (options.cores > 0) return options.cores;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return options.cores > 0 ? options.cores : usable_cores();
 }
 
 // Nothing of a step may be left when it is over.

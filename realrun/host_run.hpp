@@ -34,6 +34,7 @@ struct StepResult {
   double gradient_norm = 0;
   Timeline timeline;          // of the world's Program
   Seconds clock_start;        // of the transport's clock, where the timeline starts
+  Seconds meter;              // what a SpeedMeter read on average meanwhile; 0: nothing
   Seconds process_cpu;        // CPU time of the whole process in the step, over MPI of all of them
   std::vector<Seconds> work;  // CPU time, by instruction
   std::vector<std::int64_t> peak_bytes;  // of activations and messages, by rank since the start

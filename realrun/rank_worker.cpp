@@ -368,6 +368,7 @@ template <class T>
 void RankWorker<T>::communicate() {
   wake_on_time();
   run_soon_after_waking();
+  gate_.confine();
   communication_counted_ = thread_cpu();
   while (!control_.failed()) {
     const std::uint64_t seen = transport_.events();

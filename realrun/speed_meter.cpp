@@ -127,4 +127,13 @@ SpeedReadings SpeedMeter::readings() const {
   return SpeedReadings(readings_);
 }
 
+SpeedReadings SpeedMeter::take() {
+  std::vector<std::vector<SpeedReading>> taken(readings_.size());
+  {
+    const std::lock_guard lock(mutex_);
+    taken.swap(readings_);
+  }
+  return SpeedReadings(std::move(taken));
+}
+
 }  // namespace orrery

@@ -61,6 +61,8 @@ class SpeedMeter {
   // The meter's clock: steady, in seconds.
   static Seconds now();
   SpeedReadings readings() const;
+  // The same, and forgets them.
+  SpeedReadings take();
 
  private:
   void measure(int core, int processor);

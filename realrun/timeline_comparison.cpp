@@ -110,6 +110,13 @@ Timeline replay(const Program& program, const HostMachine& predicted, const RunR
   return run_host(program, machine, RecordedTimes(cost_of(program, run), run.lasts));
 }
 
+// The prediction where all work takes `slower` times as long.
+Timeline predict_at_speed(const Program& program, const RunRecord& run, double slower) {
+  std::vector<Seconds> work = run.work;
+  for (Seconds& each : work) each = slower * each;
+  return run_host(program, *run.host, RecordedTimes(work, run.lasts));
+}
+
 }  // namespace
 
 double TimelineComparison::worst_wait_error() const {
@@ -141,6 +148,13 @@ TimelineComparison compare_timelines(const Program& program, const TimelineFile&
   result.predicted_path = path(predicted);
   result.measured_path = path(measured);
   result.path_in_common = in_common(result.predicted_path, result.measured_path);
+  const bool metered = predicted.run && measured.run && predicted.run->host &&
+                       !predicted.run->work.empty() && predicted.run->meter > Seconds{} &&
+                       measured.run->meter > Seconds{};
+  if (metered) {
+    result.slower = measured.run->meter / predicted.run->meter;
+    result.at_speed = predict_at_speed(program, *predicted.run, *result.slower).step;
+  }
   result.why_not_replayed = obstacle(predicted, measured);
   if (result.why_not_replayed.empty())
     result.replayed = replay(program, *predicted.run->host, *measured.run).step;

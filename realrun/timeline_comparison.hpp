@@ -48,10 +48,15 @@ struct TimelineComparison {
   bool by_cpu_time = false;           // kinds
   PathComparison predicted_path, measured_path;
   double path_in_common = 0;  // share of the measured path's time that the predicted one has too
+  // How many times longer than in the calibration the cores took in the measured step, and what is
+  // predicted for that; empty where either side does not say how fast they were.
+  std::optional<double> slower;
+  std::optional<Seconds> at_speed;
   std::optional<Seconds> replayed;
   std::string why_not_replayed;  // where it is empty
 
   double error() const { return predicted / measured - 1; }
+  double error_at_speed() const { return *at_speed / measured - 1; }
   double worst_wait_error() const;
   // Shares of the measured step.
   double op_cost_error() const { return (predicted - *replayed) / measured; }

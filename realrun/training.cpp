@@ -5,13 +5,14 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 #include "core/error.hpp"
 #include "core/hash.hpp"
 #include "kernels/blas.hpp"
 #include "realrun/batches.hpp"
 #include "realrun/checkpoint.hpp"
+#include "realrun/processors.hpp"
+#include "realrun/speed_meter.hpp"
 #include "workload/lower.hpp"
 
 namespace orrery {
@@ -81,7 +82,11 @@ class TrainingRun {
         identity_(fmt::format(
             "{} seed {} scalar {} corpus {} learning rate {} bias rate {}", fingerprint(program_),
             options.recipe.seed, options.scalar == HostScalar::kFloat ? "float" : "double",
-            hash_text(corpus.training), options.recipe.learning_rate, options.recipe.bias_rate)) {}
+            hash_text(corpus.training), options.recipe.learning_rate, options.recipe.bias_rate)) {
+    // Of several processes one reads for all.
+    if (transports_.front()->rank() == 0)
+      meter_.emplace(options.cores > 0 ? options.cores : usable_cores());
+  }
 
   TrainingResult train() {
     TrainingResult result;
@@ -102,9 +107,11 @@ class TrainingRun {
     for (std::int64_t step = done + 1; step <= options_.steps; ++step) {
       StepReport report;
       report.step = step;
+      if (meter_) meter_->take();
       report.result = run_.step([&](std::int64_t index, std::span<std::int32_t> tokens) {
         batches_.fill(step, index, tokens);
       });
+      if (meter_) report.result.meter = meter_->take().typical();
       // Summed over all ranks, and so the same on every one of them.
       if (!std::isfinite(report.result.gradient_norm)) {
         throw Diverged(fmt::format(
@@ -196,12 +203,11 @@ class TrainingRun {
     result.median = std::move(steps[order[(order.size() - 1) / 2]]);
     RunRecord& run = result.run;
     run.pace = options_.pace;
-    run.cores = options_.cores > 0
-                    ? options_.cores
-                    : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    run.cores = options_.cores > 0 ? options_.cores : usable_cores();
     run.scalar = options_.scalar == HostScalar::kFloat ? "float" : "double";
     run.machine = machine_fingerprint();
     run.cpu = result.median.process_cpu;
+    run.meter = result.median.meter;
     run.work = result.median.work;
     if (options_.paced != nullptr) {
       for (const Instruction& instruction : run_.world().program.instructions)
@@ -220,6 +226,7 @@ class TrainingRun {
   Batches batches_;
   HeldOutWindows held_out_;
   std::string identity_;
+  std::optional<SpeedMeter> meter_;
 };
 
 // A process's part of a step as plain numbers: losses, then spans and CPU times by instruction,
@@ -282,7 +289,8 @@ std::string machine_fingerprint() {
     if (colon != std::string::npos && colon + 2 <= line.size()) model = line.substr(colon + 2);
     break;
   }
-  return fmt::format("{}, {} cores, BLAS: {}", model, std::thread::hardware_concurrency(),
+  const int cores = usable_cores();
+  return fmt::format("{}, {} core{}, BLAS: {}", model, cores, cores == 1 ? "" : "s",
                      kernels::blas_name());
 }
 

@@ -46,6 +46,16 @@ std::string heading(const TimelineFile& predicted, const TimelineFile& measured)
     if (run.pace > 0) text += fmt::format(", pace {:g}", run.pace);
   }
   text += "\n";
+  const auto differ = [&](std::string_view what, double first, double second) {
+    if (first == second) return;
+    text +=
+        fmt::format("  note       predicted for {} {:g}, measured with {:g}: not the same run\n",
+                    what, first, second);
+  };
+  if (predicted.run && measured.run) {
+    differ("cores", predicted.run->cores, measured.run->cores);
+    differ("pace", predicted.run->pace, measured.run->pace);
+  }
   if (is_measured(predicted) == is_measured(measured)) {
     text += fmt::format(
         "  note       both are {}: read 'predicted' as the first, 'measured' as the second\n",
@@ -63,6 +73,14 @@ std::string step_table(const TimelineFile& measured, const TimelineComparison& c
     const auto [least, most] = std::minmax_element(steps.begin(), steps.end());
     text += fmt::format("  {:<12}the median of {} steps of {} to {} ms\n", "", steps.size(),
                         milliseconds(*least), milliseconds(*most));
+  }
+  if (comparison.at_speed) {
+    text += fmt::format(
+        "  {:<12}{:>14} ms predicted, {}, had the calibration been made at the speed that the "
+        "cores\n"
+        "  {:<12}{:>14} had in this step: {:.2f} of its time for a small matrix product\n",
+        "machine", milliseconds(*comparison.at_speed), percent(comparison.error_at_speed()), "", "",
+        *comparison.slower);
   }
   if (comparison.replayed) {
     text += fmt::format(
@@ -224,6 +242,11 @@ std::string timeline_comparison_json(const Program& program, const TimelineFile&
   out["worst_wait_error"] = comparison.worst_wait_error();
   if (measured.run) {
     for (Seconds step : measured.run->steps) out["measured_steps_s"].push_back(step.value());
+  }
+  if (comparison.at_speed) {
+    out["machine"] = {{"slower", *comparison.slower},
+                      {"predicted_s", comparison.at_speed->value()},
+                      {"error", comparison.error_at_speed()}};
   }
   if (comparison.replayed) {
     out["split"] = {{"replayed_s", comparison.replayed->value()},

@@ -53,14 +53,16 @@ import subprocess
 import sys
 
 orrery, folder = sys.argv[1:]
-print(f"\n  {'':<32}{'predicted, ms':>14}{'measured, ms':>14}{'step':>9}{'worst wait':>12}")
+print(f"\n  {'':<32}{'predicted, ms':>14}{'measured, ms':>14}{'step':>9}{'at its speed':>15}{'worst wait':>12}")
 for name, file in (("before: calibration that ships", "before"), ("after: of this machine", "after")):
     command = [orrery, "compare", f"{folder}/{file}.json", f"{folder}/measured.json", "--json"]
     result = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     print(f"  {name:<32}{1e3 * result['predicted_s']:>14.1f}{1e3 * result['measured_s']:>14.1f}"
-          f"{100 * result['error']:>+7.1f} %{100 * result['worst_wait_error']:>10.1f} %")
+          f"{100 * result['error']:>+7.1f} %{100 * result['machine']['error']:>+13.1f} %"
+          f"{100 * result['worst_wait_error']:>10.1f} %")
 steps = sorted(result["measured_steps_s"])
 low, high = steps[len(steps) // 10], steps[(len(steps) - 1) * 9 // 10]
-print(f"\n  step: error of the step's time; worst wait: of all ranks, over the step; the measured steps"
-      f"\n  themselves range from {1e3 * low:.1f} to {1e3 * high:.1f} ms (p10 to p90 of {len(steps)})")
+print(f"\n  step: error of the step's time; at its speed: of the prediction for the speed that the machine"
+      f"\n  had in that step; worst wait: of all ranks, over the step; the measured steps themselves range"
+      f"\n  from {1e3 * low:.1f} to {1e3 * high:.1f} ms (p10 to p90 of {len(steps)})")
 PYTHON

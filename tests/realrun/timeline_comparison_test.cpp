@@ -89,6 +89,20 @@ TEST_CASE("both parts of the error add up to it, whatever the times") {
   CHECK(compared.op_cost_error() + compared.residual() == Approx(compared.error()));
 }
 
+TEST_CASE("a machine that was slower than when it was calibrated explains the error") {
+  const Example example;
+  TimelineFile predicted = example.file(1, 2), measured = example.file(1.25, 2);
+  predicted.run->meter = microseconds(4);
+  measured.run->meter = microseconds(5);
+  const TimelineComparison compared = compare_timelines(example.program, predicted, measured);
+  CHECK(compared.error() == Approx(-0.2));
+  REQUIRE(compared.at_speed.has_value());
+  CHECK(*compared.slower == Approx(1.25));
+  CHECK(compared.error_at_speed() == Approx(0).margin(1e-9));
+  predicted.run->meter = {};  // a calibration that does not say how fast the machine was
+  CHECK_FALSE(compare_timelines(example.program, predicted, measured).at_speed.has_value());
+}
+
 TEST_CASE("without measured op times it says why the error is not split") {
   const Example example;
   TimelineFile measured = example.file(1, 2);
