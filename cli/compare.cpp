@@ -25,7 +25,7 @@ struct Options {
 
 int compare(const Options& options) {
   const Stopwatch stopwatch;
-  check_outputs({options.trace});
+  check_outputs({options.trace}, {options.predicted, options.measured});
   const TimelineFile predicted = read_timeline(options.predicted);
   const TimelineFile measured = read_timeline(options.measured);
   const auto is_measured = [](const TimelineFile& file) {

@@ -1,14 +1,18 @@
 #include "cli/options.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <filesystem>
 #include <variant>
 
 #include "core/catalog.hpp"
 #include "core/cluster_reader.hpp"
 #include "core/diagnostic.hpp"
+#include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/model_reader.hpp"
 #include "core/units.hpp"
@@ -68,9 +72,29 @@ void warn_of_other_calibration(const Plan& plan, const DeviceModel& device) {
                plan.calibration.name.c_str());
 }
 
-void check_outputs(std::initializer_list<std::string> paths) {
-  for (const std::string& path : paths) {
-    if (!path.empty() && path != "-") check_writable(path);
+void check_outputs(std::initializer_list<std::string> paths,
+                   std::initializer_list<std::string> inputs) {
+  const auto names_file = [](const std::string& path) { return !path.empty() && path != "-"; };
+  const auto same = [&](const std::string& a, const std::string& b) {
+    return names_file(a) && names_file(b) &&
+           std::filesystem::absolute(a).lexically_normal() ==
+               std::filesystem::absolute(b).lexically_normal();
+  };
+  for (auto path = paths.begin(); path != paths.end(); ++path) {
+    for (const std::string& input : inputs) {
+      if (same(*path, input)) {
+        throw InputError(fmt::format(
+            "error: {} is read by this command\n  write to another file, or it would be lost",
+            *path));
+      }
+    }
+    for (auto other = paths.begin(); other != path; ++other) {
+      if (same(*path, *other)) {
+        throw InputError(fmt::format(
+            "error: {} is named for two outputs\n  give each a file of its own", *path));
+      }
+    }
+    if (names_file(*path)) check_writable(*path);
   }
 }
 

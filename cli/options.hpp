@@ -41,9 +41,10 @@ double parse_tokens(const std::string& text);
 void write_output(const std::string& path, const std::string& text);
 // Tells on stderr where a plan that names its calibration gets another one than it was made with.
 void warn_of_other_calibration(const Plan& plan, const DeviceModel& device);
-// Throws EnvironmentError where one of the files could not be written; empty paths and "-" are
-// fine.
-void check_outputs(std::initializer_list<std::string> paths);
+// Throws EnvironmentError where one of the files could not be written, and InputError where two are
+// the same or one is an input; empty paths and "-" are fine.
+void check_outputs(std::initializer_list<std::string> paths,
+                   std::initializer_list<std::string> inputs = {});
 // Where the answer for people goes when the files go to `paths`: not between the bytes of a file on
 // standard output.
 std::FILE* answer_stream(std::initializer_list<std::string> paths);

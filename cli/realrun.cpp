@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 
@@ -33,6 +35,14 @@ struct Options {
   std::string output;
 };
 
+// Comparisons let it pass that a number is none.
+CLI::Validator finite() {
+  return {[](std::string& text) {
+            return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is no number" : "";
+          },
+          ""};
+}
+
 void check(const Plan& plan) {
   Diagnostics diagnostics;
   for (const ScheduleFault& fault : check_schedule(plan.schedule))
@@ -47,7 +57,8 @@ void check(const Plan& plan) {
 int realrun(Options& options, std::unique_ptr<Transport> mpi) {
   const Plan plan = read_plan(options.plan);
   check(plan);
-  check_outputs({options.output, options.loads});
+  check_outputs({options.output, options.loads},
+                {options.plan, options.corpus, options.calibration});
   const int ranks = plan.layout.gpus();
   const bool first = mpi == nullptr || mpi->rank() == 0;
   if (mpi != nullptr && mpi->size() != ranks) {
@@ -58,6 +69,9 @@ int realrun(Options& options, std::unique_ptr<Transport> mpi) {
   }
   TrainingOptions& training = options.training;
   training.scalar = options.scalar == "double" ? HostScalar::kDouble : HostScalar::kFloat;
+  if (training.checkpoint_every > 0 && training.checkpoint_folder.empty())
+    throw InputError(
+        "error: --checkpoint-every needs a folder for the checkpoints\n  add --checkpoint DIR");
   if (training.resume && training.checkpoint_folder.empty())
     throw InputError("error: --resume needs the folder of the checkpoints\n  add --checkpoint DIR");
   check_host_memory(plan, training.scalar, mpi != nullptr ? mpi->rank() : 0,
@@ -132,12 +146,14 @@ Command add_realrun(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--learning-rate", training.recipe.learning_rate, "Of AdamW, constant")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->check(finite());
   command
       ->add_option("--bias-rate", training.recipe.bias_rate,
                    "Step of the routing bias that evens the experts' loads; 0 leaves it alone")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->check(finite());
   command->add_option("--scalar", options->scalar, "Type of weights and activations")
       ->capture_default_str()
       ->check(CLI::IsMember({"float", "double"}));
@@ -154,12 +170,14 @@ Command add_realrun(CLI::App& app) {
   command
       ->add_option("--evaluate-every", training.evaluate_every,
                    "Steps between evaluations on held-out text; 0: one at the end, -1: none")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(-1, 100000000));
   command
       ->add_option("--pace", training.pace,
                    "Every instruction lasts at least so many times its calibrated time, so that "
                    "many ranks on few cores overlap as on devices of their own")
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(CLI::Range(0.0, 1e6))
+      ->check(finite());
   command->add_option(
       "--calibration", options->calibration,
       "Of this host, for --pace (default: what ships under the plan's name for it)");
