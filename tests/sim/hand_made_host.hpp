@@ -1,5 +1,7 @@
 #pragma once
 // Times and machines for hand-made programs on a host.
+#include <catch2/catch.hpp>
+
 #include "sim/host_engine.hpp"
 #include "tests/sim/hand_made.hpp"
 
@@ -33,6 +35,12 @@ inline HostMachine machine_of(int cores) {
 inline Timeline run_by_hand(const Program& program, const HostMachine& machine, Seconds lasts = {},
                             const SpeedTrace& speeds = {}) {
   return run_host(program, machine, HandTimes(program, lasts), speeds);
+}
+
+inline void check_span(const Timeline& timeline, InstructionId id, double start, double end) {
+  CAPTURE(id.value);
+  CHECK(timeline.at(id).start.value() == Approx(start).margin(1e-12));
+  CHECK(timeline.at(id).end.value() == Approx(end).margin(1e-12));
 }
 
 }  // namespace orrery

@@ -8,12 +8,6 @@
 namespace orrery {
 namespace {
 
-void check_span(const Timeline& timeline, InstructionId id, double start, double end) {
-  CAPTURE(id.value);
-  CHECK(timeline.at(id).start.value() == Approx(start).margin(1e-12));
-  CHECK(timeline.at(id).end.value() == Approx(end).margin(1e-12));
-}
-
 Timeline run(const Program& program, int cores, const SpeedTrace& speeds) {
   return run_by_hand(program, machine_of(cores), {}, speeds);
 }
