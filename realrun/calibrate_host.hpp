@@ -11,8 +11,9 @@
 // at one speed of the machine, that which its cores had on average meanwhile
 // (realrun/speed_meter.hpp).
 //
-// What cores cost each other comes from running the same ranks on all cores against one core;
-// hand-over and wake times from the critical paths of the runs on one core.
+// What cores cost each other comes from alternating steps of the first model's ranks on all cores
+// and on one; hand-over times from cores that changed hands while nothing communicated, wake times
+// from the critical paths.
 #include <functional>
 #include <string>
 #include <vector>
