@@ -10,7 +10,7 @@
 #include "core/plan_json.hpp"
 #include "core/timeline_json.hpp"
 #include "planner/prediction.hpp"
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 #include "reports/chrome_trace.hpp"
 #include "reports/comparison.hpp"
 #include "reports/gzip.hpp"

@@ -13,10 +13,15 @@ if(ORRERY_SANITIZE)
   target_link_options(orrery_settings INTERFACE -fsanitize=${ORRERY_SANITIZE})
 endif()
 
-# orrery_library(folder DEPENDS public... PRIVATE private...): every .cpp of the folder, benchmarks apart.
+# orrery_library(folder DEPENDS public... PRIVATE private... FOLDERS inner...): every .cpp of the folder and of the inner
+# folders named, benchmarks apart.
 function(orrery_library folder)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS;PRIVATE;FOLDERS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
+  foreach(inner IN LISTS ARG_FOLDERS)
+    file(GLOB inner_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/${inner}/*.cpp)
+    list(APPEND sources ${inner_sources})
+  endforeach()
   list(FILTER sources EXCLUDE REGEX "_bench\\.cpp$")
   add_library(orrery_${folder} STATIC ${sources})
   target_link_libraries(orrery_${folder} PUBLIC orrery_settings ${ARG_DEPENDS} PRIVATE ${ARG_PRIVATE})

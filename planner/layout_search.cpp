@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 #include "planner/prediction.hpp"
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 #include "workload/lower.hpp"
 
 namespace orrery {
@@ -30,7 +30,9 @@ std::vector<Candidate> enumerate(const SearchRequest& request) {
   for (int pp : pps) {
     for (int ep : eps) {
       for (const ScheduleFamily& family : schedule_families()) {
-        if (request.schedule && *request.schedule != family.name) continue;
+        const bool wanted =
+            request.schedule ? *request.schedule == family.name : family.in_layout_search;
+        if (!wanted) continue;
         space.push_back({pp, ep, std::string(family.name)});
       }
     }
@@ -86,7 +88,8 @@ std::optional<Rejection> rule_out(const SearchRequest& request, const Candidate&
                   fmt::format("pp={}, {} layers", pp, request.model.layers));
   }
   const int microbatches = request.training.global_batch / at_once;
-  if (const auto why = schedule_family(schedule).why_not(pp, microbatches)) {
+  if (const auto why =
+          schedule_family(schedule).why_not({.pp = pp, .microbatches = microbatches})) {
     return reject(candidate, "no such schedule", *why);
   }
   return std::nullopt;

@@ -7,7 +7,7 @@
 #include "core/layout_check.hpp"
 #include "core/stage_map.hpp"
 #include "planner/reject_input.hpp"
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 #include "planner/stage_map_search.hpp"
 #include "workload/placement.hpp"
 #include "workload/unit_works.hpp"

@@ -7,7 +7,7 @@
 #include "core/cluster_reader.hpp"
 #include "core/model_reader.hpp"
 #include "planner/plan_builder.hpp"
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 #include "sim/analytic.hpp"
 #include "sim/simgrid_engine.hpp"
 #include "workload/lower.hpp"

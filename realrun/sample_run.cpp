@@ -2,7 +2,7 @@
 
 #include "core/stage_map.hpp"
 #include "planner/plan_builder.hpp"
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 #include "realrun/batches.hpp"
 #include "realrun/corpus.hpp"
 #include "realrun/speed_meter.hpp"

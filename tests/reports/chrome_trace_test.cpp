@@ -15,8 +15,8 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
-#include "planner/dualpipe.hpp"
-#include "planner/one_f_one_b.hpp"
+#include "planner/schedules/dualpipe.hpp"
+#include "planner/schedules/one_f_one_b.hpp"
 #include "reports/gzip.hpp"
 #include "sim/analytic.hpp"
 #include "tests/core/example_plan.hpp"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 
 namespace orrery {
 namespace {
@@ -13,7 +13,7 @@ TEST_CASE("the order of a schedule's cells puts every cell after all that it wai
   const int microbatches = GENERATE_COPY(2 * pp, 3 * pp);
   for (const ScheduleFamily& family : schedule_families()) {
     CAPTURE(std::string(family.name), pp, microbatches);
-    const CellGraph graph(family.generate(pp, microbatches));
+    const CellGraph graph(family.generate({.pp = pp, .microbatches = microbatches}));
     REQUIRE_FALSE(graph.deadlocks());
     REQUIRE(static_cast<int>(graph.order().size()) == graph.cells());
     std::vector<int> place(graph.order().size(), -1);

@@ -8,7 +8,7 @@
 
 #include "core/plan.hpp"
 #include "core/program.hpp"
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 #include "tests/workload/example_models.hpp"
 
 namespace orrery {

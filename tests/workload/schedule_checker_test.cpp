@@ -5,9 +5,9 @@
 #include <random>
 #include <set>
 
-#include "planner/dualpipe.hpp"
-#include "planner/one_f_one_b.hpp"
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/dualpipe.hpp"
+#include "planner/schedules/one_f_one_b.hpp"
+#include "planner/schedules/families.hpp"
 
 namespace orrery {
 namespace {
@@ -71,9 +71,9 @@ TEST_CASE("a generated schedule has no fault at any size") {
   for (const ScheduleFamily& family : schedule_families()) {
     for (int pp = 1; pp <= 12; ++pp) {
       for (const int microbatches : {1, 2, 5, 8, 16, 24, 40}) {
-        if (family.why_not(pp, microbatches)) continue;
+        if (family.why_not({.pp = pp, .microbatches = microbatches})) continue;
         CAPTURE(std::string(family.name), pp, microbatches);
-        CHECK(check_schedule(family.generate(pp, microbatches)).empty());
+        CHECK(check_schedule(family.generate({.pp = pp, .microbatches = microbatches})).empty());
       }
     }
   }

@@ -4,8 +4,8 @@
 
 #include "core/model_reader.hpp"
 #include "core/stage_map.hpp"
-#include "planner/dualpipe.hpp"
-#include "planner/one_f_one_b.hpp"
+#include "planner/schedules/dualpipe.hpp"
+#include "planner/schedules/one_f_one_b.hpp"
 #include "tests/workload/example_programs.hpp"
 #include "workload/parameters.hpp"
 

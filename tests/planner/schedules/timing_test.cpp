@@ -1,14 +1,13 @@
-#include "planner/schedule_timing.hpp"
+#include "planner/schedules/timing.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <random>
 
 #include "core/error.hpp"
-#include "planner/dualpipe.hpp"
-#include "planner/one_f_one_b.hpp"
-#include "planner/schedule_families.hpp"
-#include "tests/planner/published_table.hpp"
+#include "planner/schedules/dualpipe.hpp"
+#include "planner/schedules/families.hpp"
+#include "planner/schedules/one_f_one_b.hpp"
 #include "workload/schedule_checker.hpp"
 
 namespace orrery {
@@ -20,30 +19,6 @@ StageTimes stage_times(double F, double I, double W, double FB) {
 
 double makespan(const Schedule& schedule, const StageTimes& stage) {
   return time_schedule(schedule, uniform_times(schedule, stage)).makespan.value();
-}
-
-TEST_CASE("1F1B and DualPipe take the reference time, idle and activations in every row") {
-  int rows = 0;
-  for (const PublishedRow& row : published_table("schedule-reference.csv")) {
-    const std::string family = row.text("schedule") == "1F1B" ? "1f1b" : "dualpipe";
-    const int pp = row.count("p");
-    const int microbatches = row.count("m");
-    const double hop = row.number("comm");
-    // The table's B is the input gradient.
-    const StageTimes stage =
-        stage_times(row.number("F"), row.number("B"), row.number("W"), row.number("FB_overlap"));
-    CAPTURE(family, pp, microbatches, stage.F.value(), stage.I.value(), stage.W.value(),
-            stage.FB.value(), hop);
-    const Schedule schedule = make_schedule(family, pp, microbatches);
-    const ScheduleTiming timing =
-        time_schedule(schedule, uniform_times(schedule, stage, Seconds{hop}));
-    CHECK_THAT(timing.makespan.value(), Catch::WithinAbs(row.number("makespan"), 1e-9));
-    CHECK_THAT(timing.bubble_fraction, Catch::WithinAbs(row.number("bubble_fraction"), 1e-6));
-    const std::vector<int> peaks = peak_activations(schedule);
-    CHECK(*std::max_element(peaks.begin(), peaks.end()) == row.number("peak_activations"));
-    ++rows;
-  }
-  CHECK(rows == 285);
 }
 
 // Idle of 1F1B beyond its work m(F + I + W): (p-1)(F + I + W), and its window is its makespan.

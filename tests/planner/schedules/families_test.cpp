@@ -1,4 +1,4 @@
-#include "planner/schedule_families.hpp"
+#include "planner/schedules/families.hpp"
 
 #include <catch2/catch.hpp>
 #include <set>
@@ -15,7 +15,7 @@ TEST_CASE("every schedule family generates a valid schedule of its name wherever
     for (int pp = 0; pp <= 9; ++pp) {
       for (int microbatches = 0; microbatches <= 24; ++microbatches) {
         CAPTURE(std::string(family.name), pp, microbatches);
-        if (const auto reason = family.why_not(pp, microbatches)) {
+        if (const auto reason = family.why_not({.pp = pp, .microbatches = microbatches})) {
           CHECK_FALSE(reason->empty());
           CHECK_THROWS_AS(make_schedule(family.name, pp, microbatches), InputError);
           continue;
@@ -49,7 +49,7 @@ TEST_CASE("an unknown schedule is answered with the nearest name or with all of 
       make_schedule("dualpip", 8, 32),
       Catch::Contains("unknown schedule 'dualpip'") && Catch::Contains("did you mean 'dualpipe'?"));
   CHECK_THROWS_WITH(make_schedule("1b1f", 8, 32), Catch::Contains("1f1b"));
-  CHECK_THROWS_WITH(make_schedule("zzz", 8, 32), Catch::Contains("1f1b, dualpipe"));
+  CHECK_THROWS_WITH(make_schedule("zzz", 8, 32), Catch::Contains("gpipe, 1f1b, "));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <string_view>
 
 #include "core/schedule.hpp"
+#include "planner/schedules/p2p_order.hpp"
+#include "planner/schedules/request.hpp"
 
 namespace orrery {
 
@@ -16,9 +18,13 @@ struct ScheduleFamily {
   // Of pp and the micro-batches m, in words: "pp even; m even and at least 2 pp".
   std::string_view requirement;
   // Throws InputError where why_not has an answer.
-  Schedule (*generate)(int pp, int microbatches) = nullptr;
+  Schedule (*generate)(const ScheduleRequest& request) = nullptr;
   // Why the family has no schedule of this size, as one sentence; nothing if it has one.
-  std::optional<std::string> (*why_not)(int pp, int microbatches) = nullptr;
+  std::optional<std::string> (*why_not)(const ScheduleRequest& request) = nullptr;
+  // Its order of sends and receives, where it is not the default.
+  P2pOrder (*p2p)(const ScheduleRequest& request) = nullptr;
+  // Whether layouts are searched with it.
+  bool in_layout_search = false;
 };
 
 // All families, in a fixed order.
@@ -28,6 +34,10 @@ std::span<const ScheduleFamily> schedule_families();
 const ScheduleFamily& schedule_family(std::string_view name);
 
 // Throws InputError if there is no such family or it has no schedule of this size.
+Schedule make_schedule(std::string_view name, const ScheduleRequest& request);
 Schedule make_schedule(std::string_view name, int pp, int microbatches);
+
+// The family's order for a schedule that it generated; the default for any other.
+P2pOrder p2p_order(const Schedule& schedule);
 
 }  // namespace orrery

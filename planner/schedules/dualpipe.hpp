@@ -10,17 +10,30 @@
 //
 // Published bubble, with B the full backward: (pp/2 - 1)(F&B + B - 3W); at most pp + 1 activations
 // on every rank. Example: pp = 8, m = 20 with F = I = W = 1, F&B = 3 takes 66, six of them idle.
+//
+// DualPipeV (the same repository, after "DualPipe could be better without the Dual", sail-sg): cut
+// in half. The two chunks of rank r are stages r and 2pp-1-r of one direction, so that the streams
+// that meet are the same micro-batches on their way there and back: once the parameters, 2pp + 1
+// activations of half the size, bubble (pp-1)/2 (F&B + B - 3W).
 #include <optional>
 #include <string>
 
 #include "core/schedule.hpp"
+#include "planner/schedules/p2p_order.hpp"
+#include "planner/schedules/request.hpp"
 
 namespace orrery {
 
 // pp even and >= 2, microbatches (over both directions) even and >= 2 pp; else InputError.
+Schedule dualpipe(const ScheduleRequest& request);
 Schedule dualpipe(int pp, int microbatches);
-
+P2pOrder dualpipe_p2p(const ScheduleRequest& request);
 // Why there is no DualPipe schedule of this size, as one sentence; nothing if there is one.
-std::optional<std::string> dualpipe_why_not(int pp, int microbatches);
+std::optional<std::string> dualpipe_why_not(const ScheduleRequest& request);
+
+// microbatches >= 2 pp; else InputError.
+Schedule dualpipe_v(const ScheduleRequest& request);
+P2pOrder dualpipe_v_p2p(const ScheduleRequest& request);
+std::optional<std::string> dualpipe_v_why_not(const ScheduleRequest& request);
 
 }  // namespace orrery

@@ -1,4 +1,4 @@
-#include "planner/one_f_one_b.hpp"
+#include "planner/schedules/one_f_one_b.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -41,7 +41,7 @@ TEST_CASE("1F1B warms up, alternates and cools down") {
 }
 
 TEST_CASE("1F1B refuses an empty pipeline and an empty batch") {
-  CHECK_FALSE(one_f_one_b_why_not(1, 1));
+  CHECK_FALSE(one_f_one_b_why_not({.pp = 1, .microbatches = 1}));
   CHECK_THROWS_AS(one_f_one_b(0, 4), InputError);
   CHECK_THROWS_AS(one_f_one_b(4, 0), InputError);
 }

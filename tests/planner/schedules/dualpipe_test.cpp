@@ -1,4 +1,4 @@
-#include "planner/dualpipe.hpp"
+#include "planner/schedules/dualpipe.hpp"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -110,16 +110,16 @@ TEST_CASE("DualPipe's first rank of 4 with 8 micro-batches runs the eight phases
 }
 
 TEST_CASE("DualPipe refuses an odd number of ranks and too few or odd micro-batches") {
-  CHECK_FALSE(dualpipe_why_not(2, 4));
-  CHECK_FALSE(dualpipe_why_not(16, 32));
+  CHECK_FALSE(dualpipe_why_not({.pp = 2, .microbatches = 4}));
+  CHECK_FALSE(dualpipe_why_not({.pp = 16, .microbatches = 32}));
   for (const int pp : {-2, 0, 1, 3, 15}) {
     CAPTURE(pp);
-    CHECK(dualpipe_why_not(pp, 64));
+    CHECK(dualpipe_why_not({.pp = pp, .microbatches = 64}));
     CHECK_THROWS_AS(dualpipe(pp, 64), InputError);
   }
   for (const int microbatches : {-1, 0, 14, 17, 31}) {
     CAPTURE(microbatches);
-    CHECK(dualpipe_why_not(8, microbatches));
+    CHECK(dualpipe_why_not({.pp = 8, .microbatches = microbatches}));
     CHECK_THROWS_AS(dualpipe(8, microbatches), InputError);
   }
   CHECK_THROWS_WITH(dualpipe(16, 24), Catch::Contains("at least 2*pp = 32 for pp=16, not 24") &&

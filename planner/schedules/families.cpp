@@ -1,0 +1,82 @@
+#include "planner/schedules/families.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <vector>
+
+#include "core/suggest.hpp"
+#include "planner/reject_input.hpp"
+#include "planner/schedules/chimera.hpp"
+#include "planner/schedules/dualpipe.hpp"
+#include "planner/schedules/gpipe.hpp"
+#include "planner/schedules/interleaved.hpp"
+#include "planner/schedules/one_f_one_b.hpp"
+#include "planner/schedules/zero_bubble.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr std::array kFamilies = {
+    ScheduleFamily{"gpipe", "all forwards, then all backwards", "any pp and m", gpipe,
+                   gpipe_why_not},
+    ScheduleFamily{"1f1b", "one forward, one backward in turn; the fewest activations",
+                   "pp at least 1; m at least 1", one_f_one_b, one_f_one_b_why_not, nullptr, true},
+    ScheduleFamily{"1f1b-eager", "1f1b that takes in twice as many forwards, to hide latency",
+                   "any pp and m", eager_one_f_one_b, eager_one_f_one_b_why_not},
+    ScheduleFamily{"interleaved", "1f1b with several chunks a rank: a bubble of one chunk's time",
+                   "m a multiple of pp; chunks at least 2", interleaved, interleaved_why_not},
+    ScheduleFamily{"interleaved-overlap",
+                   "interleaved with forwards and backwards overlapped in pairs",
+                   "m a multiple of pp and more than pp; chunks at least 2", interleaved_overlap,
+                   interleaved_overlap_why_not},
+    ScheduleFamily{"zb-h1", "weight gradients split off to fill waits; activations as 1f1b",
+                   "any pp and m", zb_h1, zb_h1_why_not},
+    ScheduleFamily{"zb-h2", "the same with twice the activations: no wait but for the barrier",
+                   "any pp and m", zb_h2, zb_h2_why_not},
+    ScheduleFamily{"chimera", "1f1b from both ends, merged slot by slot; parameters twice",
+                   "pp even; m a multiple of pp", chimera, chimera_why_not},
+    ScheduleFamily{
+        "dualpipe",
+        "micro-batches from both ends, forwards overlapped with backwards; parameters twice",
+        "pp even; m even and at least 2 pp", dualpipe, dualpipe_why_not, dualpipe_p2p, true},
+    ScheduleFamily{"dualpipev", "dualpipe cut in half and folded to a V: parameters once",
+                   "m at least 2 pp", dualpipe_v, dualpipe_v_why_not, dualpipe_v_p2p},
+};
+
+}  // namespace
+
+std::span<const ScheduleFamily> schedule_families() {
+  return kFamilies;
+}
+
+const ScheduleFamily& schedule_family(std::string_view name) {
+  std::vector<std::string> names;
+  for (const ScheduleFamily& family : kFamilies) {
+    if (family.name == name) return family;
+    names.emplace_back(family.name);
+  }
+  std::string hint = did_you_mean(name, names);
+  if (hint.empty()) hint = fmt::format("there are: {}", fmt::join(names, ", "));
+  reject_input(fmt::format("unknown schedule '{}'", name), hint);
+}
+
+Schedule make_schedule(std::string_view name, const ScheduleRequest& request) {
+  return schedule_family(name).generate(request);
+}
+
+Schedule make_schedule(std::string_view name, int pp, int microbatches) {
+  return make_schedule(name, ScheduleRequest{.pp = pp, .microbatches = microbatches});
+}
+
+P2pOrder p2p_order(const Schedule& schedule) {
+  for (const ScheduleFamily& family : kFamilies) {
+    if (family.p2p == nullptr || family.name != schedule.family) continue;
+    const ScheduleRequest request{.pp = schedule.pp(), .microbatches = schedule.microbatches};
+    if (!family.why_not(request) && family.generate(request) == schedule)
+      return family.p2p(request);
+  }
+  return default_p2p_order(schedule);
+}
+
+}  // namespace orrery

@@ -1,0 +1,70 @@
+#include "planner/schedules/times.hpp"
+
+#include <algorithm>
+
+namespace orrery {
+namespace {
+
+ChunkPlace place_of(const Schedule& schedule, Rank rank, const Half& half) {
+  return schedule.chunks[rank.index()][half.chunk.index()];
+}
+
+}  // namespace
+
+StageTimes without_overlap(Seconds F, Seconds I, Seconds W) {
+  return {F, I, W, F + I + W, F + I};
+}
+
+CellTimes uniform_times(const Schedule& schedule, const StageTimes& stage, Seconds hop) {
+  const std::vector<StageTimes> stages(static_cast<std::size_t>(schedule.stages()), stage);
+  return {std::vector(static_cast<std::size_t>(schedule.directions), stages), hop};
+}
+
+CellTimes times_of_share(const Schedule& schedule, const StageTimes& share, Seconds hop) {
+  const double v = chunks_of_direction(schedule);
+  const StageTimes chunk{share.F / v, share.I / v, share.W / v, share.FB / v, share.FI / v};
+  return uniform_times(schedule, chunk, hop);
+}
+
+int chunks_of_direction(const Schedule& schedule) {
+  int most = 1;
+  for (const auto& places : schedule.chunks) {
+    for (int direction = 0; direction < schedule.directions; ++direction) {
+      const auto held = std::count_if(places.begin(), places.end(), [&](const ChunkPlace& place) {
+        return place.direction == direction;
+      });
+      most = std::max(most, static_cast<int>(held));
+    }
+  }
+  return most;
+}
+
+Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
+                      const CellTimes& times) {
+  const Half& half = cell.has_forward() ? cell.forward : cell.backward;
+  const StageTimes& stage = times.at(place_of(schedule, rank, half));
+  switch (cell.kind) {
+    case CellKind::kF: return stage.F;
+    case CellKind::kB: return stage.I + stage.W;
+    case CellKind::kI: return stage.I;
+    case CellKind::kW: return stage.W;
+    case CellKind::kFB: return stage.FB;
+    case CellKind::kFI: return stage.FI;
+  }
+  return {};
+}
+
+CellOffsets cell_offsets(const Schedule& schedule, Rank rank, const Cell& cell,
+                         const CellTimes& times) {
+  const bool pair = cell.kind == CellKind::kFB || cell.kind == CellKind::kFI;
+  if (!pair || times.pairs.empty()) {
+    const Seconds end = cell_duration(schedule, rank, cell, times);
+    return {end, end, {}};
+  }
+  const ChunkPlace place = place_of(schedule, rank, cell.forward);
+  const PairOffsets& own =
+      times.pairs[static_cast<std::size_t>(place.direction)][place.stage.index()];
+  return {own.forward_ready, own.gradient_ready, own.needs_gradient};
+}
+
+}  // namespace orrery
