@@ -1,0 +1,299 @@
+#include "planner/schedules/compact.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/error.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr std::size_t kMostChunks = 64;
+
+}  // namespace
+
+CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
+                               std::vector<int> limits) {
+  CompactProblem problem;
+  problem.limits = std::move(limits);
+  for (int rank = 0; rank < placement.pp(); ++rank) {
+    auto& own = problem.of_rank.emplace_back();
+    const auto& chunks = placement.chunks[static_cast<std::size_t>(rank)];
+    ORRERY_CHECK(chunks.size() <= kMostChunks, "{} chunks on rank {}", chunks.size(), rank);
+    for (const ChunkPlace& place : chunks) {
+      own.push_back(static_cast<int>(problem.slots.size()));
+      const StageTimes& stage = times.at(place);
+      Slot slot;
+      slot.rank = rank;
+      const Schedule::Range range = placement.microbatches_of(place.direction);
+      slot.microbatches = range.last - range.first;
+      slot.F = stage.F.value();
+      slot.I = stage.I.value();
+      slot.W = stage.W.value();
+      slot.FB = stage.FB.value();
+      slot.FI = stage.FI.value();
+      slot.forward_ready = slot.gradient_ready = -1;  // the end of the pair
+      if (!times.pairs.empty()) {
+        const PairOffsets& pair =
+            times.pairs[static_cast<std::size_t>(place.direction)][place.stage.index()];
+        slot.needs_gradient = pair.needs_gradient.value();
+        slot.forward_ready = pair.forward_ready.value();
+        slot.gradient_ready = pair.gradient_ready.value();
+      }
+      problem.slots.push_back(slot);
+      problem.microbatches = std::max(problem.microbatches, slot.microbatches);
+    }
+  }
+  for (int rank = 0; rank < placement.pp(); ++rank) {
+    const auto& chunks = placement.chunks[static_cast<std::size_t>(rank)];
+    for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+      const ChunkPlace place = chunks[chunk];
+      Slot& slot = problem.slots[static_cast<std::size_t>(
+          problem.of_rank[static_cast<std::size_t>(rank)][chunk])];
+      const auto neighbour = [&](int stage) {
+        if (stage < 0 || stage >= placement.stages()) return -1;
+        const Schedule::Host host = placement.host(Stage{stage}, place.direction);
+        return problem.of_rank[host.rank.index()][host.chunk.index()];
+      };
+      slot.previous = neighbour(place.stage.value - 1);
+      slot.next = neighbour(place.stage.value + 1);
+      const auto latency = [&](int other, bool gradient) {
+        const bool far = other >= 0 && problem.slots[static_cast<std::size_t>(other)].rank != rank;
+        return far ? times.latency(place, gradient).value() : 0.0;
+      };
+      slot.send_activation = latency(slot.next, false);
+      slot.send_gradient = latency(slot.previous, true);
+    }
+  }
+  return problem;
+}
+
+std::optional<CompactOrder> compact_order(const Schedule& schedule) {
+  CompactOrder order;
+  for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
+    const std::size_t chunks = schedule.chunks[rank].size();
+    std::vector<std::array<int, 3>> next(chunks);  // of F, I, W
+    for (std::size_t chunk = 0; chunk < chunks; ++chunk)
+      next[chunk].fill(schedule.microbatches_of(schedule.chunks[rank][chunk].direction).first);
+    auto& tokens = order.emplace_back();
+    for (const Cell& cell : schedule.ranks[rank]) {
+      const auto takes_next = [&](const Half& half, std::size_t pass) {
+        return next[half.chunk.index()][pass]++ == half.microbatch.value;
+      };
+      Token token{cell.kind, 0, 0};
+      if (cell.has_forward()) {
+        token.forward = static_cast<std::uint8_t>(cell.forward.chunk.value);
+        if (!takes_next(cell.forward, 0)) return std::nullopt;
+      }
+      if (cell.kind != CellKind::kF)
+        token.backward = static_cast<std::uint8_t>(cell.backward.chunk.value);
+      if (cell.has_input_gradient() && !takes_next(cell.backward, 1)) return std::nullopt;
+      if (cell.has_weight_gradient() && !takes_next(cell.backward, 2)) return std::nullopt;
+      tokens.push_back(token);
+    }
+  }
+  return order;
+}
+
+Schedule expand_order(const Schedule& placement, const CompactOrder& order) {
+  Schedule schedule = placement;
+  for (std::size_t rank = 0; rank < order.size(); ++rank) {
+    std::vector<std::array<int, 3>> next(schedule.chunks[rank].size());
+    for (std::size_t chunk = 0; chunk < next.size(); ++chunk)
+      next[chunk].fill(schedule.microbatches_of(schedule.chunks[rank][chunk].direction).first);
+    std::vector<Cell>& cells = schedule.ranks[rank];
+    cells.clear();
+    for (const Token& token : order[rank]) {
+      Cell cell;
+      cell.kind = token.kind;
+      if (token.has_forward())
+        cell.forward = {Microbatch{next[token.forward][0]++}, ChunkId{token.forward}};
+      if (token.kind != CellKind::kF) {
+        int microbatch = 0;
+        if (token.has_input_gradient()) microbatch = next[token.backward][1]++;
+        if (token.has_weight_gradient()) {
+          // Of a full backward both numbers are the same: W's never overtake.
+          if (token.kind == CellKind::kW) {
+            microbatch = next[token.backward][2]++;
+          } else {
+            ++next[token.backward][2];
+          }
+        }
+        cell.backward = {Microbatch{microbatch}, ChunkId{token.backward}};
+      }
+      cells.push_back(cell);
+    }
+  }
+  return schedule;
+}
+
+bool keeps_limit(std::span<const Token> tokens, int limit) {
+  std::array<int, kMostChunks> forwards{}, gradients{}, weights{};
+  int live = 0;
+  for (const Token& token : tokens) {
+    // The backward of a pair cannot be that of its own forward.
+    if (token.has_input_gradient() && ++gradients[token.backward] > forwards[token.backward])
+      return false;
+    if (token.has_forward()) {
+      ++forwards[token.forward];
+      if (++live > limit) return false;
+    }
+    if (token.has_weight_gradient()) {
+      if (++weights[token.backward] > gradients[token.backward]) return false;
+      // A full backward or a pair takes the weight gradient of its own micro-batch.
+      if (token.kind != CellKind::kW && weights[token.backward] != gradients[token.backward])
+        return false;
+      --live;
+    }
+  }
+  return true;
+}
+
+double token_duration(const CompactProblem& problem, int rank, const Token& token) {
+  const Slot& slot = problem.slot(rank, token.has_forward() ? token.forward : token.backward);
+  switch (token.kind) {
+    case CellKind::kF: return slot.F;
+    case CellKind::kB: return slot.I + slot.W;
+    case CellKind::kI: return slot.I;
+    case CellKind::kW: return slot.W;
+    case CellKind::kFB: return slot.FB;
+    case CellKind::kFI: return slot.FI;
+  }
+  return 0;
+}
+
+CompactTimer::CompactTimer(const CompactProblem& problem)
+    : problem_(problem),
+      stride_(static_cast<std::size_t>(problem.microbatches)),
+      activation_(problem.slots.size() * stride_),
+      gradient_(problem.slots.size() * stride_),
+      forwards_(problem.slots.size()),
+      gradients_(problem.slots.size()),
+      weights_(problem.slots.size()),
+      at_(problem.of_rank.size()),
+      free_(problem.of_rank.size()) {}
+
+template <bool kTrace>
+bool CompactTimer::run(const CompactOrder& order, double give_up) {
+  std::fill(forwards_.begin(), forwards_.end(), 0);
+  std::fill(gradients_.begin(), gradients_.end(), 0);
+  std::fill(weights_.begin(), weights_.end(), 0);
+  std::fill(at_.begin(), at_.end(), 0);
+  std::fill(free_.begin(), free_.end(), 0.0);
+  const std::size_t ranks = order.size();
+  if constexpr (kTrace) {
+    activation_from_.assign(activation_.size(), {});
+    gradient_from_.assign(gradient_.size(), {});
+    starts_.resize(ranks);
+    before_.resize(ranks);
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      starts_[rank].assign(order[rank].size(), 0.0);
+      before_[rank].assign(order[rank].size(), {});
+    }
+  }
+  std::size_t through = 0;
+  for (bool progress = true; progress && through < ranks;) {
+    progress = false;
+    through = 0;
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      const std::vector<Token>& tokens = order[rank];
+      const std::vector<int>& slots = problem_.of_rank[rank];
+      std::size_t at = at_[rank];
+      double now = free_[rank];
+      for (; at < tokens.size(); ++at) {
+        const Token token = tokens[at];
+        const auto forward = static_cast<std::size_t>(slots[token.forward]);
+        const auto backward = static_cast<std::size_t>(slots[token.backward]);
+        const Slot& of_forward = problem_.slots[forward];
+        const Slot& of_backward = problem_.slots[backward];
+        double start = now;
+        Place waited{static_cast<int>(rank), static_cast<int>(at) - 1};
+        if (token.has_forward() && of_forward.previous >= 0) {
+          const auto from = static_cast<std::size_t>(of_forward.previous);
+          const auto number = static_cast<std::size_t>(forwards_[forward]);
+          if (static_cast<std::size_t>(forwards_[from]) <= number) break;
+          const double ready = activation_[from * stride_ + number];
+          if constexpr (kTrace) {
+            if (ready >= start && ready > 0) waited = activation_from_[from * stride_ + number];
+          }
+          start = std::max(start, ready);
+        }
+        if (token.has_input_gradient()) {
+          const int number = gradients_[backward];
+          if (number >= forwards_[backward]) break;
+          if (of_backward.next >= 0) {
+            const auto from = static_cast<std::size_t>(of_backward.next);
+            if (gradients_[from] <= number) break;
+            const double needed = token.has_forward() ? of_forward.needs_gradient : 0.0;
+            const double ready =
+                gradient_[from * stride_ + static_cast<std::size_t>(number)] - needed;
+            if constexpr (kTrace) {
+              if (ready >= start && ready > 0)
+                waited = gradient_from_[from * stride_ + static_cast<std::size_t>(number)];
+            }
+            start = std::max(start, ready);
+          }
+        } else if (token.kind == CellKind::kW && weights_[backward] >= gradients_[backward]) {
+          break;
+        }
+        if constexpr (kTrace) {
+          starts_[rank][at] = start;
+          before_[rank][at] = waited;
+        }
+        double forward_at = 0, gradient_at = 0;
+        switch (token.kind) {
+          case CellKind::kF: now = forward_at = start + of_forward.F; break;
+          case CellKind::kI: now = gradient_at = start + of_backward.I; break;
+          case CellKind::kW: now = start + of_backward.W; break;
+          case CellKind::kB: now = gradient_at = start + (of_backward.I + of_backward.W); break;
+          case CellKind::kFB:
+          case CellKind::kFI:
+            now = start + (token.kind == CellKind::kFB ? of_forward.FB : of_forward.FI);
+            forward_at = of_forward.forward_ready < 0 ? now : start + of_forward.forward_ready;
+            gradient_at = of_forward.gradient_ready < 0 ? now : start + of_forward.gradient_ready;
+            break;
+        }
+        if (token.has_forward()) {
+          const std::size_t index =
+              forward * stride_ + static_cast<std::size_t>(forwards_[forward]++);
+          activation_[index] = forward_at + of_forward.send_activation;
+          if constexpr (kTrace)
+            activation_from_[index] = {static_cast<int>(rank), static_cast<int>(at)};
+        }
+        if (token.has_input_gradient()) {
+          const std::size_t index =
+              backward * stride_ + static_cast<std::size_t>(gradients_[backward]++);
+          gradient_[index] = gradient_at + of_backward.send_gradient;
+          if constexpr (kTrace)
+            gradient_from_[index] = {static_cast<int>(rank), static_cast<int>(at)};
+        }
+        if (token.has_weight_gradient()) ++weights_[backward];
+        progress = true;
+      }
+      at_[rank] = at;
+      free_[rank] = now;
+      if (now > give_up) return false;
+      through += at == tokens.size();
+    }
+  }
+  return through == ranks;
+}
+
+double CompactTimer::makespan(const CompactOrder& order, double give_up) {
+  if (!run<false>(order, give_up)) return kDeadlock;
+  return *std::max_element(free_.begin(), free_.end());
+}
+
+void CompactTimer::critical_path(const CompactOrder& order, std::vector<Place>& path) {
+  path.clear();
+  if (!run<true>(order, kDeadlock)) return;
+  const auto last = std::max_element(free_.begin(), free_.end());
+  const int rank = static_cast<int>(last - free_.begin());
+  Place place{rank, static_cast<int>(order[static_cast<std::size_t>(rank)].size()) - 1};
+  while (place.token >= 0) {
+    path.push_back(place);
+    place = before_[static_cast<std::size_t>(place.rank)][static_cast<std::size_t>(place.token)];
+  }
+}
+
+}  // namespace orrery

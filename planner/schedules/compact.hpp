@@ -1,0 +1,108 @@
+#pragma once
+// A schedule as arrays, for searches that time hundreds of thousands of orders a second. The
+// micro-batches of a chunk go through it in the order in which they come (which loses nothing: they
+// are all alike), so that a rank's order is a string of tokens "forward of chunk 0", "weight
+// gradient of chunk 1", without numbers. Times as in planner/schedules/timing.hpp, messages eager.
+//
+// Chunks are numbered over all ranks ("slots"); a token names a chunk of its rank.
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/schedule.hpp"
+#include "planner/schedules/times.hpp"
+
+namespace orrery {
+
+struct Slot {
+  int rank = 0;
+  int previous = -1, next = -1;  // slots of the stages beside it; -1 at an end
+  int microbatches = 0;
+  double F = 0, I = 0, W = 0, FB = 0, FI = 0;
+  // Inside a pair whose forward is of this slot, from its start.
+  double needs_gradient = 0, forward_ready = 0, gradient_ready = 0;
+  double send_activation = 0, send_gradient = 0;  // 0 to a stage on the same rank
+};
+
+struct CompactProblem {
+  std::vector<Slot> slots;
+  std::vector<std::vector<int>> of_rank;  // [rank][chunk]: slot
+  std::vector<int> limits;                // [rank] chunk activations
+  int microbatches = 0;                   // of the slot that has most
+
+  int ranks() const { return static_cast<int>(of_rank.size()); }
+  const Slot& slot(int rank, int chunk) const {
+    return slots[static_cast<std::size_t>(
+        of_rank[static_cast<std::size_t>(rank)][static_cast<std::size_t>(chunk)])];
+  }
+};
+
+// Of the placement of `schedule`; its cells do not matter. `limits`: chunk activations, by rank.
+CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
+                               std::vector<int> limits);
+
+struct Token {
+  CellKind kind = CellKind::kF;
+  std::uint8_t forward = 0;   // chunk of the rank; where the kind has a forward
+  std::uint8_t backward = 0;  // where it has a backward
+  bool operator==(const Token&) const = default;
+
+  bool has_forward() const {
+    return kind == CellKind::kF || kind == CellKind::kFB || kind == CellKind::kFI;
+  }
+  bool has_input_gradient() const { return kind != CellKind::kF && kind != CellKind::kW; }
+  bool has_weight_gradient() const {
+    return kind == CellKind::kB || kind == CellKind::kW || kind == CellKind::kFB;
+  }
+};
+using CompactOrder = std::vector<std::vector<Token>>;  // [rank]
+
+// Nothing where a chunk takes its micro-batches out of order.
+std::optional<CompactOrder> compact_order(const Schedule& schedule);
+// The cells of `order` on the placement of `placement`.
+Schedule expand_order(const Schedule& placement, const CompactOrder& order);
+
+// Whether every W has its I and every I its F before it on the rank, and no moment needs more than
+// `limit` activations.
+bool keeps_limit(std::span<const Token> tokens, int limit);
+
+double token_duration(const CompactProblem& problem, int rank, const Token& token);
+
+class CompactTimer {
+ public:
+  explicit CompactTimer(const CompactProblem& problem);
+
+  static constexpr double kDeadlock = std::numeric_limits<double>::infinity();
+  // kDeadlock also where it is clear that the makespan exceeds `give_up`.
+  double makespan(const CompactOrder& order, double give_up = kDeadlock);
+  // Of the order timed last: when each rank was through.
+  const std::vector<double>& ends() const { return free_; }
+
+  struct Place {
+    int rank = -1, token = -1;
+  };
+  // The chain of tokens that made the last rank end when it did, from the end backwards.
+  void critical_path(const CompactOrder& order, std::vector<Place>& path);
+  // Of the order that critical_path() was last asked about: [rank][token].
+  const std::vector<std::vector<double>>& starts() const { return starts_; }
+
+ private:
+  template <bool kTrace>
+  bool run(const CompactOrder& order, double give_up);
+
+  const CompactProblem& problem_;
+  std::size_t stride_;
+  // [slot * stride + n]: when the n-th activation arrives at the next slot, gradient at the
+  // previous.
+  std::vector<double> activation_, gradient_;
+  std::vector<Place> activation_from_, gradient_from_;
+  std::vector<int> forwards_, gradients_, weights_;  // [slot] done
+  std::vector<std::size_t> at_;                      // [rank]
+  std::vector<double> free_;                         // [rank]
+  std::vector<std::vector<double>> starts_;
+  std::vector<std::vector<Place>> before_;  // what each start waited for
+};
+
+}  // namespace orrery
