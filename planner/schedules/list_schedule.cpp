@@ -1,0 +1,242 @@
+#include "planner/schedules/list_schedule.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace orrery {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+constexpr double kSameTime = 1e-9;
+
+// A well mixed number in [0, 1) that depends on all of its arguments.
+double noise_of(std::uint32_t seed, std::uint32_t slot, std::uint32_t number, std::uint32_t kind) {
+  std::uint32_t x = seed * 2654435761U + slot * 40503U + number * 3U + kind;
+  x ^= x >> 16;
+  x *= 0x7feb352dU;
+  x ^= x >> 15;
+  x *= 0x846ca68bU;
+  x ^= x >> 16;
+  return (x & 0xffffU) / 65536.0;
+}
+
+class ListScheduler {
+ public:
+  ListScheduler(const CompactProblem& problem, const ListPolicy& policy)
+      : problem_(problem),
+        policy_(policy),
+        stride_(static_cast<std::size_t>(problem.microbatches)),
+        activation_(problem.slots.size() * stride_, kNever),
+        gradient_(problem.slots.size() * stride_, kNever),
+        forwards_(problem.slots.size()),
+        gradients_(problem.slots.size()),
+        weights_(problem.slots.size()),
+        live_(problem.of_rank.size()),
+        free_(problem.of_rank.size()),
+        order_(problem.of_rank.size()) {
+    for (const Slot& slot : problem.slots) {
+      pairs_help_ = pairs_help_ || slot.FB < slot.F + slot.I + slot.W - kSameTime;
+      left_ += 3L * slot.microbatches;
+    }
+    for (std::size_t slot = 0; slot < problem.slots.size(); ++slot) {
+      if (problem.slots[slot].previous < 0) {
+        std::fill_n(activation_.begin() + static_cast<std::ptrdiff_t>(slot * stride_), stride_,
+                    0.0);
+      }
+    }
+  }
+
+  std::optional<CompactOrder> run() {
+    std::vector<Choice> choices;
+    for (std::size_t rank = 0; rank < order_.size(); ++rank) choices.push_back(choose(rank));
+    while (left_ > 0) {
+      // What starts first cannot be disturbed by anything that is decided later.
+      const auto first =
+          std::min_element(choices.begin(), choices.end(),
+                           [](const Choice& a, const Choice& b) { return a.start < b.start; });
+      if (first->start == kNever) return std::nullopt;
+      const auto rank = static_cast<std::size_t>(first - choices.begin());
+      touched_.clear();
+      touched_.push_back(rank);
+      carry_out(rank, *first);
+      for (std::size_t other : touched_) choices[other] = choose(other);
+    }
+    return std::move(order_);
+  }
+
+ private:
+  struct Choice {
+    double start = kNever;
+    Token token;
+  };
+  struct Candidate {
+    double start = 0, liked = 0;
+    Token token;
+  };
+  static constexpr std::size_t kMostCandidates = 2 * 64;
+
+  int slot_index(std::size_t rank, std::size_t chunk) const {
+    return problem_.of_rank[rank][chunk];
+  }
+  std::size_t at(int slot, int number) const {
+    return static_cast<std::size_t>(slot) * stride_ + static_cast<std::size_t>(number);
+  }
+
+  // activation_[slot]: when the inputs of its forwards arrive; gradient_[slot] likewise.
+  Choice choose(std::size_t rank) const {
+    const RankPolicy& policy = policy_.ranks[rank];
+    const double now = free_[rank];
+    std::array<Candidate, kMostCandidates> candidates;
+    std::size_t count = 0;
+    const std::size_t chunks = problem_.of_rank[rank].size();
+    for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+      const int index = slot_index(rank, chunk);
+      const auto slot = static_cast<std::size_t>(index);
+      const ChunkPolicy& own = policy.chunks[chunk];
+      const auto name = static_cast<std::uint8_t>(chunk);
+      const auto liked = [&](double base, int number, std::uint32_t kind) {
+        if (policy_.noise == 0) return base;
+        return base + policy_.noise * noise_of(policy_.seed, static_cast<std::uint32_t>(slot),
+                                               static_cast<std::uint32_t>(number), kind);
+      };
+      const int forward = forwards_[slot];
+      const bool room = live_[rank] < problem_.limits[rank] && forward - weights_[slot] < own.most;
+      if (forward < problem_.slots[slot].microbatches && room &&
+          activation_[at(index, forward)] < kNever) {
+        candidates[count++] = {std::max(now, activation_[at(index, forward)]),
+                               liked(own.forward, forward, 0),
+                               {CellKind::kF, name, name}};
+      }
+      const int gradient = gradients_[slot];
+      if (gradient < forward && gradient_[at(index, gradient)] < kNever) {
+        candidates[count++] = {std::max(now, gradient_[at(index, gradient)]),
+                               liked(own.gradient, gradient, 1),
+                               {CellKind::kI, name, name}};
+      }
+    }
+    if (pairs_help_) {
+      if (const Choice pair = choose_pair({candidates.data(), count}, now, policy.wait_for_pair);
+          pair.start < kNever)
+        return pair;
+    }
+    double earliest = kNever;
+    for (std::size_t index = 0; index < count; ++index)
+      earliest = std::min(earliest, candidates[index].start);
+    const Candidate* best = nullptr;
+    for (std::size_t index = 0; index < count; ++index) {
+      const Candidate& candidate = candidates[index];
+      const double patience = candidate.token.kind == CellKind::kI ? policy.wait_for_gradient : 0.0;
+      if (candidate.start > earliest + patience + kSameTime) continue;
+      if (best == nullptr || candidate.liked > best->liked) best = &candidate;
+    }
+    // Of several W's that of the chunk with most of them waiting.
+    int waiting = 0;
+    std::size_t weight_chunk = 0;
+    for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+      const auto slot = static_cast<std::size_t>(slot_index(rank, chunk));
+      if (gradients_[slot] - weights_[slot] > waiting) {
+        waiting = gradients_[slot] - weights_[slot];
+        weight_chunk = chunk;
+      }
+    }
+    if (waiting > 0) {
+      const double length =
+          problem_.slots[static_cast<std::size_t>(slot_index(rank, weight_chunk))].W;
+      const double full = live_[rank] >= problem_.limits[rank] ? 1 : 0;
+      const auto name = static_cast<std::uint8_t>(weight_chunk);
+      if (best == nullptr || best->start - now > policy.wait_before_weight * length + kSameTime ||
+          policy.weight + full > best->liked) {
+        return {now, {CellKind::kW, name, name}};
+      }
+    }
+    return best == nullptr ? Choice{} : Choice{best->start, best->token};
+  }
+
+  static Choice choose_pair(std::span<const Candidate> candidates, double now, double patience) {
+    Choice best;
+    double most_liked = 0;
+    for (const Candidate& forward : candidates) {
+      if (forward.token.kind != CellKind::kF) continue;
+      for (const Candidate& gradient : candidates) {
+        if (gradient.token.kind != CellKind::kI) continue;
+        const double start = std::max(forward.start, gradient.start);
+        const double first = std::min(forward.start, gradient.start);
+        if (start > std::max(now, first) + patience) continue;
+        const double liked = forward.liked + gradient.liked;
+        const bool sooner = start < best.start - kSameTime;
+        const bool as_soon = start <= best.start + kSameTime;
+        if (sooner || (as_soon && liked > most_liked)) {
+          best = {start, {CellKind::kFB, forward.token.forward, gradient.token.backward}};
+          most_liked = liked;
+        }
+      }
+    }
+    return best;
+  }
+
+  void carry_out(std::size_t rank, const Choice& choice) {
+    const Token token = choice.token;
+    const double end = choice.start + token_duration(problem_, static_cast<int>(rank), token);
+    const bool pair = token.kind == CellKind::kFB;
+    if (token.has_forward()) {
+      const int index = slot_index(rank, token.forward);
+      const Slot& slot = problem_.slots[static_cast<std::size_t>(index)];
+      const int number = forwards_[static_cast<std::size_t>(index)]++;
+      const double ready =
+          pair && slot.forward_ready >= 0 ? choice.start + slot.forward_ready : end;
+      if (slot.next >= 0) {
+        activation_[at(slot.next, number)] = ready + slot.send_activation;
+        touch(slot.next);
+      } else {
+        gradient_[at(index, number)] = ready;
+      }
+      ++live_[rank];
+      --left_;
+    }
+    if (token.has_input_gradient()) {
+      const int index = slot_index(rank, token.backward);
+      const Slot& slot = problem_.slots[static_cast<std::size_t>(index)];
+      const int number = gradients_[static_cast<std::size_t>(index)]++;
+      const Slot& partner = problem_.slot(static_cast<int>(rank), token.forward);
+      const double ready =
+          pair && partner.gradient_ready >= 0 ? choice.start + partner.gradient_ready : end;
+      if (slot.previous >= 0) {
+        gradient_[at(slot.previous, number)] = ready + slot.send_gradient;
+        touch(slot.previous);
+      }
+      --left_;
+    }
+    if (token.has_weight_gradient()) {
+      ++weights_[static_cast<std::size_t>(slot_index(rank, token.backward))];
+      --live_[rank];
+      --left_;
+    }
+    free_[rank] = end;
+    order_[rank].push_back(token);
+  }
+
+  void touch(int slot) {
+    touched_.push_back(
+        static_cast<std::size_t>(problem_.slots[static_cast<std::size_t>(slot)].rank));
+  }
+
+  const CompactProblem& problem_;
+  const ListPolicy& policy_;
+  std::size_t stride_;
+  bool pairs_help_ = false;
+  long left_ = 0;
+  std::vector<double> activation_, gradient_;
+  std::vector<int> forwards_, gradients_, weights_;  // [slot] done
+  std::vector<int> live_;                            // [rank]
+  std::vector<double> free_;                         // [rank]
+  std::vector<std::size_t> touched_;
+  CompactOrder order_;
+};
+
+}  // namespace
+
+std::optional<CompactOrder> list_schedule(const CompactProblem& problem, const ListPolicy& policy) {
+  return ListScheduler(problem, policy).run();
+}
+
+}  // namespace orrery

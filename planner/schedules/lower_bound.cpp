@@ -1,0 +1,217 @@
+#include "planner/schedules/lower_bound.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace orrery {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// What a slot can be done in at the least, alone or in a pair.
+struct Least {
+  double forward = 0;   // from start to output
+  double gradient = 0;  // from its gradient to its output
+  double backward = 0;  // from its gradient to the end of its W
+};
+
+class Bounds {
+ public:
+  explicit Bounds(const CompactProblem& problem)
+      : problem_(problem),
+        least_(problem.slots.size()),
+        head_(problem.slots.size(), 0),
+        gradient_(problem.slots.size(), 0),
+        way_out_(problem.slots.size(), 0) {
+    // The least that a gradient takes in any pair of its rank.
+    for (std::size_t rank = 0; rank < problem.of_rank.size(); ++rank) {
+      double pair_gradient = kNever, pair_backward = kNever;
+      for (const int index : problem.of_rank[rank]) {
+        const Slot& slot = at(index);
+        const double shorter = std::min(slot.FB, slot.FI);
+        const double ready = slot.gradient_ready < 0 ? shorter : slot.gradient_ready;
+        pair_gradient = std::min(pair_gradient, ready - slot.needs_gradient);
+        pair_backward = std::min(pair_backward, slot.FB - slot.needs_gradient);
+      }
+      for (const int index : problem.of_rank[rank]) {
+        const Slot& slot = at(index);
+        const double ready =
+            slot.forward_ready < 0 ? std::min(slot.FB, slot.FI) : slot.forward_ready;
+        Least& least = least_[static_cast<std::size_t>(index)];
+        least.forward = std::min(slot.F, ready);
+        least.gradient = std::max(0.0, std::min(slot.I, pair_gradient));
+        least.backward = std::max(0.0, std::min(slot.I + slot.W, pair_backward));
+      }
+    }
+    for (std::size_t first = 0; first < problem.slots.size(); ++first) {
+      if (problem.slots[first].previous < 0) follow(static_cast<int>(first));
+    }
+  }
+
+  LowerBound best() {
+    LowerBound bound;
+    const auto raise = [&](double makespan, Binding binding, int rank) {
+      // A clear gain, so that rounding does not choose the reason.
+      if (makespan > bound.makespan * (1 + 1e-12)) bound = {makespan, binding, rank};
+    };
+    for (int rank = 0; rank < problem_.ranks(); ++rank) {
+      if (problem_.of_rank[static_cast<std::size_t>(rank)].empty()) continue;
+      const OfRank of = gather(rank);
+      // The largest of the idle times that add up gives the reason.
+      const double warm = warm_up(rank, of);
+      const double cool = cool_down(rank, of);
+      const double held_up = warm - of.head - of.work;
+      const double most = std::max({of.head, held_up, cool});
+      const Binding reason = most <= 1e-12 * warm ? Binding::kWork
+                             : most == of.head    ? Binding::kHead
+                             : most == held_up    ? Binding::kWarmUpMemory
+                                                  : Binding::kCoolDownMemory;
+      raise(warm + cool, reason, rank);
+      raise(of.head + of.residency / problem_.limits[static_cast<std::size_t>(rank)],
+            Binding::kLatency, rank);
+    }
+    for (std::size_t index = 0; index < problem_.slots.size(); ++index) {
+      const Slot& slot = problem_.slots[index];
+      if (slot.previous < 0 && slot.microbatches > 0)
+        raise(gradient_[index] + least_[index].backward, Binding::kLatency, slot.rank);
+    }
+    return bound;
+  }
+
+ private:
+  // Sums and minima over the slots of a rank.
+  struct OfRank {
+    double head = kNever;      // earliest forward
+    double gradient = kNever;  // earliest cell with a gradient
+    double to_gradient = kNever, rest = kNever;
+    double work = 0;       // less all that pairs can save
+    double residency = 0;  // of all activations
+    double backward = 0;   // longest I + W
+    int forwards = 0;
+  };
+
+  const Slot& at(int index) const { return problem_.slots[static_cast<std::size_t>(index)]; }
+  const Least& least(int index) const { return least_[static_cast<std::size_t>(index)]; }
+
+  // Along a stream from its first slot: there and back.
+  void follow(int first) {
+    double time = 0;
+    int last = first;
+    for (int index = first; index >= 0; index = at(index).next) {
+      head_[static_cast<std::size_t>(index)] = time;
+      time += least(index).forward + at(index).send_activation;
+      last = index;
+    }
+    for (int index = last; index >= 0; index = at(index).previous) {
+      gradient_[static_cast<std::size_t>(index)] = time;
+      time += least(index).gradient + at(index).send_gradient;
+    }
+    // From the start of an I to the end of the last cell that follows from it.
+    double way = 0;
+    for (int index = first; index >= 0; index = at(index).next) {
+      const auto own = static_cast<std::size_t>(index);
+      way = index == first ? least(index).backward
+                           : std::max(least(index).backward,
+                                      least(index).gradient + at(index).send_gradient + way);
+      way_out_[own] = way;
+    }
+  }
+
+  // What a pair with a forward of this slot saves at the most.
+  double saving(int index) const {
+    const Slot& slot = at(index);
+    double most = 0;
+    for (const int other : problem_.of_rank[static_cast<std::size_t>(slot.rank)]) {
+      const Slot& backward = at(other);
+      most = std::max(
+          {most, slot.F + backward.I + backward.W - slot.FB, slot.F + backward.I - slot.FI});
+    }
+    return std::min(most, slot.F);
+  }
+
+  OfRank gather(int rank) const {
+    OfRank of;
+    double needs = 0;
+    for (const int index : problem_.of_rank[static_cast<std::size_t>(rank)]) {
+      const Slot& slot = at(index);
+      if (slot.microbatches == 0) continue;
+      const auto own = static_cast<std::size_t>(index);
+      of.head = std::min(of.head, head_[own]);
+      of.gradient = std::min(of.gradient, gradient_[own]);
+      needs = std::max(needs, slot.needs_gradient);
+      const double to_gradient = gradient_[own] - head_[own] - least(index).forward;
+      of.to_gradient = std::min(of.to_gradient, to_gradient);
+      of.rest = std::min(of.rest, to_gradient + way_out_[own]);
+      of.work += slot.microbatches * (slot.F + slot.I + slot.W - saving(index));
+      of.residency +=
+          slot.microbatches * (least(index).forward + to_gradient + least(index).backward);
+      const double ready = slot.forward_ready < 0 ? slot.FB : slot.forward_ready;
+      of.backward = std::max({of.backward, slot.I + slot.W, slot.FB - ready});
+      of.forwards += slot.microbatches;
+    }
+    of.gradient -= needs;
+    return of;
+  }
+
+  // Before the first gradient can be there, k forwards at the most, alone. The others may be in
+  // pairs.
+  double warm_up(int rank, const OfRank& of) const {
+    const auto& slots = problem_.of_rank[static_cast<std::size_t>(rank)];
+    const int most = std::min(problem_.limits[static_cast<std::size_t>(rank)], of.forwards);
+    double best = kNever;
+    const auto consider = [&](double forwards, double lost_savings) {
+      // Work that is left when the first gradient can be there.
+      const double busy_until = std::max(of.gradient, of.head + forwards);
+      best = std::min(best, busy_until + of.work - forwards + lost_savings);
+    };
+    if (slots.size() == 2) {
+      const Slot &a = at(slots[0]), &b = at(slots[1]);
+      for (int of_a = 0; of_a <= std::min(most, a.microbatches); ++of_a) {
+        for (int of_b = 0; of_b <= std::min(most - of_a, b.microbatches); ++of_b)
+          consider(of_a * a.F + of_b * b.F, of_a * saving(slots[0]) + of_b * saving(slots[1]));
+      }
+      return best;
+    }
+    // With more chunks each count is taken at its best for the bound's enemy.
+    double shortest = kNever, gain = 0;
+    for (const int index : slots) {
+      shortest = std::min(shortest, at(index).F);
+      gain = std::max(gain, at(index).F - saving(index));
+    }
+    for (int count = 0; count <= most; ++count) {
+      const double busy_until = std::max(of.gradient, of.head + count * shortest);
+      best = std::min(best, busy_until + of.work - count * gain);
+    }
+    return best;
+  }
+
+  double cool_down(int rank, const OfRank& of) const {
+    const int limit = problem_.limits[static_cast<std::size_t>(rank)];
+    if (of.forwards <= limit) return 0;
+    return std::max(
+        {0.0, of.to_gradient - (limit - 1) * of.backward, of.rest - limit * of.backward});
+  }
+
+  const CompactProblem& problem_;
+  std::vector<Least> least_;
+  std::vector<double> head_, gradient_, way_out_;
+};
+
+}  // namespace
+
+std::string_view to_string(Binding binding) {
+  switch (binding) {
+    case Binding::kHead: return "head";
+    case Binding::kWarmUpMemory: return "warm-up memory";
+    case Binding::kCoolDownMemory: return "cool-down memory";
+    case Binding::kLatency: return "latency";
+    case Binding::kWork: return "work";
+  }
+  return "?";
+}
+
+LowerBound lower_bound(const CompactProblem& problem) {
+  return Bounds(problem).best();
+}
+
+}  // namespace orrery
