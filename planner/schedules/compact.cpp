@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "core/error.hpp"
 
@@ -11,6 +12,11 @@ namespace {
 constexpr std::size_t kMostChunks = 64;
 
 }  // namespace
+
+int chunk_limit(const Schedule& placement, double shares) {
+  // A hair more, so that 2.9999999 shares of a decimal figure are three.
+  return std::max(1, static_cast<int>(std::floor(shares * chunks_of_direction(placement) + 1e-9)));
+}
 
 CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
                                std::vector<int> limits) {

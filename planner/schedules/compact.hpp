@@ -39,6 +39,9 @@ struct CompactProblem {
   }
 };
 
+// How many chunk activations so many shares of 1/pp are on a placement.
+int chunk_limit(const Schedule& placement, double shares);
+
 // Of the placement of `schedule`; its cells do not matter. `limits`: chunk activations, by rank.
 CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
                                std::vector<int> limits);

@@ -12,7 +12,10 @@
 #include "planner/schedules/gpipe.hpp"
 #include "planner/schedules/interleaved.hpp"
 #include "planner/schedules/one_f_one_b.hpp"
+#include "planner/schedules/v_blocks.hpp"
+#include "planner/schedules/zb_v.hpp"
 #include "planner/schedules/zero_bubble.hpp"
+#include "planner/schedules/zero_bubble_auto.hpp"
 
 namespace orrery {
 namespace {
@@ -34,6 +37,14 @@ constexpr std::array kFamilies = {
                    "any pp and m", zb_h1, zb_h1_why_not},
     ScheduleFamily{"zb-h2", "the same with twice the activations: no wait but for the barrier",
                    "any pp and m", zb_h2, zb_h2_why_not},
+    ScheduleFamily{"zb-auto", "zero-bubble schedule for given times and memory, by rules",
+                   "any pp and m", zb_auto, zb_auto_why_not},
+    ScheduleFamily{"zb-v", "zero bubble on two chunks a rank placed as a V; memory as 1f1b",
+                   "any pp and m", zb_v, zb_v_why_not},
+    ScheduleFamily{"v-half", "a repeated block on a V that holds half of 1f1b's activations",
+                   "any pp and m", v_half, v_half_why_not},
+    ScheduleFamily{"v-min", "a repeated block on a V that holds a third of 1f1b's activations",
+                   "any pp and m", v_min, v_min_why_not},
     ScheduleFamily{"chimera", "1f1b from both ends, merged slot by slot; parameters twice",
                    "pp even; m a multiple of pp", chimera, chimera_why_not},
     ScheduleFamily{

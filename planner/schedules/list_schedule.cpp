@@ -32,6 +32,8 @@ class ListScheduler {
         gradients_(problem.slots.size()),
         weights_(problem.slots.size()),
         live_(problem.of_rank.size()),
+        had_gradient_(problem.of_rank.size(), 0),
+        last_(problem.of_rank.size(), CellKind::kW),
         free_(problem.of_rank.size()),
         order_(problem.of_rank.size()) {
     for (const Slot& slot : problem.slots) {
@@ -95,12 +97,15 @@ class ListScheduler {
       const ChunkPolicy& own = policy.chunks[chunk];
       const auto name = static_cast<std::uint8_t>(chunk);
       const auto liked = [&](double base, int number, std::uint32_t kind) {
+        const CellKind kind_now = kind == 0 ? CellKind::kF : CellKind::kI;
+        if (last_[rank] == kind_now) base -= policy.alternation;
         if (policy_.noise == 0) return base;
         return base + policy_.noise * noise_of(policy_.seed, static_cast<std::uint32_t>(slot),
                                                static_cast<std::uint32_t>(number), kind);
       };
       const int forward = forwards_[slot];
-      const bool room = live_[rank] < problem_.limits[rank] && forward - weights_[slot] < own.most;
+      const int most = had_gradient_[rank] ? own.most : std::min(own.most, own.most_at_first);
+      const bool room = live_[rank] < problem_.limits[rank] && forward - weights_[slot] < most;
       if (forward < problem_.slots[slot].microbatches && room &&
           activation_[at(index, forward)] < kNever) {
         candidates[count++] = {std::max(now, activation_[at(index, forward)]),
@@ -194,6 +199,7 @@ class ListScheduler {
       --left_;
     }
     if (token.has_input_gradient()) {
+      had_gradient_[rank] = 1;
       const int index = slot_index(rank, token.backward);
       const Slot& slot = problem_.slots[static_cast<std::size_t>(index)];
       const int number = gradients_[static_cast<std::size_t>(index)]++;
@@ -212,6 +218,7 @@ class ListScheduler {
       --left_;
     }
     free_[rank] = end;
+    if (token.kind == CellKind::kF || token.kind == CellKind::kI) last_[rank] = token.kind;
     order_[rank].push_back(token);
   }
 
@@ -228,6 +235,8 @@ class ListScheduler {
   std::vector<double> activation_, gradient_;
   std::vector<int> forwards_, gradients_, weights_;  // [slot] done
   std::vector<int> live_;                            // [rank]
+  std::vector<char> had_gradient_;                   // [rank]
+  std::vector<CellKind> last_;                       // [rank] F or I, the last of them
   std::vector<double> free_;                         // [rank]
   std::vector<std::size_t> touched_;
   CompactOrder order_;

@@ -12,13 +12,15 @@ namespace orrery {
 
 struct ChunkPolicy {
   double forward = 0,
-         gradient = 1;  // how much each is liked; the greatest of what is there is taken
-  int most = 1;         // activations that the chunk may hold
+         gradient = 1;          // how much each is liked; the greatest of what is there is taken
+  int most = 1;                 // activations that the chunk may hold
+  int most_at_first = 1 << 30;  // the same until the rank has had a gradient
 };
 
 struct RankPolicy {
   std::vector<ChunkPolicy> chunks;
   double weight = -1;             // how much a W is liked
+  double alternation = 0;         // how much less a forward is liked after one, a gradient likewise
   double wait_before_weight = 0;  // a W is started if nothing else comes so soon, in lengths of a W
   double wait_for_gradient =
       0;                     // a gradient that comes so soon is preferred to a forward, likewise

@@ -1,0 +1,150 @@
+#include "planner/schedules/fill_waits.hpp"
+
+#include <algorithm>
+
+namespace orrery {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+constexpr double kSameTime = 1e-9;
+// Cells looked at beyond the one whose turn it is.
+constexpr std::size_t kAhead = 24;
+
+class Filler {
+ public:
+  Filler(const CompactProblem& problem, const CompactOrder& order)
+      : problem_(problem),
+        stride_(static_cast<std::size_t>(problem.microbatches)),
+        order_(order),
+        activation_(problem.slots.size() * stride_, kNever),
+        gradient_(problem.slots.size() * stride_, kNever),
+        forwards_(problem.slots.size()),
+        gradients_(problem.slots.size()),
+        weights_(problem.slots.size()),
+        at_(order.size()),
+        free_(order.size()) {
+    for (std::size_t slot = 0; slot < problem.slots.size(); ++slot) {
+      if (problem.slots[slot].previous < 0)
+        std::fill_n(activation_.begin() + static_cast<std::ptrdiff_t>(slot * stride_), stride_,
+                    0.0);
+    }
+  }
+
+  CompactOrder run() {
+    for (;;) {
+      std::size_t best = order_.size();
+      double first = kNever;
+      for (std::size_t rank = 0; rank < order_.size(); ++rank) {
+        if (at_[rank] == order_[rank].size()) continue;
+        const double start = choose(rank);
+        if (start < first - kSameTime) {
+          first = start;
+          best = rank;
+        }
+      }
+      if (best == order_.size()) return std::move(order_);
+      carry_out(best, first);
+    }
+  }
+
+ private:
+  std::size_t slot_of(std::size_t rank, std::uint8_t chunk) const {
+    return static_cast<std::size_t>(problem_.of_rank[rank][chunk]);
+  }
+
+  // When the inputs of a token are there, as far as is known. `before` counts tokens of the same
+  // kind that are passed over.
+  double ready(std::size_t rank, const Token& token) const {
+    double when = 0;
+    if (token.has_forward()) {
+      const std::size_t slot = slot_of(rank, token.forward);
+      when =
+          std::max(when, activation_[slot * stride_ + static_cast<std::size_t>(forwards_[slot])]);
+    }
+    if (token.has_input_gradient()) {
+      const std::size_t slot = slot_of(rank, token.backward);
+      if (gradients_[slot] >= forwards_[slot]) return kNever;
+      when = std::max(when, gradient_[slot * stride_ + static_cast<std::size_t>(gradients_[slot])]);
+    }
+    if (token.kind == CellKind::kW) {
+      const std::size_t slot = slot_of(rank, token.backward);
+      if (weights_[slot] >= gradients_[slot]) return kNever;
+    }
+    return when;
+  }
+
+  // Puts the token to run next in its place and says when it starts.
+  double choose(std::size_t rank) {
+    std::vector<Token>& tokens = order_[rank];
+    const std::size_t turn = at_[rank];
+    const double start = std::max(free_[rank], ready(rank, tokens[turn]));
+    if (start <= free_[rank] + kSameTime) return start;
+    for (std::size_t later = turn + 1; later < std::min(tokens.size(), turn + kAhead); ++later) {
+      const Token token = tokens[later];
+      if (std::find(tokens.begin() + static_cast<std::ptrdiff_t>(turn),
+                    tokens.begin() + static_cast<std::ptrdiff_t>(later),
+                    token) != tokens.begin() + static_cast<std::ptrdiff_t>(later))
+        continue;  // one like it comes first
+      if (ready(rank, token) > free_[rank] + kSameTime) continue;
+      std::vector<Token> changed = tokens;
+      changed.erase(changed.begin() + static_cast<std::ptrdiff_t>(later));
+      changed.insert(changed.begin() + static_cast<std::ptrdiff_t>(turn), token);
+      // Only what fits into the wait, as far as that is known.
+      const double end = free_[rank] + token_duration(problem_, static_cast<int>(rank), token);
+      if (end > start + kSameTime || !keeps_limit(changed, problem_.limits[rank])) continue;
+      tokens = std::move(changed);
+      return free_[rank];
+    }
+    return start;
+  }
+
+  void carry_out(std::size_t rank, double start) {
+    const Token token = order_[rank][at_[rank]++];
+    const double end = start + token_duration(problem_, static_cast<int>(rank), token);
+    const bool pair = token.has_forward() && token.has_input_gradient();
+    if (token.has_forward()) {
+      const std::size_t index = slot_of(rank, token.forward);
+      const Slot& slot = problem_.slots[index];
+      const auto number = static_cast<std::size_t>(forwards_[index]++);
+      const double out = pair && slot.forward_ready >= 0 ? start + slot.forward_ready : end;
+      if (slot.next >= 0) {
+        activation_[static_cast<std::size_t>(slot.next) * stride_ + number] =
+            out + slot.send_activation;
+      } else {
+        gradient_[index * stride_ + number] = out;
+      }
+    }
+    if (token.has_input_gradient()) {
+      const std::size_t index = slot_of(rank, token.backward);
+      const Slot& slot = problem_.slots[index];
+      const auto number = static_cast<std::size_t>(gradients_[index]++);
+      const Slot& partner = problem_.slots[slot_of(rank, token.forward)];
+      const double out = pair && partner.gradient_ready >= 0 ? start + partner.gradient_ready : end;
+      if (slot.previous >= 0) {
+        gradient_[static_cast<std::size_t>(slot.previous) * stride_ + number] =
+            out + slot.send_gradient;
+      }
+    }
+    if (token.has_weight_gradient()) ++weights_[slot_of(rank, token.backward)];
+    free_[rank] = end;
+  }
+
+  const CompactProblem& problem_;
+  std::size_t stride_;
+  CompactOrder order_;
+  std::vector<double> activation_, gradient_;  // [slot * stride + n]: when inputs arrive
+  std::vector<int> forwards_, gradients_, weights_;
+  std::vector<std::size_t> at_;
+  std::vector<double> free_;
+};
+
+}  // namespace
+
+CompactOrder fill_waits(const CompactProblem& problem, const CompactOrder& order) {
+  CompactTimer timer(problem);
+  CompactOrder filled = Filler(problem, order).run();
+  const double before = timer.makespan(order);
+  return timer.makespan(filled) < before ? filled : order;
+}
+
+}  // namespace orrery

@@ -1,0 +1,206 @@
+#include "planner/schedules/search.hpp"
+
+#include <algorithm>
+#include <future>
+#include <memory>
+#include <thread>
+
+#include "planner/schedules/compact.hpp"
+#include "planner/schedules/order_search.hpp"
+#include "planner/schedules/policy_search.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr int kChains = 4;
+constexpr int kRounds = 6;
+constexpr double kForPolicies = 0.3;  // of the effort
+// A list schedule takes as long as so many orders.
+constexpr long kPolicyCost = 10;
+constexpr double kHottest = 0.02, kCooling = 0.5;  // mean cells; from round to round
+
+struct Start {
+  CompactOrder order;
+  double makespan = 0;
+  std::string name;
+};
+
+bool keeps_limits(const CompactProblem& problem, const CompactOrder& order) {
+  for (std::size_t rank = 0; rank < order.size(); ++rank) {
+    if (!keeps_limit(order[rank], problem.limits[rank])) return false;
+  }
+  return true;
+}
+
+// Runs the tasks on as many threads as there are cores.
+void run_all(std::vector<std::function<void()>>& tasks) {
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  std::vector<std::future<void>> running;
+  for (std::size_t first = 0; first < tasks.size(); first += cores) {
+    running.clear();
+    for (std::size_t task = first; task < std::min(tasks.size(), first + cores); ++task)
+      running.push_back(std::async(std::launch::async, tasks[task]));
+    for (std::future<void>& task : running) task.get();
+  }
+}
+
+class Search {
+ public:
+  Search(const ScheduleSearchRequest& request, const SearchProgress& progress)
+      : request_(request),
+        progress_(progress),
+        placement_(request.starts.front()),
+        problem_(compact_problem(placement_, request.times, request.limits)),
+        bound_(lower_bound(problem_)),
+        effort_(request.effort > 0 ? request.effort : default_effort(placement_)) {}
+
+  ScheduleSearchResult run() {
+    ScheduleSearchResult result;
+    result.bound = bound_;
+    take_families();
+    for (const Start& start : starts_) {
+      if (result.best_start == 0 || start.makespan < result.best_start)
+        result.best_start = start.makespan;
+    }
+    if (!is_proven()) search_policies();
+    if (!starts_.empty() && !is_proven()) anneal();
+    result.evaluations = spent_;
+    if (starts_.empty()) return result;
+    const Start& best = starts_.front();
+    result.schedule = expand_order(placement_, best.order);
+    result.schedule.family = "searched";
+    result.makespan = best.makespan;
+    result.gap = bound_.makespan > 0 ? std::max(0.0, best.makespan / bound_.makespan - 1) : 0;
+    result.start = best.name;
+    return result;
+  }
+
+ private:
+  bool is_proven() const {
+    return !starts_.empty() && starts_.front().makespan <= bound_.makespan * (1 + 1e-9);
+  }
+  void report() const {
+    if (progress_) progress_(spent_, effort_, starts_.empty() ? 0 : starts_.front().makespan);
+  }
+  // Best first, of equals the earlier.
+  void rank_starts() {
+    std::stable_sort(starts_.begin(), starts_.end(), [](const Start& a, const Start& b) {
+      return a.makespan < b.makespan * (1 - 1e-12);
+    });
+  }
+
+  void take_families() {
+    CompactTimer timer(problem_);
+    for (const Schedule& schedule : request_.starts) {
+      const auto order = compact_order(schedule);
+      if (!order || schedule.ranks.front().empty() || !keeps_limits(problem_, *order)) continue;
+      starts_.push_back({*order, timer.makespan(*order), schedule.family});
+      ++spent_;
+    }
+    rank_starts();
+  }
+
+  void search_policies() {
+    const long each = std::max(
+        1L, static_cast<long>(kForPolicies * static_cast<double>(effort_)) / kChains / kPolicyCost);
+    std::vector<std::unique_ptr<PolicySearch>> searches;
+    for (int chain = 0; chain < kChains; ++chain) {
+      searches.push_back(std::make_unique<PolicySearch>(
+          problem_, request_.seed * 1000 + static_cast<std::uint64_t>(chain)));
+    }
+    for (int round = 0; round < kRounds && !is_proven(); ++round) {
+      std::vector<std::function<void()>> tasks;
+      for (const auto& search : searches)
+        tasks.emplace_back([&search, each] { search->advance(each / kRounds + 1); });
+      run_all(tasks);
+      spent_ += kChains * kPolicyCost * (each / kRounds + 1);
+      std::erase_if(starts_, [](const Start& start) { return start.name == "list"; });
+      for (const auto& search : searches) {
+        if (!search->best().empty())
+          starts_.push_back({search->best(), search->makespan(), "list"});
+      }
+      rank_starts();
+      report();
+    }
+  }
+
+  void anneal() {
+    // The best of the families and of the list schedules in turn: what is shortest now need not
+    // become so.
+    std::vector<Start> from;
+    for (const bool lists : {false, true}) {
+      int taken = 0;
+      for (const Start& start : starts_) {
+        if ((start.name == "list") != lists || taken == kChains / 2) continue;
+        from.push_back(start);
+        ++taken;
+      }
+    }
+    for (std::size_t next = 0; from.size() < static_cast<std::size_t>(kChains); ++next) {
+      const Start again = from[next];
+      from.push_back(again);
+    }
+    const long left = std::max(1L, effort_ - spent_);
+    double hot = kHottest;
+    for (int round = 0; round < kRounds && !is_proven(); ++round) {
+      std::vector<std::unique_ptr<OrderSearch>> chains;
+      std::vector<std::function<void()>> tasks;
+      const long each = left / kRounds / kChains + 1;
+      for (int chain = 0; chain < kChains; ++chain) {
+        const auto seed = request_.seed * 1'000'000 + static_cast<std::uint64_t>(round) * 1000 +
+                          static_cast<std::uint64_t>(chain);
+        chains.push_back(std::make_unique<OrderSearch>(
+            problem_, from[static_cast<std::size_t>(chain)].order, seed));
+        tasks.emplace_back(
+            [search = chains.back().get(), each, hot] { search->advance(each, hot, hot / 20); });
+      }
+      run_all(tasks);
+      spent_ += kChains * each;
+      for (int chain = 0; chain < kChains; ++chain) {
+        Start& own = from[static_cast<std::size_t>(chain)];
+        own.order = chains[static_cast<std::size_t>(chain)]->best();
+        own.makespan = chains[static_cast<std::size_t>(chain)]->makespan();
+        starts_.push_back(own);
+      }
+      rank_starts();
+      starts_.resize(std::min<std::size_t>(starts_.size(), 2 * kChains));
+      // The chain that lags goes on from the best.
+      const auto worst =
+          std::max_element(from.begin(), from.end(),
+                           [](const Start& a, const Start& b) { return a.makespan < b.makespan; });
+      *worst = starts_.front();
+      hot *= kCooling;
+      report();
+    }
+  }
+
+  const ScheduleSearchRequest& request_;
+  const SearchProgress& progress_;
+  const Schedule& placement_;
+  CompactProblem problem_;
+  LowerBound bound_;
+  long effort_;
+  long spent_ = 0;
+  std::vector<Start> starts_;  // best first
+};
+
+}  // namespace
+
+long default_effort(const Schedule& placement) {
+  constexpr double kTokens = 2e10;  // timed in half a minute on two cores
+  double tokens = 0;
+  for (const auto& chunks : placement.chunks) {
+    for (const ChunkPlace& place : chunks) {
+      const Schedule::Range range = placement.microbatches_of(place.direction);
+      tokens += 3.0 * (range.last - range.first);
+    }
+  }
+  return static_cast<long>(kTokens / std::max(1.0, tokens)) + 1;
+}
+
+ScheduleSearchResult search_schedule(const ScheduleSearchRequest& request,
+                                     const SearchProgress& progress) {
+  return Search(request, progress).run();
+}
+
+}  // namespace orrery

@@ -1,0 +1,50 @@
+#pragma once
+// Searches the schedule with the shortest makespan on a placement, for given times and a limit of
+// activations on every rank, and says how far from a proven lower bound it is.
+//
+// In rounds: list schedules under many policies first, then chains of annealing from the best
+// starting points (families of the placement, list schedules), with the chains that lag taken to
+// where the best is after each round; it ends early where the bound is met. The effort counts
+// orders timed; equal effort and seed give equal results, whatever the number of threads.
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/schedule.hpp"
+#include "planner/schedules/lower_bound.hpp"
+#include "planner/schedules/times.hpp"
+
+namespace orrery {
+
+struct ScheduleSearchRequest {
+  // Valid schedules of one placement; those that exceed the limits are left out. The first gives
+  // the placement, and may be empty of cells.
+  std::vector<Schedule> starts;
+  CellTimes times;
+  std::vector<int> limits;  // [rank] chunk activations
+  long effort = 0;          // orders timed, all chains together; 0: default_effort()
+  std::uint64_t seed = 1;
+};
+
+struct ScheduleSearchResult {
+  Schedule schedule;  // family "searched"; no ranks where nothing was found
+  double makespan = 0;
+  LowerBound bound;
+  double gap = 0;         // makespan / bound - 1
+  std::string start;      // where the best came from: a family, or "list"
+  double best_start = 0;  // makespan of the best starting point within the limits; 0: none
+  long evaluations = 0;   // orders timed
+  bool proven() const { return gap <= 1e-9; }
+};
+
+// Called with the effort spent and the best so far.
+using SearchProgress = std::function<void(long spent, long of, double best)>;
+
+// So many that a search takes about half a minute on two cores.
+long default_effort(const Schedule& placement);
+
+ScheduleSearchResult search_schedule(const ScheduleSearchRequest& request,
+                                     const SearchProgress& progress = {});
+
+}  // namespace orrery

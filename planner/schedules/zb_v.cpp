@@ -1,0 +1,77 @@
+#include "planner/schedules/zb_v.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "planner/schedules/fill_waits.hpp"
+#include "planner/schedules/list_schedule.hpp"
+#include "planner/schedules/order_search.hpp"
+#include "planner/schedules/rank_cells.hpp"
+
+namespace orrery {
+namespace {
+
+// How many activations of its first chunk rank r of p may hold of a limit A.
+using Intake = int (*)(int r, int p, int limit);
+
+constexpr Intake kIntakes[] = {
+    [](int, int, int limit) { return limit - 1; },
+    [](int r, int, int limit) { return std::max(1, limit - 1 - r); },
+    [](int r, int p, int limit) { return std::max(1, limit - p / 2 - r / 2); },
+    [](int r, int p, int limit) { return std::clamp(2 * (p - r) - 1, 1, limit - 1); },
+};
+
+}  // namespace
+
+std::optional<std::string> zb_v_why_not(const ScheduleRequest& request) {
+  if (request.memory > 0 && request.memory < 1)
+    return "zb-v needs memory for one share of the activations";
+  return no_room("zb-v", request);
+}
+
+Schedule zb_v(const ScheduleRequest& request) {
+  refuse(zb_v_why_not(request));
+  const Schedule placement = v_schedule("zb-v", request);
+  const CellTimes times = times_of_share(placement, request.share, request.hop);
+  const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
+  const CompactProblem problem =
+      compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));
+  CompactTimer timer(problem);
+  std::optional<CompactOrder> best;
+  double fastest = CompactTimer::kDeadlock;
+  for (const Intake intake : kIntakes) {
+    for (const bool at_first : {false, true}) {
+      for (const double overrun : {0.0, 0.5, 1.0}) {  // of a W: waits that it may not start in
+        for (const double second_forward : {-0.5, 0.5}) {
+          for (const double alternation : {0.0, 2.0}) {
+            ListPolicy policy;
+            for (int rank = 0; rank < request.pp; ++rank) {
+              const int first = intake(rank, request.pp, limit);
+              RankPolicy own;
+              own.chunks.push_back({0, 1, at_first ? limit - 1 : first, first});
+              own.chunks.push_back({second_forward, 1.1, limit, limit});
+              own.wait_before_weight = overrun;
+              own.alternation = alternation;
+              policy.ranks.push_back(std::move(own));
+            }
+            const auto order = list_schedule(problem, policy);
+            if (!order) continue;
+            const CompactOrder filled = fill_waits(problem, *order);
+            const double makespan = timer.makespan(filled);
+            if (makespan >= fastest) continue;
+            fastest = makespan;
+            best = filled;
+          }
+        }
+      }
+    }
+  }
+  ORRERY_CHECK(best.has_value(), "no zb-v with pp={} and a limit of {}", request.pp, limit);
+  constexpr long kTokens = 4'000'000;  // timed in all: hundredths of a second
+  const long tokens = 6L * request.pp * request.microbatches;
+  OrderSearch polish(problem, std::move(*best), 1);
+  polish.advance(kTokens / tokens, 0.005, 0.0001);
+  return expand_order(placement, polish.best());
+}
+
+}  // namespace orrery

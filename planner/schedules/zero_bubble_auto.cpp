@@ -1,0 +1,72 @@
+#include "planner/schedules/zero_bubble_auto.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+#include "planner/schedules/fill_waits.hpp"
+#include "planner/schedules/list_schedule.hpp"
+#include "planner/schedules/rank_cells.hpp"
+#include "planner/schedules/zero_bubble.hpp"
+
+namespace orrery {
+namespace {
+
+// How many forwards rank r of p takes in before its first gradient, of a limit A.
+using Intake = int (*)(int r, int p, int limit);
+
+constexpr Intake kIntakes[] = {
+    [](int, int, int limit) { return limit; },
+    [](int r, int p, int limit) { return std::min(limit, 2 * (p - r) - 1); },
+    [](int r, int, int limit) { return std::max(1, limit - r); },
+};
+
+}  // namespace
+
+std::optional<std::string> zb_auto_why_not(const ScheduleRequest& request) {
+  if (request.memory > 0 && request.memory < 1)
+    return "zb-auto needs memory for one share of the activations";
+  return no_room("zb-auto", request);
+}
+
+Schedule zb_auto(const ScheduleRequest& request) {
+  refuse(zb_auto_why_not(request));
+  const Schedule placement = one_chunk_schedule("zb-auto", request);
+  const CellTimes times = times_of_share(placement, request.share, request.hop);
+  const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
+  const CompactProblem problem =
+      compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));
+  CompactTimer timer(problem);
+  std::optional<CompactOrder> best;
+  double fastest = CompactTimer::kDeadlock;
+  const auto consider = [&](const CompactOrder& order) {
+    const CompactOrder filled = fill_waits(problem, order);
+    const double makespan = timer.makespan(filled);
+    if (makespan >= fastest) return;
+    fastest = makespan;
+    best = filled;
+  };
+  const CompactOrder by_hand = *compact_order(zb_h1(request));
+  if (std::all_of(by_hand.begin(), by_hand.end(),
+                  [&](const auto& tokens) { return keeps_limit(tokens, limit); }))
+    consider(by_hand);
+  for (const Intake intake : kIntakes) {
+    for (const double overrun : {0.0, 0.5, 1.0}) {  // of a W: waits that it may not start in
+      for (const double alternation : {0.0, 2.0}) {
+        ListPolicy policy;
+        for (int rank = 0; rank < request.pp; ++rank) {
+          RankPolicy own;
+          own.chunks.push_back({0, 1, limit, intake(rank, request.pp, limit)});
+          own.wait_before_weight = overrun;
+          own.alternation = alternation;
+          policy.ranks.push_back(std::move(own));
+        }
+        if (const auto order = list_schedule(problem, policy)) consider(*order);
+      }
+    }
+  }
+  ORRERY_CHECK(best.has_value(), "no zb-auto with pp={} and a limit of {}", request.pp, limit);
+  return expand_order(placement, *best);
+}
+
+}  // namespace orrery
