@@ -20,6 +20,7 @@ using Command = std::function<int()>;
 
 Command add_simulate(CLI::App& app);
 Command add_plan(CLI::App& app);
+Command add_schedule(CLI::App& app);
 Command add_validate(CLI::App& app);
 Command add_realrun(CLI::App& app);
 Command add_calibrate(CLI::App& app);

@@ -59,6 +59,7 @@ int run(int argc, char** argv) {
   std::map<std::string, Command> commands;
   commands["simulate"] = add_simulate(app);
   commands["plan"] = add_plan(app);
+  commands["schedule"] = add_schedule(app);
   commands["validate"] = add_validate(app);
   commands["realrun"] = add_realrun(app);
   commands["compare"] = add_compare(app);

@@ -27,9 +27,6 @@ namespace orrery {
 
 std::string to_json(const Plan& plan);
 
-// "F:12.0", "FB:13.0|2.1"
-std::string format_cell(const Cell& cell);
-
 // Reads and checks a plan: every value, the layout against model and cluster, and that the schedule
 // names only stages, chunks and micro-batches that exist. Whether the schedule is complete and free
 // of deadlock is for the schedule checker. Throws InputError with all errors.

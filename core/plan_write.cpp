@@ -1,73 +1,13 @@
 #include <fmt/format.h>
 
-#include <charconv>
-#include <nlohmann/json.hpp>
-
+#include "core/json_writer.hpp"
 #include "core/plan_json.hpp"
+#include "core/schedule_json.hpp"
 #include "core/stage_map.hpp"
 #include "core/units.hpp"
 
 namespace orrery {
 namespace {
-
-std::string json_string(std::string_view text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-std::string shortest(double value) {
-  char buffer[64];
-  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
-  return {buffer, result.ptr};
-}
-
-// Objects with one field a line; arrays of short things are given as text. A JSON library would put
-// each of the thousands of cells on a line of its own.
-class Writer {
- public:
-  std::string take() { return std::move(text_.append("\n")); }
-
-  void begin(std::string_view key = "") {
-    next(key);
-    text_ += "{";
-    ++depth_;
-    first_ = true;
-  }
-  void end() {
-    --depth_;
-    text_ += fmt::format("\n{:{}}}}", "", 2 * depth_);
-    first_ = false;
-  }
-  void raw(std::string_view key, std::string_view value) {
-    next(key);
-    text_ += value;
-  }
-  void field(std::string_view key, std::string_view value) { raw(key, json_string(value)); }
-  void field(std::string_view key, int value) { raw(key, std::to_string(value)); }
-  void field(std::string_view key, bool value) { raw(key, value ? "true" : "false"); }
-  template <class Unit>
-  void field(std::string_view key, Quantity<Unit> value) {
-    field(key, std::string_view(write_quantity(value)));
-  }
-  // One element a line.
-  void lines(std::string_view key, const std::vector<std::string>& elements) {
-    next(key);
-    const std::string margin(2 * static_cast<std::size_t>(depth_), ' ');
-    text_ += elements.empty()
-                 ? "[]"
-                 : fmt::format("[\n{0}  {1}\n{0}]", margin, fmt::join(elements, ",\n  " + margin));
-  }
-
- private:
-  void next(std::string_view key) {
-    if (depth_ > 0) text_ += fmt::format("{}\n{:{}}", first_ ? "" : ",", "", 2 * depth_);
-    first_ = false;
-    if (!key.empty()) text_ += fmt::format("\"{}\": ", key);
-  }
-
-  std::string text_;
-  int depth_ = 0;
-  bool first_ = true;
-};
 
 std::string_view word(ScalarType type) {
   switch (type) {
@@ -78,7 +18,7 @@ std::string_view word(ScalarType type) {
   return "?";
 }
 
-void write_assumed(Writer& writer, const AssumedFigures& figures) {
+void write_assumed(JsonWriter& writer, const AssumedFigures& figures) {
   if (figures.empty()) return;
   std::vector<std::string> lines;
   for (const AssumedFigure& figure : figures) {
@@ -88,7 +28,7 @@ void write_assumed(Writer& writer, const AssumedFigures& figures) {
   writer.lines("assumed", lines);
 }
 
-void write_model(Writer& writer, const Model& model) {
+void write_model(JsonWriter& writer, const Model& model) {
   writer.begin("model");
   writer.field("name", std::string_view(model.name));
   writer.field("layers", model.layers);
@@ -132,7 +72,7 @@ void write_model(Writer& writer, const Model& model) {
   writer.end();
 }
 
-void write_cluster(Writer& writer, const Cluster& cluster) {
+void write_cluster(JsonWriter& writer, const Cluster& cluster) {
   writer.begin("cluster");
   writer.field("name", std::string_view(cluster.name));
   writer.field("device", std::string_view(cluster.device));
@@ -169,7 +109,7 @@ void write_cluster(Writer& writer, const Cluster& cluster) {
   writer.end();
 }
 
-void write_layout(Writer& writer, const Layout& layout) {
+void write_layout(JsonWriter& writer, const Layout& layout) {
   writer.begin("layout");
   writer.field("pp", layout.pp);
   writer.field("tp", layout.tp);
@@ -187,7 +127,7 @@ void write_layout(Writer& writer, const Layout& layout) {
   writer.end();
 }
 
-void write_training(Writer& writer, const Training& training) {
+void write_training(JsonWriter& writer, const Training& training) {
   writer.begin("training");
   writer.field("sequence", training.sequence);
   writer.field("global_batch", training.global_batch);
@@ -199,62 +139,10 @@ void write_training(Writer& writer, const Training& training) {
   writer.end();
 }
 
-// The cells of one rank, a dozen or so a line.
-std::string cell_lines(const std::vector<Cell>& cells) {
-  constexpr std::size_t kWidth = 100;
-  std::string text = "[";
-  std::size_t line_start = 0;
-  for (std::size_t index = 0; index < cells.size(); ++index) {
-    const std::string cell = fmt::format("\"{}\"", format_cell(cells[index]));
-    if (index > 0) text += ", ";
-    if (text.size() - line_start + cell.size() > kWidth) {
-      text.pop_back();
-      text += "\n       ";
-      line_start = text.size();
-    }
-    text += cell;
-  }
-  return text + "]";
-}
-
-void write_schedule(Writer& writer, const Schedule& schedule) {
-  writer.begin("schedule");
-  writer.field("family", std::string_view(schedule.family));
-  writer.field("microbatches", schedule.microbatches);
-  writer.field("directions", schedule.directions);
-  std::vector<std::string> chunks;
-  for (const auto& places : schedule.chunks) {
-    std::vector<std::string> pairs;
-    for (const ChunkPlace& place : places)
-      pairs.push_back(fmt::format("[{}, {}]", place.stage.value, place.direction));
-    chunks.push_back(fmt::format("[{}]", fmt::join(pairs, ", ")));
-  }
-  writer.lines("chunks", chunks);
-  std::vector<std::string> ranks;
-  for (const auto& cells : schedule.ranks) ranks.push_back(cell_lines(cells));
-  writer.lines("ranks", ranks);
-  writer.end();
-}
-
 }  // namespace
 
-std::string format_cell(const Cell& cell) {
-  const auto half = [](const Half& part) {
-    return fmt::format("{}.{}", part.microbatch.value, part.chunk.value);
-  };
-  switch (cell.kind) {
-    case CellKind::kF: return fmt::format("F:{}", half(cell.forward));
-    case CellKind::kB: return fmt::format("B:{}", half(cell.backward));
-    case CellKind::kI: return fmt::format("I:{}", half(cell.backward));
-    case CellKind::kW: return fmt::format("W:{}", half(cell.backward));
-    case CellKind::kFB: return fmt::format("FB:{}|{}", half(cell.forward), half(cell.backward));
-    case CellKind::kFI: return fmt::format("FI:{}|{}", half(cell.forward), half(cell.backward));
-  }
-  return "?";
-}
-
 std::string to_json(const Plan& plan) {
-  Writer writer;
+  JsonWriter writer;
   writer.begin();
   writer.field("format_version", std::string_view("1.0"));
   write_model(writer, plan.model);

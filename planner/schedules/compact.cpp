@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <deque>
 
 #include "core/error.hpp"
 
@@ -74,27 +75,49 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
   return problem;
 }
 
+namespace {
+
+// The micro-batches of a chunk of a rank: which is the next to go forward and back, and which have
+// gone back without their weight gradient.
+struct ChunkCount {
+  int forward = 0, gradient = 0;
+  std::deque<int> waiting;
+};
+
+std::vector<ChunkCount> chunk_counts(const Schedule& schedule, std::size_t rank) {
+  std::vector<ChunkCount> counts;
+  for (const ChunkPlace& place : schedule.chunks[rank]) {
+    const int first = schedule.microbatches_of(place.direction).first;
+    counts.push_back({first, first, {}});
+  }
+  return counts;
+}
+
+}  // namespace
+
 std::optional<CompactOrder> compact_order(const Schedule& schedule) {
   CompactOrder order;
   for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
-    const std::size_t chunks = schedule.chunks[rank].size();
-    std::vector<std::array<int, 3>> next(chunks);  // of F, I, W
-    for (std::size_t chunk = 0; chunk < chunks; ++chunk)
-      next[chunk].fill(schedule.microbatches_of(schedule.chunks[rank][chunk].direction).first);
+    std::vector<ChunkCount> counts = chunk_counts(schedule, rank);
     auto& tokens = order.emplace_back();
     for (const Cell& cell : schedule.ranks[rank]) {
-      const auto takes_next = [&](const Half& half, std::size_t pass) {
-        return next[half.chunk.index()][pass]++ == half.microbatch.value;
-      };
       Token token{cell.kind, 0, 0};
       if (cell.has_forward()) {
         token.forward = static_cast<std::uint8_t>(cell.forward.chunk.value);
-        if (!takes_next(cell.forward, 0)) return std::nullopt;
+        if (counts[token.forward].forward++ != cell.forward.microbatch.value) return std::nullopt;
       }
-      if (cell.kind != CellKind::kF)
+      if (cell.kind != CellKind::kF) {
         token.backward = static_cast<std::uint8_t>(cell.backward.chunk.value);
-      if (cell.has_input_gradient() && !takes_next(cell.backward, 1)) return std::nullopt;
-      if (cell.has_weight_gradient() && !takes_next(cell.backward, 2)) return std::nullopt;
+        ChunkCount& own = counts[token.backward];
+        const int microbatch = cell.backward.microbatch.value;
+        if (token.kind == CellKind::kW) {
+          if (own.waiting.empty() || own.waiting.front() != microbatch) return std::nullopt;
+          own.waiting.pop_front();
+        } else {
+          if (own.gradient++ != microbatch) return std::nullopt;
+          if (!token.has_weight_gradient()) own.waiting.push_back(microbatch);
+        }
+      }
       tokens.push_back(token);
     }
   }
@@ -104,26 +127,24 @@ std::optional<CompactOrder> compact_order(const Schedule& schedule) {
 Schedule expand_order(const Schedule& placement, const CompactOrder& order) {
   Schedule schedule = placement;
   for (std::size_t rank = 0; rank < order.size(); ++rank) {
-    std::vector<std::array<int, 3>> next(schedule.chunks[rank].size());
-    for (std::size_t chunk = 0; chunk < next.size(); ++chunk)
-      next[chunk].fill(schedule.microbatches_of(schedule.chunks[rank][chunk].direction).first);
+    std::vector<ChunkCount> counts = chunk_counts(schedule, rank);
     std::vector<Cell>& cells = schedule.ranks[rank];
     cells.clear();
     for (const Token& token : order[rank]) {
       Cell cell;
       cell.kind = token.kind;
       if (token.has_forward())
-        cell.forward = {Microbatch{next[token.forward][0]++}, ChunkId{token.forward}};
+        cell.forward = {Microbatch{counts[token.forward].forward++}, ChunkId{token.forward}};
       if (token.kind != CellKind::kF) {
-        int microbatch = 0;
-        if (token.has_input_gradient()) microbatch = next[token.backward][1]++;
-        if (token.has_weight_gradient()) {
-          // Of a full backward both numbers are the same: W's never overtake.
-          if (token.kind == CellKind::kW) {
-            microbatch = next[token.backward][2]++;
-          } else {
-            ++next[token.backward][2];
-          }
+        ChunkCount& own = counts[token.backward];
+        int microbatch = own.gradient;
+        if (token.kind == CellKind::kW) {
+          ORRERY_CHECK(!own.waiting.empty(), "a weight gradient too many on rank {}", rank);
+          microbatch = own.waiting.front();
+          own.waiting.pop_front();
+        } else {
+          ++own.gradient;
+          if (!token.has_weight_gradient()) own.waiting.push_back(microbatch);
         }
         cell.backward = {Microbatch{microbatch}, ChunkId{token.backward}};
       }
@@ -146,9 +167,6 @@ bool keeps_limit(std::span<const Token> tokens, int limit) {
     }
     if (token.has_weight_gradient()) {
       if (++weights[token.backward] > gradients[token.backward]) return false;
-      // A full backward or a pair takes the weight gradient of its own micro-batch.
-      if (token.kind != CellKind::kW && weights[token.backward] != gradients[token.backward])
-        return false;
       --live;
     }
   }

@@ -1,8 +1,9 @@
 #pragma once
 // A schedule as arrays, for searches that time hundreds of thousands of orders a second. The
 // micro-batches of a chunk go through it in the order in which they come (which loses nothing: they
-// are all alike), so that a rank's order is a string of tokens "forward of chunk 0", "weight
-// gradient of chunk 1", without numbers. Times as in planner/schedules/timing.hpp, messages eager.
+// are all alike), and a weight gradient of its own is that of the micro-batch that has waited
+// longest, so that a rank's order is a string of tokens "forward of chunk 0", "weight gradient of
+// chunk 1", without numbers. Times as in planner/schedules/timing.hpp, messages eager.
 //
 // Chunks are numbered over all ranks ("slots"); a token names a chunk of its rank.
 #include <cstdint>

@@ -21,38 +21,44 @@ namespace orrery {
 namespace {
 
 constexpr std::array kFamilies = {
-    ScheduleFamily{"gpipe", "all forwards, then all backwards", "any pp and m", gpipe,
-                   gpipe_why_not},
+    ScheduleFamily{"gpipe", "all forwards, then all backwards", StagePlacement::kOneChunk,
+                   "any pp and m", gpipe, gpipe_why_not},
     ScheduleFamily{"1f1b", "one forward, one backward in turn; the fewest activations",
-                   "pp at least 1; m at least 1", one_f_one_b, one_f_one_b_why_not, nullptr, true},
+                   StagePlacement::kOneChunk, "pp at least 1; m at least 1", one_f_one_b,
+                   one_f_one_b_why_not, nullptr, true},
     ScheduleFamily{"1f1b-eager", "1f1b that takes in twice as many forwards, to hide latency",
-                   "any pp and m", eager_one_f_one_b, eager_one_f_one_b_why_not},
+                   StagePlacement::kOneChunk, "any pp and m", eager_one_f_one_b,
+                   eager_one_f_one_b_why_not},
     ScheduleFamily{"interleaved", "1f1b with several chunks a rank: a bubble of one chunk's time",
-                   "m a multiple of pp; chunks at least 2", interleaved, interleaved_why_not},
+                   StagePlacement::kWave, "m a multiple of pp; chunks at least 2", interleaved,
+                   interleaved_why_not},
     ScheduleFamily{"interleaved-overlap",
                    "interleaved with forwards and backwards overlapped in pairs",
-                   "m a multiple of pp and more than pp; chunks at least 2", interleaved_overlap,
-                   interleaved_overlap_why_not},
+                   StagePlacement::kWave, "m a multiple of pp and more than pp; chunks at least 2",
+                   interleaved_overlap, interleaved_overlap_why_not},
     ScheduleFamily{"zb-h1", "weight gradients split off to fill waits; activations as 1f1b",
-                   "any pp and m", zb_h1, zb_h1_why_not},
+                   StagePlacement::kOneChunk, "any pp and m", zb_h1, zb_h1_why_not},
     ScheduleFamily{"zb-h2", "the same with twice the activations: no wait but for the barrier",
-                   "any pp and m", zb_h2, zb_h2_why_not},
+                   StagePlacement::kOneChunk, "any pp and m", zb_h2, zb_h2_why_not},
     ScheduleFamily{"zb-auto", "zero-bubble schedule for given times and memory, by rules",
-                   "any pp and m", zb_auto, zb_auto_why_not},
+                   StagePlacement::kOneChunk, "any pp and m", zb_auto, zb_auto_why_not},
     ScheduleFamily{"zb-v", "zero bubble on two chunks a rank placed as a V; memory as 1f1b",
-                   "any pp and m", zb_v, zb_v_why_not},
+                   StagePlacement::kV, "any pp and m", zb_v, zb_v_why_not},
     ScheduleFamily{"v-half", "a repeated block on a V that holds half of 1f1b's activations",
-                   "any pp and m", v_half, v_half_why_not},
+                   StagePlacement::kV, "any pp and m", v_half, v_half_why_not},
     ScheduleFamily{"v-min", "a repeated block on a V that holds a third of 1f1b's activations",
-                   "any pp and m", v_min, v_min_why_not},
+                   StagePlacement::kV, "any pp and m", v_min, v_min_why_not},
     ScheduleFamily{"chimera", "1f1b from both ends, merged slot by slot; parameters twice",
-                   "pp even; m a multiple of pp", chimera, chimera_why_not},
+                   StagePlacement::kBidirectional, "pp even; m a multiple of pp", chimera,
+                   chimera_why_not},
     ScheduleFamily{
         "dualpipe",
         "micro-batches from both ends, forwards overlapped with backwards; parameters twice",
-        "pp even; m even and at least 2 pp", dualpipe, dualpipe_why_not, dualpipe_p2p, true},
+        StagePlacement::kBidirectional, "pp even; m even and at least 2 pp", dualpipe,
+        dualpipe_why_not, dualpipe_p2p, true},
     ScheduleFamily{"dualpipev", "dualpipe cut in half and folded to a V: parameters once",
-                   "m at least 2 pp", dualpipe_v, dualpipe_v_why_not, dualpipe_v_p2p},
+                   StagePlacement::kV, "m at least 2 pp", dualpipe_v, dualpipe_v_why_not,
+                   dualpipe_v_p2p},
 };
 
 }  // namespace
@@ -78,6 +84,29 @@ Schedule make_schedule(std::string_view name, const ScheduleRequest& request) {
 
 Schedule make_schedule(std::string_view name, int pp, int microbatches) {
   return make_schedule(name, ScheduleRequest{.pp = pp, .microbatches = microbatches});
+}
+
+std::string_view to_string(StagePlacement placement) {
+  switch (placement) {
+    case StagePlacement::kOneChunk: return "one chunk a rank";
+    case StagePlacement::kWave: return "several chunks a rank, in waves";
+    case StagePlacement::kV: return "two chunks a rank, as a V";
+    case StagePlacement::kBidirectional: return "two stages a rank, one a direction";
+  }
+  return "?";
+}
+
+std::vector<Schedule> schedules_on_placement_of(std::string_view name,
+                                                const ScheduleRequest& request) {
+  std::vector<Schedule> schedules;
+  const ScheduleFamily& own = schedule_family(name);
+  if (!own.why_not(request)) schedules.push_back(own.generate(request));
+  for (const ScheduleFamily& family : kFamilies) {
+    if (family.placement != own.placement || family.name == own.name || family.why_not(request))
+      continue;
+    schedules.push_back(family.generate(request));
+  }
+  return schedules;
 }
 
 P2pOrder p2p_order(const Schedule& schedule) {

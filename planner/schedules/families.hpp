@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/schedule.hpp"
 #include "planner/schedules/p2p_order.hpp"
@@ -12,9 +13,14 @@
 
 namespace orrery {
 
+// Which stages a rank holds (rank_cells.hpp).
+enum class StagePlacement { kOneChunk, kWave, kV, kBidirectional };
+std::string_view to_string(StagePlacement placement);
+
 struct ScheduleFamily {
   std::string_view name;         // as on the command line: "dualpipe"
   std::string_view description;  // one line, no full stop
+  StagePlacement placement = StagePlacement::kOneChunk;
   // Of pp and the micro-batches m, in words: "pp even; m even and at least 2 pp".
   std::string_view requirement;
   // Throws InputError where why_not has an answer.
@@ -36,6 +42,10 @@ const ScheduleFamily& schedule_family(std::string_view name);
 // Throws InputError if there is no such family or it has no schedule of this size.
 Schedule make_schedule(std::string_view name, const ScheduleRequest& request);
 Schedule make_schedule(std::string_view name, int pp, int microbatches);
+
+// Schedules of all families on the placement of `name` (with as many chunks) that have this size.
+std::vector<Schedule> schedules_on_placement_of(std::string_view name,
+                                                const ScheduleRequest& request);
 
 // The family's order for a schedule that it generated; the default for any other.
 P2pOrder p2p_order(const Schedule& schedule);

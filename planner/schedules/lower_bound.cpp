@@ -126,7 +126,7 @@ class Bounds {
       most = std::max(
           {most, slot.F + backward.I + backward.W - slot.FB, slot.F + backward.I - slot.FI});
     }
-    return std::min(most, slot.F);
+    return most;
   }
 
   OfRank gather(int rank) const {

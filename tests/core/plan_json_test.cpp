@@ -1,4 +1,5 @@
 #include "core/plan_json.hpp"
+#include "core/schedule_json.hpp"
 
 #include <catch2/catch.hpp>
 #include <cmath>

@@ -140,5 +140,56 @@ TEST_CASE("timing a schedule that deadlocks is a bug, not a number") {
   CHECK_THROWS_AS(makespan(schedule, stage_times(1, 1, 1, 3)), Bug);
 }
 
+// Offsets inside the pair: its forward is out after 2, its gradient after 1.5 and needed after 0.5.
+//   rank 0: F0 0-1, F1 1-2; rank 1: F0 1-2, F&B 1|0 2-5 (gradient of 0 is its own), I1 W1
+TEST_CASE("what a pair sends on leaves it before its end") {
+  Schedule schedule = one_f_one_b(2, 3);
+  const auto half = [](int microbatch) { return Half{Microbatch{microbatch}, ChunkId{0}}; };
+  schedule.ranks[1] = {forward_cell(Microbatch{0}, ChunkId{0}), pair_cell(half(1), half(0)),
+                       pair_cell(half(2), half(1)),
+                       backward_cell(CellKind::kB, Microbatch{2}, ChunkId{0})};
+  CellTimes times = uniform_times(schedule, stage_times(1, 1, 1, 3), Seconds{0.25});
+  times.pairs.assign(1, {{}, {Seconds{0.5}, Seconds{2}, Seconds{1.5}}});
+  const ScheduleTiming timing = time_schedule(schedule, times);
+  CHECK(timing.cells[1][1] == Span{Seconds{2.25}, Seconds{5.25}});
+  // Rank 0: F0, F1, B0 when the gradient has left the pair and come over: 2.25 + 1.5 + 0.25.
+  CHECK(timing.cells[0][2].start.value() == Approx(4));
+}
+
+TEST_CASE("the critical path goes from the first cell to the last without a gap") {
+  for (const char* family : {"1f1b", "interleaved", "zb-h2", "dualpipe", "dualpipev"}) {
+    const Schedule schedule = make_schedule(family, 4, 16);
+    const CellTimes times = uniform_times(schedule, stage_times(1, 1.2, 0.6, 2.5), Seconds{0.1});
+    const CellGraph graph(schedule);
+    const ScheduleTiming timing = time_schedule(schedule, graph, times);
+    const std::vector<CriticalCell> path = critical_cells(schedule, graph, times, timing);
+    const auto span = [&](const CriticalCell& cell) {
+      return timing.cells[cell.at.rank.index()][static_cast<std::size_t>(cell.at.cell)];
+    };
+    CAPTURE(family);
+    REQUIRE(path.size() > 4);
+    CHECK(span(path.front()).start == Seconds{});
+    CHECK(span(path.back()).end == timing.makespan);
+    for (std::size_t step = 1; step < path.size(); ++step) {
+      CHECK((span(path[step - 1]).end + path[step].latency).value() ==
+            Approx(span(path[step]).start.value()));
+    }
+  }
+}
+
+TEST_CASE("the period of a schedule is what a micro-batch more costs") {
+  for (const char* family : {"1f1b", "zb-h1", "interleaved", "dualpipe", "dualpipev"}) {
+    const StageTimes share = stage_times(1, 1, 1, 2.55);
+    const auto timed = [&](int microbatches) {
+      const Schedule schedule = make_schedule(family, 8, microbatches);
+      return time_schedule(schedule, times_of_share(schedule, share, Seconds{0.1}));
+    };
+    const ScheduleTiming longer = timed(64);
+    CAPTURE(family);
+    CHECK(longer.period.value() ==
+          Approx((longer.makespan - timed(32).makespan).value() / 32).epsilon(1e-6));
+  }
+}
+
 }  // namespace
 }  // namespace orrery

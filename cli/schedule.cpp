@@ -1,0 +1,381 @@
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "core/diagnostic.hpp"
+#include "core/error.hpp"
+#include "core/schedule_json.hpp"
+#include "planner/reject_input.hpp"
+#include "planner/schedules/families.hpp"
+#include "planner/schedules/rendezvous.hpp"
+#include "planner/schedules/search.hpp"
+#include "planner/schedules/times_file.hpp"
+#include "reports/schedule_text.hpp"
+#include "workload/schedule_checker.hpp"
+
+namespace orrery::cli {
+namespace {
+
+struct Options {
+  std::string kind;
+  std::string file;
+  int pp = 0;
+  int microbatches = 0;
+  int chunks = 0;
+  std::string times = "F=1,I=1,W=1";
+  std::string times_file;
+  std::string p2p = "eager";
+  double memory_limit = 0;
+  bool search = false;
+  long effort = 0;
+  std::uint64_t seed = 1;
+  std::string compare;
+  std::string output;
+  bool draw = false;
+  bool json = false;
+};
+
+// The answer is no: the schedule is wrong, does not fit, or cannot be found.
+class ScheduleFaults : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct ShareTimes {
+  StageTimes share;
+  Seconds hop;
+};
+
+// "F=1,I=1.2,W=0.6,FB=2.4,comm=0.1"
+ShareTimes parse_times(const std::string& text) {
+  std::map<std::string, double> values;
+  std::stringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    std::erase(item, ' ');
+    const std::size_t equals = item.find('=');
+    const std::string key = item.substr(0, equals);
+    const std::string number = equals == std::string::npos ? "" : item.substr(equals + 1);
+    char* end = nullptr;
+    const double value = std::strtod(number.c_str(), &end);
+    const bool known = key == "F" || key == "I" || key == "W" || key == "FB" || key == "comm";
+    if (!known) {
+      reject_input(fmt::format("--times: unknown time '{}'", key),
+                   "there are F, I, W, FB (a co-scheduled pair) and comm (a message)");
+    }
+    if (number.empty() || *end != '\0' || !std::isfinite(value) || value < 0 || value > 1e12) {
+      reject_input(fmt::format("--times: '{}' is no time for {}", number, key),
+                   "write numbers from 0, such as F=1,I=1.2,W=0.6");
+    }
+    if (!values.emplace(key, value).second)
+      reject_input(fmt::format("--times: {} is given twice", key));
+  }
+  for (const char* key : {"F", "I", "W"}) {
+    if (!values.contains(key))
+      reject_input(fmt::format("--times: {} is missing", key),
+                   "give F, I and W, FB and comm if wanted");
+  }
+  const Seconds F{values["F"]}, I{values["I"]}, W{values["W"]};
+  if (F + I + W <= Seconds{}) reject_input("--times: F, I and W are all 0");
+  StageTimes share = without_overlap(F, I, W);
+  if (values.contains("FB")) {
+    share.FB = Seconds{values["FB"]};
+    if (share.FB < F) reject_input("--times: a pair, FB, takes at least as long as its forward, F");
+    share.FI = std::min(share.FI, share.FB);
+  }
+  return {share, Seconds{values.contains("comm") ? values["comm"] : 0}};
+}
+
+ScheduleRequest request_of(const Options& options) {
+  const ShareTimes times = parse_times(options.times);
+  ScheduleRequest request;
+  request.pp = options.pp;
+  request.microbatches = options.microbatches;
+  request.chunks = options.chunks;
+  request.share = times.share;
+  request.hop = times.hop;
+  request.memory = options.memory_limit;
+  return request;
+}
+
+// Throws where the checker finds something: all of it, as bad input would be told.
+void check_faults(const std::vector<ScheduleFault>& faults, const std::string& what) {
+  if (faults.empty()) return;
+  constexpr std::size_t kShown = 10;
+  Diagnostics diagnostics;
+  for (std::size_t fault = 0; fault < std::min(faults.size(), kShown); ++fault)
+    diagnostics.error({}, what + ": " + faults[fault].reason);
+  if (faults.size() > kShown)
+    diagnostics.error({}, fmt::format("{}: {} more faults", what, faults.size() - kShown));
+  throw ScheduleFaults(diagnostics.render());
+}
+
+// Everything about a valid schedule.
+ScheduleReport report_on(const Options& options, Schedule schedule, const CellTimes& times,
+                         std::vector<int> limits) {
+  ScheduleReport report;
+  report.rendezvous = options.p2p == "rendezvous";
+  report.peaks = peak_activations(schedule);
+  report.limits_given = !limits.empty();
+  const int peak = *std::max_element(report.peaks.begin(), report.peaks.end());
+  report.limits =
+      limits.empty() ? std::vector<int>(schedule.ranks.size(), peak) : std::move(limits);
+  if (report.rendezvous) {
+    RendezvousTiming met = time_rendezvous(schedule, p2p_order(schedule), times);
+    if (met.deadlock) throw ScheduleFaults("error: " + *met.deadlock);
+    report.timing = std::move(met.timing);
+  } else {
+    report.timing = time_schedule(schedule, times);
+  }
+  report.bound = lower_bound(compact_problem(schedule, times, report.limits));
+  report.schedule = std::move(schedule);
+  report.times = times;
+  return report;
+}
+
+CellTimes times_for(const Options& options, const Schedule& schedule,
+                    std::optional<std::vector<double>>* limits = nullptr) {
+  if (options.times_file.empty()) {
+    const ShareTimes times = parse_times(options.times);
+    return times_of_share(schedule, times.share, times.hop);
+  }
+  TimesFile file = read_times(options.times_file, schedule);
+  if (limits != nullptr) *limits = std::move(file.limits);
+  return file.times;
+}
+
+// Chunk activations by rank: of --memory-limit or the times file; none where neither says.
+std::vector<int> given_limits(const Options& options, const Schedule& schedule,
+                              const std::optional<std::vector<double>>& of_file) {
+  std::vector<int> limits;
+  for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
+    if (options.memory_limit > 0) {
+      limits.push_back(chunk_limit(schedule, options.memory_limit));
+    } else if (of_file) {
+      limits.push_back(chunk_limit(schedule, (*of_file)[rank]));
+    }
+  }
+  return limits;
+}
+
+SearchProgress progress_bar() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  return [](long spent, long of, double best) {
+    std::fprintf(stderr, "\r\033[K%3.0f %% of the effort, shortest so far %.7g",
+                 100.0 * static_cast<double>(spent) / static_cast<double>(of), best);
+    if (spent >= of) std::fprintf(stderr, "\r\033[K");
+  };
+}
+
+ScheduleReport search(const Options& options, std::vector<Schedule> starts, const CellTimes& times,
+                      const std::vector<int>& limits, long effort) {
+  ScheduleSearchRequest request;
+  request.times = times;
+  request.limits = limits;
+  if (limits.empty()) {
+    const std::vector<int> peaks = peak_activations(starts.front());
+    request.limits.assign(peaks.size(), *std::max_element(peaks.begin(), peaks.end()));
+  }
+  request.starts = std::move(starts);
+  request.effort = effort;
+  request.seed = options.seed;
+  ScheduleSearchResult result = search_schedule(request, progress_bar());
+  if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
+  if (result.schedule.ranks.empty()) {
+    throw ScheduleFaults(
+        "error: no schedule was found that holds so few activations\n   = "
+        "raise --memory-limit or --effort");
+  }
+  ScheduleReport report = report_on(options, result.schedule, times, request.limits);
+  report.limits_given = !limits.empty();
+  report.search = std::move(result);
+  return report;
+}
+
+int chart_width() {
+  constexpr int kDefault = 120, kMargin = 8, kLeast = 40;
+  winsize size{};
+  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 ||
+      size.ws_col == 0)
+    return kDefault;
+  return std::max(kLeast, static_cast<int>(size.ws_col) - kMargin);
+}
+
+std::string chart(const ScheduleReport& report) {
+  return "\n" + schedule_chart(report, chart_width(), isatty(STDOUT_FILENO) != 0);
+}
+
+int compare(const Options& options, const Stopwatch& stopwatch) {
+  std::vector<ScheduleReport> reports;
+  std::vector<std::pair<std::string, std::string>> left_out;
+  const ScheduleRequest request = request_of(options);
+  for (const ScheduleFamily& family : schedule_families()) {
+    const std::string name(family.name);
+    if (const auto why = family.why_not(request)) {
+      left_out.emplace_back(name, *why);
+      continue;
+    }
+    Schedule schedule = family.generate(request);
+    const std::vector<int> limits = given_limits(options, schedule, std::nullopt);
+    if (const auto faults =
+            limits.empty() ? check_schedule(schedule) : check_schedule(schedule, limits.front());
+        !faults.empty()) {
+      left_out.emplace_back(name, fmt::format("{}: {}", name, faults.front().reason));
+      continue;
+    }
+    const CellTimes times = times_for(options, schedule);
+    reports.push_back(report_on(options, std::move(schedule), times, limits));
+  }
+  if (options.p2p == "eager") {
+    // One placement after the other; its first family gives the limit where none is given.
+    for (const char* kind : {"zb-h1", "zb-v", "dualpipe"}) {
+      if (schedule_family(kind).why_not(request)) continue;
+      std::vector<Schedule> starts = schedules_on_placement_of(kind, request);
+      const CellTimes times = times_for(options, starts.front());
+      const std::vector<int> limits = given_limits(options, starts.front(), std::nullopt);
+      constexpr long kShare = 20;  // of the default: a few seconds in all
+      const long effort =
+          options.effort > 0 ? options.effort : default_effort(starts.front()) / kShare;
+      reports.push_back(search(options, std::move(starts), times, limits, effort));
+    }
+  }
+  const RunTiming timing{stopwatch.wall_s(), stopwatch.cpu_s()};
+  const std::string text = options.json ? schedule_comparison_json(reports, left_out, timing)
+                                        : schedule_comparison_text(reports, left_out);
+  std::fputs(text.c_str(), stdout);
+  return kYes;
+}
+
+// What the options contradict each other in.
+void check_options(const Options& options) {
+  Diagnostics diagnostics;
+  const bool from_file = !options.file.empty();
+  if (from_file && (!options.kind.empty() || options.pp > 0 || options.microbatches > 0)) {
+    diagnostics.error({}, "the schedule file already decides kind, pp and micro-batches",
+                      "leave --kind, --pp and --microbatches out");
+  }
+  if (!from_file && (options.pp == 0 || options.microbatches == 0)) {
+    diagnostics.error({}, "the size of the schedule is missing",
+                      "give --pp and --microbatches, or a schedule with --file");
+  }
+  if (!from_file && options.kind.empty() && options.compare.empty())
+    diagnostics.error({}, "no schedule is named", "give --kind, --file or --compare all");
+  if (options.kind == "searched") {
+    diagnostics.error({}, "a searched schedule needs a placement",
+                      "write --search with the kind whose stages it shall have: zb-h1 (one chunk), "
+                      "zb-v (V), dualpipe (both directions)");
+  }
+  if (!options.compare.empty() && (from_file || options.search || options.draw ||
+                                   !options.output.empty() || !options.times_file.empty())) {
+    diagnostics.error({}, "--compare takes sizes, --times and --memory-limit only",
+                      "leave --file, --times-file, --search, --draw and -o out");
+  }
+  if (options.search && options.p2p == "rendezvous") {
+    diagnostics.error({}, "the search times messages as eager",
+                      "search first (-o), then time the file with --p2p rendezvous");
+  }
+  diagnostics.throw_if_errors();
+}
+
+int schedule(const Options& options) {
+  const Stopwatch stopwatch;
+  check_options(options);
+  check_outputs({options.output}, {options.file, options.times_file});
+  if (!options.compare.empty()) return compare(options, stopwatch);
+  std::vector<Schedule> starts;
+  if (!options.file.empty()) {
+    starts.push_back(read_schedule(options.file));
+    check_faults(check_schedule(starts.front()), options.file);
+  } else if (options.search) {
+    starts = schedules_on_placement_of(options.kind, request_of(options));
+    if (starts.empty()) starts.push_back(make_schedule(options.kind, request_of(options)));
+  } else {
+    starts.push_back(make_schedule(options.kind, request_of(options)));
+  }
+  std::optional<std::vector<double>> limits_of_file;
+  const CellTimes times = times_for(options, starts.front(), &limits_of_file);
+  if (options.p2p == "rendezvous" && !times.pairs.empty())
+    reject_input("offsets inside pairs are for eager messages", "leave --p2p rendezvous out");
+  const std::vector<int> limits = given_limits(options, starts.front(), limits_of_file);
+  ScheduleReport report;
+  if (options.search) {
+    report = search(options, std::move(starts), times, limits, options.effort);
+  } else {
+    for (std::size_t rank = 0; rank < limits.size(); ++rank) {
+      std::vector<ScheduleFault> faults;
+      for (ScheduleFault& fault : check_schedule(starts.front(), limits[rank])) {
+        if (fault.rank == Rank{static_cast<int>(rank)}) faults.push_back(std::move(fault));
+      }
+      check_faults(faults, starts.front().family);
+    }
+    report = report_on(options, std::move(starts.front()), times, limits);
+  }
+  if (!options.output.empty()) write_output(options.output, to_json(report.schedule));
+  std::string text = options.json ? schedule_json(report, {stopwatch.wall_s(), stopwatch.cpu_s()})
+                                  : schedule_text(report);
+  if (options.draw && !options.json) text += chart(report);
+  std::fputs(text.c_str(), answer_stream({options.output}));
+  return kYes;
+}
+
+}  // namespace
+
+Command add_schedule(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "schedule", "Generate, check, time, draw, compare or search pipeline schedules");
+  std::string families;
+  for (const ScheduleFamily& family : schedule_families())
+    families += " " + std::string(family.name);
+  command->add_option("--kind", options->kind, "Schedule family:" + families);
+  command->add_option("--file", options->file, "A schedule (or plan) file instead");
+  command->add_option("--pp", options->pp, "Pipeline ranks")->check(CLI::Range(1, 1024));
+  command->add_option("--microbatches", options->microbatches, "Over both directions")
+      ->check(CLI::Range(1, 100000));
+  command->add_option("--chunks", options->chunks, "Chunks a rank, for interleaved kinds")
+      ->check(CLI::Range(1, 64));
+  command
+      ->add_option("--times", options->times,
+                   "Of a rank's whole share, in any unit: F, I, W, and if wanted FB (a "
+                   "co-scheduled pair) and comm (a message)")
+      ->capture_default_str();
+  command->add_option("--times-file", options->times_file,
+                      "Times of every stage and limits of every rank (JSON) instead");
+  command->add_option("--p2p", options->p2p, "How messages go")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"eager", "rendezvous"}));
+  command
+      ->add_option("--memory-limit", options->memory_limit,
+                   "Activations that a rank may hold, in shares of 1/pp of the model")
+      ->check(CLI::Range(0.01, 1e6));
+  command->add_flag("--search", options->search,
+                    "Search a shorter one with the same stages and limit");
+  command->add_option("--effort", options->effort, "Orders to time (default: about 30 s)")
+      ->check(CLI::Range(1L, 1000000000000L));
+  command->add_option("--seed", options->seed, "Of the search")->capture_default_str();
+  command
+      ->add_option("--compare", options->compare, "all: every family and searched ones in a table")
+      ->check(CLI::IsMember({"all"}));
+  command->add_option("-o,--output", options->output, "Write the schedule; - is standard output");
+  command->add_flag("--draw", options->draw, "Draw it");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  return [options] {
+    try {
+      return schedule(*options);
+    } catch (const ScheduleFaults& faults) {
+      std::fprintf(stderr, "%s\n", faults.what());
+      return kNo;
+    }
+  };
+}
+
+}  // namespace orrery::cli

@@ -1,0 +1,160 @@
+#include "planner/schedules/search.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <random>
+
+#include "planner/schedules/compact.hpp"
+#include "planner/schedules/families.hpp"
+#include "planner/schedules/rendezvous.hpp"
+#include "planner/schedules/timing.hpp"
+#include "workload/schedule_checker.hpp"
+
+namespace orrery {
+namespace {
+
+StageTimes share(double F, double I, double W, double FB) {
+  return {Seconds{F}, Seconds{I}, Seconds{W}, Seconds{FB}, Seconds{FB - W}};
+}
+
+struct Case {
+  std::string kind;
+  int pp, microbatches;
+  StageTimes times;
+  double hop;
+  int limit;  // chunk activations
+};
+
+ScheduleSearchResult search(const Case& of, long effort, std::uint64_t seed = 1) {
+  ScheduleRequest request{.pp = of.pp, .microbatches = of.microbatches};
+  request.share = of.times;
+  request.hop = Seconds{of.hop};
+  ScheduleSearchRequest wanted;
+  wanted.starts = schedules_on_placement_of(of.kind, request);
+  wanted.times = times_of_share(wanted.starts.front(), of.times, request.hop);
+  wanted.limits.assign(static_cast<std::size_t>(of.pp), of.limit);
+  wanted.effort = effort;
+  wanted.seed = seed;
+  return search_schedule(wanted);
+}
+
+// Makespans that other searches and schedules reach on the same stages with the same activations,
+// and the bounds; computed by an independent simulator (the reference table's).
+TEST_CASE("the search meets or beats what is known for both directions without overlap") {
+  struct Known {
+    Case of;
+    double best;
+  };
+  const StageTimes equal = share(1, 1, 1, 3), unequal = share(1, 1.2, 0.6, 2.8);
+  const Known known[] = {
+      {{"dualpipe", 8, 32, equal, 0, 9}, 99.0},    {{"dualpipe", 8, 32, unequal, 0, 9}, 92.6},
+      {{"dualpipe", 8, 32, equal, 0.1, 9}, 101.2}, {{"dualpipe", 8, 32, unequal, 0.1, 9}, 96.7},
+      {{"dualpipe", 8, 16, equal, 0, 9}, 51.0},    {{"dualpipe", 8, 16, unequal, 0, 9}, 48.2},
+      {{"dualpipe", 8, 20, equal, 0, 9}, 63.0},    {{"dualpipe", 4, 8, equal, 0, 5}, 25.0},
+  };
+  for (const auto& [of, best] : known) {
+    const ScheduleSearchResult result = search(of, 1'000'000);
+    CAPTURE(of.pp, of.microbatches, of.hop, best, result.makespan, result.bound.makespan);
+    CHECK(result.makespan <= best + 1e-9);
+    CHECK(result.makespan >= result.bound.makespan - 1e-9);
+  }
+}
+
+TEST_CASE("the search is shorter than DualPipe where pairs overlap, with and without latency") {
+  struct Open {
+    Case of;
+    double dualpipe;  // of the reference table
+  };
+  const StageTimes equal = share(1, 1, 1, 2.55), unequal = share(1, 1.2, 0.6, 2.38);
+  const Open open[] = {
+      {{"dualpipe", 8, 32, equal, 0, 9}, 90.3},     {{"dualpipe", 8, 32, unequal, 0, 9}, 86.48},
+      {{"dualpipe", 8, 32, equal, 0.1, 9}, 94.0},   {{"dualpipe", 8, 32, unequal, 0.1, 9}, 90.18},
+      {{"dualpipe", 16, 120, equal, 0, 17}, 324.5},
+  };
+  for (const auto& [of, dualpipe] : open) {
+    const ScheduleSearchResult result = search(of, of.pp == 16 ? 60'000 : 300'000);
+    CAPTURE(of.pp, of.microbatches, of.hop, dualpipe, result.makespan, result.bound.makespan);
+    CHECK(result.makespan < dualpipe - 1);
+    CHECK(check_schedule(result.schedule, of.limit).empty());
+  }
+}
+
+TEST_CASE("a V with latency gets shorter than ZB-V, and one chunk is proven at once") {
+  const ScheduleSearchResult v = search({"zb-v", 8, 32, share(1, 1, 1, 3), 0.1, 16}, 1'000'000);
+  CHECK(v.makespan < 103.0);
+  const ScheduleSearchResult unequal =
+      search({"zb-v", 8, 32, share(1, 1.2, 0.6, 2.8), 0.1, 16}, 1'500'000);
+  CHECK(unequal.makespan < 97.5);
+  for (const double hop : {0.0, 0.1}) {
+    for (const int pp : {4, 8, 16}) {
+      const ScheduleSearchResult one =
+          search({"zb-h1", pp, 2 * pp, share(1, 1.2, 0.6, 2.8), hop, pp}, 1'000'000);
+      CHECK(one.proven());
+      CHECK(one.evaluations < 10);
+    }
+  }
+  const ScheduleSearchResult latency = search({"zb-h1", 8, 32, share(1, 1, 1, 3), 1, 16}, 100'000);
+  CHECK(latency.makespan == Approx(110));
+  CHECK(latency.proven());
+}
+
+TEST_CASE("equal effort and seed give the same schedule, another seed may not") {
+  const Case of{"dualpipe", 4, 12, share(1, 1.3, 0.7, 2.6), 0.2, 6};
+  const ScheduleSearchResult first = search(of, 20'000, 5);
+  const ScheduleSearchResult again = search(of, 20'000, 5);
+  CHECK(first.schedule == again.schedule);
+  CHECK(first.makespan == again.makespan);
+  CHECK(first.evaluations == again.evaluations);
+}
+
+// Sizes, placements, times, offsets, latencies and limits drawn at random.
+TEST_CASE("what the search finds is valid, keeps every limit and takes the time it says") {
+  std::mt19937_64 random(20261128);
+  std::uniform_real_distribution<double> time(0.2, 2), part(0, 1);
+  int found = 0, shorter = 0;
+  for (int instance = 0; instance < 1000; ++instance) {
+    const char* kind = instance % 3 == 0 ? "zb-h1" : instance % 3 == 1 ? "v-min" : "dualpipe";
+    ScheduleRequest request{.pp = 2 * std::uniform_int_distribution(1, 3)(random)};
+    request.microbatches = 2 * request.pp + 2 * std::uniform_int_distribution(0, 4)(random);
+    ScheduleSearchRequest wanted;
+    wanted.starts.push_back(make_schedule(kind, request));
+    const Schedule& placement = wanted.starts.front();
+    wanted.times = uniform_times(placement, {}, Seconds{0.3 * part(random)});
+    if (instance % 2 == 0) wanted.times.pairs.resize(wanted.times.stages.size());
+    for (std::size_t direction = 0; direction < wanted.times.stages.size(); ++direction) {
+      for (StageTimes& stage : wanted.times.stages[direction]) {
+        const double F = time(random), I = time(random), W = time(random);
+        const double FB = (F + I + W) * (instance % 4 < 2 ? 1 : 0.8 + 0.2 * part(random));
+        stage = {Seconds{F}, Seconds{I}, Seconds{W}, Seconds{FB}, Seconds{F + I}};
+        if (instance % 2 == 0) {
+          wanted.times.pairs[direction].push_back({Seconds{0.2 * F * part(random)},
+                                                   Seconds{FB * (0.7 + 0.3 * part(random))},
+                                                   Seconds{FB * (0.7 + 0.3 * part(random))}});
+        }
+      }
+    }
+    const std::vector<int> peaks = peak_activations(placement);
+    for (const int peak : peaks)
+      wanted.limits.push_back(std::max(2, peak + std::uniform_int_distribution(-1, 3)(random)));
+    wanted.effort = 400;
+    wanted.seed = static_cast<std::uint64_t>(instance);
+    const ScheduleSearchResult result = search_schedule(wanted);
+    if (result.schedule.ranks.empty()) continue;
+    ++found;
+    CAPTURE(instance, kind, request.pp, request.microbatches);
+    const std::vector<ScheduleFault> faults = check_schedule(result.schedule);
+    REQUIRE(faults.empty());
+    const std::vector<int> held = peak_activations(result.schedule);
+    for (std::size_t rank = 0; rank < held.size(); ++rank)
+      REQUIRE(held[rank] <= wanted.limits[rank]);
+    REQUIRE_THAT(time_schedule(result.schedule, wanted.times).makespan.value(),
+                 Catch::WithinAbs(result.makespan, 1e-9));
+    REQUIRE(result.makespan >= result.bound.makespan - 1e-9);
+    shorter += result.best_start > 0 && result.makespan < result.best_start - 1e-9;
+  }
+  CHECK(found > 900);
+  CHECK(shorter > 400);
+}
+
+}  // namespace
+}  // namespace orrery
