@@ -23,6 +23,7 @@ struct Case {
   int micro_batch = 1;
   int mtp = 1;
   int q_rank = 8;
+  int vpp = 1;
 };
 
 constexpr auto kNone = Recompute::kNone;
@@ -58,12 +59,25 @@ constexpr Case kCases[] = {
     {"dualpipe", 4, 2, 2, 1, 8, kNone, 0},
     {"dualpipe", 2, 4, 2, 1, 4, kSelective, 1, 2},
     {"dualpipe", 2, 2, 2, 1, 4, kSelective, 1, 1, 0, 0},
+    {"gpipe", 2, 2, 2, 1, 4},
+    {"1f1b-eager", 4, 1, 1, 1, 8},
+    {"zb-h1", 4, 2, 2, 1, 8},
+    {"zb-h2", 4, 1, 1, 2, 8, kFull},
+    {"zb-auto", 2, 2, 2, 1, 6, kNone},
+    {"chimera", 4, 2, 2, 1, 8},
+    {"interleaved", 2, 2, 2, 1, 4, kSelective, 1, 1, 1, 8, 2},
+    {"interleaved-overlap", 2, 2, 2, 1, 6, kFull, 1, 1, 1, 8, 2},
+    {"zb-v", 2, 2, 2, 1, 4, kSelective, 1, 1, 1, 8, 2},
+    {"v-half", 2, 1, 1, 2, 5, kNone, 1, 1, 1, 8, 2},
+    {"v-min", 2, 2, 1, 1, 4, kSelective, 0, 1, 1, 8, 2},
+    {"dualpipev", 2, 2, 2, 1, 6, kSelective, 1, 1, 1, 8, 2},
 };
 
 Plan plan_of_case(const Case& each) {
   RunShape shape;
   shape.schedule = each.schedule;
   shape.layout = sizes(each.pp, each.dp, each.ep, each.tp);
+  shape.layout.vpp = each.vpp;
   shape.layout.precision = Precision::kBf16;
   shape.layout.recompute = each.recompute;
   shape.layout.zero_stage = each.zero;

@@ -58,7 +58,7 @@ inline Plan plan_of(const PlanShape& shape) {
   Plan plan;
   plan.model = shape.model;
   plan.layout = shape.layout;
-  plan.layout.stage_map = even_stage_map(shape.model, shape.layout.pp);
+  plan.layout.stage_map = even_stage_map(shape.model, shape.layout.pp * shape.layout.vpp);
   plan.cluster.name = "test";
   plan.cluster.gpus_per_node = 8;
   plan.cluster.nodes = std::max(1, shape.layout.gpus() / 8);

@@ -12,8 +12,8 @@ namespace {
 TEST_CASE("every schedule family generates a valid schedule of its name wherever it says it can") {
   for (const ScheduleFamily& family : schedule_families()) {
     int generated = 0;
-    for (int pp = 0; pp <= 9; ++pp) {
-      for (int microbatches = 0; microbatches <= 24; ++microbatches) {
+    for (const int pp : {0, 1, 2, 3, 4, 6, 8}) {
+      for (int microbatches = 0; microbatches <= 24; microbatches += microbatches < 9 ? 1 : 3) {
         CAPTURE(std::string(family.name), pp, microbatches);
         if (const auto reason = family.why_not({.pp = pp, .microbatches = microbatches})) {
           CHECK_FALSE(reason->empty());

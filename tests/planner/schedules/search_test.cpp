@@ -53,7 +53,7 @@ TEST_CASE("the search meets or beats what is known for both directions without o
       {{"dualpipe", 8, 20, equal, 0, 9}, 63.0},    {{"dualpipe", 4, 8, equal, 0, 5}, 25.0},
   };
   for (const auto& [of, best] : known) {
-    const ScheduleSearchResult result = search(of, 1'000'000);
+    const ScheduleSearchResult result = search(of, 400'000);
     CAPTURE(of.pp, of.microbatches, of.hop, best, result.makespan, result.bound.makespan);
     CHECK(result.makespan <= best + 1e-9);
     CHECK(result.makespan >= result.bound.makespan - 1e-9);
@@ -72,7 +72,7 @@ TEST_CASE("the search is shorter than DualPipe where pairs overlap, with and wit
       {{"dualpipe", 16, 120, equal, 0, 17}, 324.5},
   };
   for (const auto& [of, dualpipe] : open) {
-    const ScheduleSearchResult result = search(of, of.pp == 16 ? 60'000 : 300'000);
+    const ScheduleSearchResult result = search(of, of.pp == 16 ? 40'000 : 200'000);
     CAPTURE(of.pp, of.microbatches, of.hop, dualpipe, result.makespan, result.bound.makespan);
     CHECK(result.makespan < dualpipe - 1);
     CHECK(check_schedule(result.schedule, of.limit).empty());
@@ -80,10 +80,10 @@ TEST_CASE("the search is shorter than DualPipe where pairs overlap, with and wit
 }
 
 TEST_CASE("a V with latency gets shorter than ZB-V, and one chunk is proven at once") {
-  const ScheduleSearchResult v = search({"zb-v", 8, 32, share(1, 1, 1, 3), 0.1, 16}, 1'000'000);
+  const ScheduleSearchResult v = search({"zb-v", 8, 32, share(1, 1, 1, 3), 0.1, 16}, 600'000);
   CHECK(v.makespan < 103.0);
   const ScheduleSearchResult unequal =
-      search({"zb-v", 8, 32, share(1, 1.2, 0.6, 2.8), 0.1, 16}, 1'500'000);
+      search({"zb-v", 8, 32, share(1, 1.2, 0.6, 2.8), 0.1, 16}, 900'000);
   CHECK(unequal.makespan < 97.5);
   for (const double hop : {0.0, 0.1}) {
     for (const int pp : {4, 8, 16}) {
