@@ -11,8 +11,10 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/model_reader.hpp"
+#include "planner/schedules/published_cases.hpp"
 #include "realrun/host_validation.hpp"
 #include "reports/host_validation_text.hpp"
+#include "reports/schedule_cases_text.hpp"
 #include "reports/validation_report.hpp"
 
 namespace orrery::cli {
@@ -22,6 +24,7 @@ struct Options {
   std::string suite = "published";
   std::string output;
   bool json = false;
+  long effort = 0;
 };
 
 std::string data_file(const char* name) {
@@ -50,8 +53,33 @@ int validate_this_host(const Options& options) {
   return validation.holds() ? kYes : kNo;
 }
 
+// The schedule search on problems with published figures.
+int validate_schedules(const Options& options) {
+  if (options.json) throw InputError("error: --json is of --suite host");
+  check_outputs({options.output});
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  std::vector<ScheduleCaseRow> rows;
+  const auto cases = schedule_cases();
+  for (const ScheduleCase& of : cases) {
+    if (terminal) {
+      std::fprintf(stderr, "\r\033[K[%zu of %zu] %s, %d x %d", rows.size() + 1, cases.size(),
+                   std::string(of.kind).c_str(), of.pp, of.microbatches);
+    }
+    rows.push_back({of, run_case(of, options.effort)});
+  }
+  if (terminal) std::fprintf(stderr, "\r\033[K");
+  const std::string text = schedule_cases_text(rows);
+  if (options.output.empty()) {
+    std::fputs(text.c_str(), stdout);
+  } else {
+    write_output(options.output, text);
+  }
+  return all_met(rows) ? kYes : kNo;
+}
+
 int validate(const Options& options) {
   if (options.suite == "host") return validate_this_host(options);
+  if (options.suite == "schedules") return validate_schedules(options);
   if (options.json) throw InputError("error: --json is of --suite host");
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
   SetupOptions names;
@@ -90,10 +118,15 @@ Command add_validate(CLI::App& app) {
                                          "the report in reports/ was written");
   command
       ->add_option("--suite", options->suite,
-                   "published: published runs; host: real runs on this machine, measured now")
+                   "published: published runs; host: real runs on this machine, measured now; "
+                   "schedules: the schedule search next to published schedules")
       ->capture_default_str()
-      ->check(CLI::IsMember({"published", "host"}));
+      ->check(CLI::IsMember({"published", "host", "schedules"}));
   command->add_flag("--json", options->json, "With --suite host: print one JSON object");
+  command
+      ->add_option("--effort", options->effort,
+                   "With --suite schedules: orders to time in each search")
+      ->check(CLI::Range(1L, 1000000000000L));
   command->add_option("-o,--output", options->output,
                       "Write the report to a file instead, without comparing");
   return [options] { return validate(*options); };

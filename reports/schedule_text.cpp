@@ -60,12 +60,12 @@ std::string family_of(const ScheduleReport& report) {
 }
 
 std::string bound_text(const ScheduleReport& report) {
+  const double share = share_of_chunk(report.schedule);
   std::string text = fmt::format(
-      "Lower bound  {} for {}, {} activations a rank: {} (rank {})\n",
-      figure(report.bound.makespan),
-      report.schedule.directions == 2 ? "these stages in both directions" : "these stages",
-      report.limits_given ? "the given" : "as many", to_string(report.bound.binding),
-      report.bound.rank);
+      "Lower bound  {} for these stages{} and activations of at most {}; what binds: {} (rank "
+      "{})\n",
+      figure(report.bound.makespan), report.schedule.directions == 2 ? " in both directions" : "",
+      range_of(report.limits, share), to_string(report.bound.binding), report.bound.rank);
   if (report.gap() <= 1e-9) {
     text += "Gap          none: no schedule of these stages and activations is shorter\n";
   } else {

@@ -37,7 +37,6 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
       slot.F = stage.F.value();
       slot.I = stage.I.value();
       slot.W = stage.W.value();
-      slot.FB = stage.FB.value();
       slot.FI = stage.FI.value();
       slot.forward_ready = slot.gradient_ready = -1;  // the end of the pair
       if (!times.pairs.empty()) {
@@ -49,6 +48,16 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
       }
       problem.slots.push_back(slot);
       problem.microbatches = std::max(problem.microbatches, slot.microbatches);
+    }
+    auto& pairs = problem.pairs.emplace_back();
+    for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
+      for (std::size_t backward = 0; backward < chunks.size(); ++backward) {
+        const bool by_rank = !times.rank_pairs.empty();
+        pairs.push_back((by_rank
+                             ? times.rank_pairs[static_cast<std::size_t>(rank)][forward][backward]
+                             : times.at(chunks[forward]).FB)
+                            .value());
+      }
     }
   }
   for (int rank = 0; rank < placement.pp(); ++rank) {
@@ -173,6 +182,13 @@ bool keeps_limit(std::span<const Token> tokens, int limit) {
   return true;
 }
 
+bool CompactProblem::pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const {
+  const Slot& first = slot(static_cast<int>(rank), static_cast<int>(forward));
+  const Slot& second = slot(static_cast<int>(rank), static_cast<int>(backward));
+  const double apart = first.F + second.I + second.W;
+  return pair(rank, forward, backward) < apart * (1 - 1e-9);
+}
+
 double token_duration(const CompactProblem& problem, int rank, const Token& token) {
   const Slot& slot = problem.slot(rank, token.has_forward() ? token.forward : token.backward);
   switch (token.kind) {
@@ -180,7 +196,8 @@ double token_duration(const CompactProblem& problem, int rank, const Token& toke
     case CellKind::kB: return slot.I + slot.W;
     case CellKind::kI: return slot.I;
     case CellKind::kW: return slot.W;
-    case CellKind::kFB: return slot.FB;
+    case CellKind::kFB:
+      return problem.pair(static_cast<std::size_t>(rank), token.forward, token.backward);
     case CellKind::kFI: return slot.FI;
   }
   return 0;
@@ -272,7 +289,9 @@ bool CompactTimer::run(const CompactOrder& order, double give_up) {
           case CellKind::kB: now = gradient_at = start + (of_backward.I + of_backward.W); break;
           case CellKind::kFB:
           case CellKind::kFI:
-            now = start + (token.kind == CellKind::kFB ? of_forward.FB : of_forward.FI);
+            now = start + (token.kind == CellKind::kFB
+                               ? problem_.pair(rank, token.forward, token.backward)
+                               : of_forward.FI);
             forward_at = of_forward.forward_ready < 0 ? now : start + of_forward.forward_ready;
             gradient_at = of_forward.gradient_ready < 0 ? now : start + of_forward.gradient_ready;
             break;

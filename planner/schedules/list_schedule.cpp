@@ -36,10 +36,7 @@ class ListScheduler {
         last_(problem.of_rank.size(), CellKind::kW),
         free_(problem.of_rank.size()),
         order_(problem.of_rank.size()) {
-    for (const Slot& slot : problem.slots) {
-      pairs_help_ = pairs_help_ || slot.FB < slot.F + slot.I + slot.W - kSameTime;
-      left_ += 3L * slot.microbatches;
-    }
+    for (const Slot& slot : problem.slots) left_ += 3L * slot.microbatches;
     for (std::size_t slot = 0; slot < problem.slots.size(); ++slot) {
       if (problem.slots[slot].previous < 0) {
         std::fill_n(activation_.begin() + static_cast<std::ptrdiff_t>(slot * stride_), stride_,
@@ -119,11 +116,10 @@ class ListScheduler {
                                {CellKind::kI, name, name}};
       }
     }
-    if (pairs_help_) {
-      if (const Choice pair = choose_pair({candidates.data(), count}, now, policy.wait_for_pair);
-          pair.start < kNever)
-        return pair;
-    }
+    if (const Choice pair =
+            choose_pair(rank, {candidates.data(), count}, now, policy.wait_for_pair);
+        pair.start < kNever)
+      return pair;
     double earliest = kNever;
     for (std::size_t index = 0; index < count; ++index)
       earliest = std::min(earliest, candidates[index].start);
@@ -157,13 +153,16 @@ class ListScheduler {
     return best == nullptr ? Choice{} : Choice{best->start, best->token};
   }
 
-  static Choice choose_pair(std::span<const Candidate> candidates, double now, double patience) {
+  Choice choose_pair(std::size_t rank, std::span<const Candidate> candidates, double now,
+                     double patience) const {
     Choice best;
     double most_liked = 0;
     for (const Candidate& forward : candidates) {
       if (forward.token.kind != CellKind::kF) continue;
       for (const Candidate& gradient : candidates) {
-        if (gradient.token.kind != CellKind::kI) continue;
+        if (gradient.token.kind != CellKind::kI ||
+            !problem_.pair_helps(rank, forward.token.forward, gradient.token.backward))
+          continue;
         const double start = std::max(forward.start, gradient.start);
         const double first = std::min(forward.start, gradient.start);
         if (start > std::max(now, first) + patience) continue;
@@ -230,7 +229,6 @@ class ListScheduler {
   const CompactProblem& problem_;
   const ListPolicy& policy_;
   std::size_t stride_;
-  bool pairs_help_ = false;
   long left_ = 0;
   std::vector<double> activation_, gradient_;
   std::vector<int> forwards_, gradients_, weights_;  // [slot] done

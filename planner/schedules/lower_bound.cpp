@@ -23,24 +23,26 @@ class Bounds {
         head_(problem.slots.size(), 0),
         gradient_(problem.slots.size(), 0),
         way_out_(problem.slots.size(), 0) {
-    // The least that a gradient takes in any pair of its rank.
     for (std::size_t rank = 0; rank < problem.of_rank.size(); ++rank) {
-      double pair_gradient = kNever, pair_backward = kNever;
-      for (const int index : problem.of_rank[rank]) {
+      const auto& slots = problem.of_rank[rank];
+      for (const int index : slots) {
         const Slot& slot = at(index);
-        const double shorter = std::min(slot.FB, slot.FI);
-        const double ready = slot.gradient_ready < 0 ? shorter : slot.gradient_ready;
-        pair_gradient = std::min(pair_gradient, ready - slot.needs_gradient);
-        pair_backward = std::min(pair_backward, slot.FB - slot.needs_gradient);
+        least_[static_cast<std::size_t>(index)] = {slot.F, slot.I, slot.I + slot.W};
       }
-      for (const int index : problem.of_rank[rank]) {
-        const Slot& slot = at(index);
-        const double ready =
-            slot.forward_ready < 0 ? std::min(slot.FB, slot.FI) : slot.forward_ready;
-        Least& least = least_[static_cast<std::size_t>(index)];
-        least.forward = std::min(slot.F, ready);
-        least.gradient = std::max(0.0, std::min(slot.I, pair_gradient));
-        least.backward = std::max(0.0, std::min(slot.I + slot.W, pair_backward));
+      for (std::size_t forward = 0; forward < slots.size(); ++forward) {
+        const Slot& slot = at(slots[forward]);
+        Least& of_forward = least_[static_cast<std::size_t>(slots[forward])];
+        for (std::size_t backward = 0; backward < slots.size(); ++backward) {
+          Least& of_backward = least_[static_cast<std::size_t>(slots[backward])];
+          const double pair = problem.pair(rank, forward, backward);
+          const double end = std::min(pair, slot.FI);
+          const double out = slot.forward_ready < 0 ? end : slot.forward_ready;
+          const double back = slot.gradient_ready < 0 ? end : slot.gradient_ready;
+          const auto lower = [](double& value, double by) { value = std::clamp(by, 0.0, value); };
+          lower(of_forward.forward, out);
+          lower(of_backward.gradient, back - slot.needs_gradient);
+          lower(of_backward.backward, pair - slot.needs_gradient);
+        }
       }
     }
     for (std::size_t first = 0; first < problem.slots.size(); ++first) {
@@ -117,14 +119,16 @@ class Bounds {
     }
   }
 
-  // What a pair with a forward of this slot saves at the most.
-  double saving(int index) const {
-    const Slot& slot = at(index);
+  // What a pair with a forward of this chunk saves at the most.
+  double saving(int rank, std::size_t forward) const {
+    const auto own = static_cast<std::size_t>(rank);
+    const auto& slots = problem_.of_rank[own];
+    const Slot& slot = at(slots[forward]);
     double most = 0;
-    for (const int other : problem_.of_rank[static_cast<std::size_t>(slot.rank)]) {
-      const Slot& backward = at(other);
-      most = std::max(
-          {most, slot.F + backward.I + backward.W - slot.FB, slot.F + backward.I - slot.FI});
+    for (std::size_t other = 0; other < slots.size(); ++other) {
+      const Slot& backward = at(slots[other]);
+      most = std::max({most, slot.F + backward.I + backward.W - problem_.pair(own, forward, other),
+                       slot.F + backward.I - slot.FI});
     }
     return most;
   }
@@ -132,7 +136,9 @@ class Bounds {
   OfRank gather(int rank) const {
     OfRank of;
     double needs = 0;
-    for (const int index : problem_.of_rank[static_cast<std::size_t>(rank)]) {
+    const auto& slots = problem_.of_rank[static_cast<std::size_t>(rank)];
+    for (std::size_t chunk = 0; chunk < slots.size(); ++chunk) {
+      const int index = slots[chunk];
       const Slot& slot = at(index);
       if (slot.microbatches == 0) continue;
       const auto own = static_cast<std::size_t>(index);
@@ -142,11 +148,15 @@ class Bounds {
       const double to_gradient = gradient_[own] - head_[own] - least(index).forward;
       of.to_gradient = std::min(of.to_gradient, to_gradient);
       of.rest = std::min(of.rest, to_gradient + way_out_[own]);
-      of.work += slot.microbatches * (slot.F + slot.I + slot.W - saving(index));
+      of.work += slot.microbatches * (slot.F + slot.I + slot.W - saving(rank, chunk));
       of.residency +=
           slot.microbatches * (least(index).forward + to_gradient + least(index).backward);
-      const double ready = slot.forward_ready < 0 ? slot.FB : slot.forward_ready;
-      of.backward = std::max({of.backward, slot.I + slot.W, slot.FB - ready});
+      of.backward = std::max(of.backward, slot.I + slot.W);
+      // What may be left of a pair when its forward's output is out.
+      for (std::size_t other = 0; slot.forward_ready >= 0 && other < slots.size(); ++other) {
+        const double pair = problem_.pair(static_cast<std::size_t>(rank), chunk, other);
+        of.backward = std::max(of.backward, pair - slot.forward_ready);
+      }
       of.forwards += slot.microbatches;
     }
     of.gradient -= needs;
@@ -168,15 +178,16 @@ class Bounds {
       const Slot &a = at(slots[0]), &b = at(slots[1]);
       for (int of_a = 0; of_a <= std::min(most, a.microbatches); ++of_a) {
         for (int of_b = 0; of_b <= std::min(most - of_a, b.microbatches); ++of_b)
-          consider(of_a * a.F + of_b * b.F, of_a * saving(slots[0]) + of_b * saving(slots[1]));
+          consider(of_a * a.F + of_b * b.F, of_a * saving(rank, 0) + of_b * saving(rank, 1));
       }
       return best;
     }
     // With more chunks each count is taken at its best for the bound's enemy.
     double shortest = kNever, gain = 0;
-    for (const int index : slots) {
-      shortest = std::min(shortest, at(index).F);
-      gain = std::max(gain, at(index).F - saving(index));
+    for (std::size_t chunk = 0; chunk < slots.size(); ++chunk) {
+      const double F = at(slots[chunk]).F;
+      shortest = std::min(shortest, F);
+      gain = std::max(gain, F - saving(rank, chunk));
     }
     for (int count = 0; count <= most; ++count) {
       const double busy_until = std::max(of.gradient, of.head + count * shortest);

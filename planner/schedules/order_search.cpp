@@ -17,7 +17,7 @@ Token mirror_image(Token token) {
 
 bool same_times(const Slot& a, const Slot& b) {
   return a.microbatches == b.microbatches && a.F == b.F && a.I == b.I && a.W == b.W &&
-         a.FB == b.FB && a.FI == b.FI && a.needs_gradient == b.needs_gradient &&
+         a.FI == b.FI && a.needs_gradient == b.needs_gradient &&
          a.forward_ready == b.forward_ready && a.gradient_ready == b.gradient_ready &&
          a.send_activation == b.send_activation && a.send_gradient == b.send_gradient;
 }
@@ -60,6 +60,13 @@ bool is_mirrored(const CompactProblem& problem, const CompactOrder& order) {
       // A stream that turns on itself has no mirror image: it has one entry.
       const Slot& slot = problem.slot(rank, chunk);
       const Slot& there = problem.slot(other, 1 - chunk);
+      for (int partner = 0; partner < 2; ++partner) {
+        const auto pair = [&](int of, int forward, int backward) {
+          return problem.pair(static_cast<std::size_t>(of), static_cast<std::size_t>(forward),
+                              static_cast<std::size_t>(backward));
+        };
+        if (pair(rank, chunk, partner) != pair(other, 1 - chunk, 1 - partner)) return false;
+      }
       if (!same_times(slot, there) || (slot.previous < 0) != (there.previous < 0)) return false;
     }
     for (std::size_t index = 0; index < own.size(); ++index) {
@@ -155,8 +162,8 @@ bool OrderSearch::put_together(int rank, int token) {
   }
   if (weight < 0) return false;
   const Token pair{CellKind::kFB, changed_[static_cast<std::size_t>(forward)].forward, chunk};
-  const Slot& slot = problem_.slot(rank, pair.forward);
-  if (slot.FB >= slot.F + slot.I + slot.W) return false;
+  if (!problem_.pair_helps(static_cast<std::size_t>(rank), pair.forward, pair.backward))
+    return false;
   int to = whole(0, 1) == 1 ? std::max(forward, gradient) - 1 : std::min(forward, gradient);
   int out[] = {forward, gradient, weight};
   std::sort(std::begin(out), std::end(out));

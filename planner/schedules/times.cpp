@@ -48,7 +48,10 @@ Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
     case CellKind::kB: return stage.I + stage.W;
     case CellKind::kI: return stage.I;
     case CellKind::kW: return stage.W;
-    case CellKind::kFB: return stage.FB;
+    case CellKind::kFB:
+      if (times.rank_pairs.empty()) return stage.FB;
+      return times
+          .rank_pairs[rank.index()][cell.forward.chunk.index()][cell.backward.chunk.index()];
     case CellKind::kFI: return stage.FI;
   }
   return {};

@@ -12,7 +12,7 @@ struct StageTimes {
   Seconds F;
   Seconds I;
   Seconds W;
-  Seconds FB;  // a pair whose *forward* half is this stage, whatever the stage of its backward half
+  Seconds FB;  // a pair whose *forward* half is this stage (CellTimes::rank_pairs may say more)
   Seconds FI;  // the same with an input gradient only
 };
 
@@ -38,6 +38,9 @@ struct CellTimes {
   Seconds hop;                                  // latency of a message between two ranks
   // [direction][stage of the forward half]; empty: atomic.
   std::vector<std::vector<PairOffsets>> pairs = {};
+  // [rank][forward chunk][backward chunk]: F&B where the backward half matters too, with uneven
+  // stages; empty: StageTimes::FB.
+  std::vector<std::vector<std::vector<Seconds>>> rank_pairs = {};
   // [direction][stage]; empty: `hop`.
   std::vector<std::vector<SendTimes>> sends = {};
 

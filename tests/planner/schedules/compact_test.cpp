@@ -32,6 +32,14 @@ CellTimes random_times(const Schedule& schedule, std::mt19937_64& random) {
       times.sends[direction].push_back({Seconds{0.2 * time(random)}, Seconds{0.2 * time(random)}});
     }
   }
+  for (const auto& chunks : schedule.chunks) {
+    auto& pairs = times.rank_pairs.emplace_back();
+    for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
+      auto& row = pairs.emplace_back();
+      for (std::size_t backward = 0; backward < chunks.size(); ++backward)
+        row.push_back(Seconds{2 + time(random)});
+    }
+  }
   return times;
 }
 

@@ -1,0 +1,1 @@
+orrery schedule --kind dualpip --pp 4 --microbatches 8

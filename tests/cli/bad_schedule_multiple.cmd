@@ -1,0 +1,1 @@
+orrery schedule --kind interleaved --pp 4 --microbatches 6

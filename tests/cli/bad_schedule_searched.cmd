@@ -1,0 +1,1 @@
+orrery schedule --kind searched --pp 4 --microbatches 8

@@ -1,0 +1,1 @@
+orrery schedule --file tests/data/input/wrong-schedule.json

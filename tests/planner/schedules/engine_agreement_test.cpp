@@ -1,0 +1,133 @@
+// A schedule's time by its cells against the SimGrid engine's for the Program lowered from it, on a
+// cluster where nothing contends and messages take their latency and no more.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "planner/schedules/families.hpp"
+#include "planner/schedules/search.hpp"
+#include "planner/schedules/timing.hpp"
+#include "sim/analytic.hpp"
+#include "sim/simgrid_engine.hpp"
+#include "tests/workload/example_programs.hpp"
+#include "workload/lower.hpp"
+#include "workload/schedule_checker.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr double kHop = 0.05;
+
+// Each kind of work takes a time of its own; every message takes the hop.
+class OwnTimes : public CostSource {
+ public:
+  ComputeCost compute(const Work& work, int) const override {
+    double sum = 0;
+    for (const char letter : work.name) sum += static_cast<unsigned char>(letter) % 17;
+    return {Seconds{0.1 + sum / 1000}, {}};
+  }
+  TransferCost transfer(const Work&, bool) const override {
+    return {Seconds{kHop}, BytesPerSecond{1e30}, BytesPerSecond{1e30}};
+  }
+  AssumedFigures assumed(const Program&) const override { return {}; }
+};
+
+// F, I and W of every stage, as the engine carries them out.
+CellTimes cell_times(const Plan& plan, const Program& program, const CostSource& costs) {
+  CellTimes times = uniform_times(plan.schedule, {}, Seconds{kHop});
+  for (const Instruction& instruction : program.instructions) {
+    const Work& work = program.work(instruction);
+    if (instruction.stream != Stream::kCompute || !instruction.stage.valid()) continue;
+    const Schedule::Range range = plan.schedule.microbatches_of(instruction.direction);
+    if (instruction.microbatch.value != range.first) continue;
+    StageTimes& stage =
+        times.stages[static_cast<std::size_t>(instruction.direction)][instruction.stage.index()];
+    const Seconds time = costs.compute(work, 0).total();
+    (work.pass == Pass::kF ? stage.F : work.pass == Pass::kI ? stage.I : stage.W) += time;
+  }
+  for (auto& stages : times.stages) {
+    for (StageTimes& stage : stages) stage = without_overlap(stage.F, stage.I, stage.W);
+  }
+  // Without exchanges there is nothing to overlap: a pair is its halves one after the other.
+  for (const auto& chunks : plan.schedule.chunks) {
+    auto& pairs = times.rank_pairs.emplace_back();
+    for (const ChunkPlace& forward : chunks) {
+      auto& row = pairs.emplace_back();
+      for (const ChunkPlace& backward : chunks)
+        row.push_back(times.at(forward).F + times.at(backward).I + times.at(backward).W);
+    }
+  }
+  return times;
+}
+
+Seconds last_cell(const Plan& plan, const Program& program, const Timeline& timeline) {
+  Seconds last;
+  for (const Instruction& instruction : program.instructions) {
+    if (instruction.stream != Stream::kCompute || !instruction.stage.valid()) continue;
+    if (program.work(instruction).component == Component::kOptimizer) continue;
+    last = std::max(last, timeline.at(instruction.id).end);
+  }
+  static_cast<void>(plan);
+  return last;
+}
+
+Plan plan_with(const char* family, int pp, int microbatches, int vpp) {
+  PlanShape shape{small_mla_moe(), family, microbatches, sizes(pp, 1)};
+  shape.layout.vpp = vpp;
+  shape.layout.recompute = Recompute::kNone;
+  Plan plan = plan_of(shape);
+  plan.cluster.nvlink.bandwidth = plan.cluster.nic.bandwidth = BytesPerSecond{1e30};
+  return plan;
+}
+
+TEST_CASE("schedules of F, I and W take the time that SimGrid says, to 1e-9") {
+  struct Case {
+    const char* family;
+    int pp, microbatches, vpp;
+  };
+  const OwnTimes costs;
+  for (const auto& [family, pp, microbatches, vpp] :
+       {Case{"zb-h1", 4, 9, 1}, Case{"zb-h2", 8, 16, 1}, Case{"zb-auto", 4, 8, 1},
+        Case{"zb-v", 4, 8, 2}, Case{"v-half", 4, 6, 2}, Case{"v-min", 2, 5, 2}}) {
+    const Plan plan = plan_with(family, pp, microbatches, vpp);
+    const Program program = lower(plan);
+    const CellTimes times = cell_times(plan, program, costs);
+    const double expected = time_schedule(plan.schedule, times).makespan.value();
+    const Timeline simgrid = run_folded(program, plan.cluster, costs, plan.layout.gpus());
+    CAPTURE(family, pp, microbatches);
+    CHECK(expected > 1);
+    CHECK_THAT(last_cell(plan, program, simgrid).value(), Catch::WithinRel(expected, 1e-9));
+    const Timeline analytic = run_analytic(program, costs, plan.layout.gpus());
+    CHECK_THAT(last_cell(plan, program, analytic).value(), Catch::WithinRel(expected, 1e-9));
+  }
+}
+
+TEST_CASE("a searched schedule of uneven stages takes the time that SimGrid says, to 1e-9") {
+  const OwnTimes costs;
+  Plan plan = plan_with("dualpipe", 4, 12, 1);
+  ScheduleSearchRequest request;
+  request.starts.push_back(plan.schedule);
+  request.times = cell_times(plan, lower(plan), costs);
+  request.limits.assign(4, 6);
+  request.effort = 20'000;
+  const ScheduleSearchResult result = search_schedule(request);
+  CHECK(result.makespan <= result.best_start);
+  plan.schedule = result.schedule;
+  const Program program = lower(plan);
+  // Pairs that gain nothing may remain; what leaves them early makes the engine no later.
+  const bool pairs =
+      std::any_of(plan.schedule.ranks.begin(), plan.schedule.ranks.end(), [](const auto& cells) {
+        return std::any_of(cells.begin(), cells.end(),
+                           [](const Cell& cell) { return cell.kind == CellKind::kFB; });
+      });
+  const Timeline simgrid = run_folded(program, plan.cluster, costs, plan.layout.gpus());
+  const double engine = last_cell(plan, program, simgrid).value();
+  CAPTURE(pairs, engine, result.makespan);
+  if (pairs) {
+    CHECK(engine <= result.makespan * (1 + 1e-9));
+  } else {
+    CHECK_THAT(engine, Catch::WithinRel(result.makespan, 1e-9));
+  }
+}
+
+}  // namespace
+}  // namespace orrery
