@@ -13,6 +13,7 @@
 #include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "planner/layout_search.hpp"
+#include "planner/plan_schedule_search.hpp"
 #include "reports/plan_text.hpp"
 #include "reports/simulate_json.hpp"
 
@@ -27,6 +28,8 @@ struct Options {
   std::string output;
   int top = 10;
   int finalists = 10;
+  bool search_schedule = false;
+  long effort = 0;
   bool json = false;
 };
 
@@ -78,6 +81,21 @@ ProgressCallback progress_bar() {
   };
 }
 
+// The best plan with its schedule searched, and a sentence about it.
+std::string search_best(const Options& options, const Setup& setup, SearchResult& result) {
+  ScoredPlan& best = result.plans.front();
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const PlanScheduleSearch searched = search_plan_schedule(
+      best.plan, setup.device, options.effort, true, [&](long spent, long of, double makespan) {
+        if (!terminal) return;
+        std::fprintf(stderr, "\r\033[K%3.0f %% of the effort, shortest so far %.4f s",
+                     100.0 * static_cast<double>(spent) / static_cast<double>(of), makespan);
+      });
+  if (terminal) std::fprintf(stderr, "\r\033[K");
+  best.plan = searched.plan;
+  return plan_schedule_text(searched, best.candidate.schedule);
+}
+
 int plan(const Options& options) {
   const Stopwatch stopwatch;
   const Setup setup = read_setup(options.setup);
@@ -91,7 +109,10 @@ int plan(const Options& options) {
   if (options.schedule != "auto") request.schedule = options.schedule;
   request.base = default_layout(setup.cluster);
   fix(options.fix, "", request);
-  const SearchResult result = search_layouts(request, setup.device, progress_bar());
+  SearchResult result = search_layouts(request, setup.device, progress_bar());
+  std::string searched;
+  if (options.search_schedule && !result.plans.empty())
+    searched = search_best(options, setup, result);
   if (!options.output.empty() && !result.plans.empty()) {
     write_output(options.output, to_json(result.plans.front().plan));
   }
@@ -107,7 +128,7 @@ int plan(const Options& options) {
     text = plan_search_json(request, result, asked ? &*asked : nullptr,
                             {stopwatch.wall_s(), stopwatch.cpu_s()});
   } else {
-    text = plan_search_text(request, result);
+    text = plan_search_text(request, result) + searched;
     if (asked) text += "\n" + why_text(*asked, result);
   }
   std::fputs(text.c_str(), answer_stream({options.output}));
@@ -133,6 +154,12 @@ Command add_plan(CLI::App& app) {
       ->check(CLI::Range(0, 100));
   command->add_option("--why", options->why,
                       "Explain a layout that was not chosen, such as pp=8,ep=64");
+  command->add_flag("--search-schedule", options->search_schedule,
+                    "Search a shorter schedule for the best plan's own stage times and memory");
+  command
+      ->add_option("--effort", options->effort,
+                   "Orders to time in that search (default: about 30 s)")
+      ->check(CLI::Range(1L, 1000000000000L));
   command->add_option("-o,--output", options->output, "Write the best plan; - is standard output");
   command->add_flag("--json", options->json, "Print one JSON object");
   return [options] { return plan(*options); };

@@ -59,6 +59,10 @@ Plan build_plan(PlanRequest request, const CostSource& costs) {
   plan.training = request.training;
   plan.layout = std::move(request.layout);
   plan.calibration = std::move(request.calibration);
+  // Families with several chunks a rank bring their own number where none is asked for.
+  const StagePlacement placement = schedule_family(request.schedule).placement;
+  const bool chunked = placement == StagePlacement::kV || placement == StagePlacement::kWave;
+  if (chunked && plan.layout.vpp == 1) plan.layout.vpp = 2;
   const int stages = plan.layout.pp * plan.layout.vpp;
   Diagnostics diagnostics;
   if (request.stage_map) {
@@ -70,12 +74,18 @@ Plan build_plan(PlanRequest request, const CostSource& costs) {
   if (plan.layout.stage_map.empty()) plan.layout.stage_map = default_stage_map(plan, costs, stages);
   check_stage_map(plan.layout.stage_map, plan.model, stages, diagnostics);
   diagnostics.throw_if_errors();
-  plan.schedule = make_schedule(request.schedule, plan.layout.pp, plan.microbatches());
+  ScheduleRequest wanted;
+  wanted.pp = plan.layout.pp;
+  wanted.microbatches = plan.microbatches();
+  wanted.chunks = plan.layout.vpp;
+  plan.schedule = make_schedule(request.schedule, wanted);
   if (plan.schedule.stages() != stages) {
     reject_input(
-        fmt::format("vpp={} makes {} stages, but {} has one chunk a rank and direction: {} stages",
-                    plan.layout.vpp, stages, request.schedule, plan.schedule.stages()),
-        "leave vpp at 1");
+        fmt::format("vpp={} makes {} stages, but {} has {} a rank and direction: {} stages",
+                    plan.layout.vpp, stages, request.schedule,
+                    placement == StagePlacement::kV ? "two chunks" : "one chunk",
+                    plan.schedule.stages()),
+        placement == StagePlacement::kV ? "leave vpp out" : "leave vpp at 1");
   }
   return plan;
 }

@@ -94,4 +94,26 @@ std::string why_text(const SearchResult& asked, const SearchResult& all) {
   return text;
 }
 
+std::string plan_schedule_text(const PlanScheduleSearch& searched, const std::string& family) {
+  const ScheduleSearchResult& search = searched.search;
+  const TimeUnit unit = time_unit(searched.before);
+  const auto time = [&](double seconds) {
+    return fmt::format("{:.3f} {}", Seconds{seconds} / unit.time, unit.name);
+  };
+  std::string text = fmt::format(
+      "\nSchedule of the best plan, searched for its own stage times and memory ({} orders "
+      "timed):\n"
+      "  cells      {} -> {}, lower bound {} ({}, rank {}): {} of the gap closed\n",
+      grouped(static_cast<double>(search.evaluations)), time(searched.cells_before),
+      time(search.makespan), time(search.bound.makespan), to_string(search.bound.binding),
+      search.bound.rank,
+      percent((searched.cells_before - search.makespan) /
+              std::max(1e-300, searched.cells_before - search.bound.makespan)));
+  text += fmt::format("  the step   {} -> {} ({}) with contention{}\n",
+                      time(searched.before.value()), time(searched.after.value()),
+                      signed_percent(searched.after / searched.before - 1),
+                      searched.better() ? "" : fmt::format(": {} stays", family));
+  return text;
+}
+
 }  // namespace orrery

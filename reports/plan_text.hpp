@@ -3,6 +3,7 @@
 #include <string>
 
 #include "planner/layout_search.hpp"
+#include "planner/plan_schedule_search.hpp"
 
 namespace orrery {
 
@@ -11,5 +12,8 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
 // Why not these layouts: the arithmetic of each rejection, or how far behind `best` each one is and
 // where the difference lies.
 std::string why_text(const SearchResult& asked, const SearchResult& all);
+
+// What the search of a plan's schedule came to, against the `family` that it started from.
+std::string plan_schedule_text(const PlanScheduleSearch& searched, const std::string& family);
 
 }  // namespace orrery

@@ -217,6 +217,7 @@ std::string_view to_string(Binding binding) {
     case Binding::kCoolDownMemory: return "cool-down memory";
     case Binding::kLatency: return "latency";
     case Binding::kWork: return "work";
+    case Binding::kExhausted: return "exhaustive search";
   }
   return "?";
 }

@@ -29,6 +29,7 @@ enum class Binding {
   kCoolDownMemory,  // what it can hold does not last until the gradients of the last forward
   kLatency,         // micro-batches stay too long, or one takes too long, for what may be held
   kWork,            // it has so much to do
+  kExhausted,       // no formula: all shorter schedules were looked for (exact.hpp)
 };
 std::string_view to_string(Binding binding);
 

@@ -20,7 +20,7 @@ struct ScheduleCase {
   double memory = 0;           // shares of 1/pp
   std::string_view published;  // whose figure; empty: nobody's
   double figure = 0;
-  std::string_view uneven;  // name of the stage factors; empty: all stages alike
+  std::string_view uneven = "";  // name of the stage factors; empty: all stages alike
 };
 
 std::span<const ScheduleCase> schedule_cases();

@@ -6,13 +6,14 @@
 #include <thread>
 
 #include "planner/schedules/compact.hpp"
+#include "planner/schedules/exact.hpp"
 #include "planner/schedules/order_search.hpp"
 #include "planner/schedules/policy_search.hpp"
 
 namespace orrery {
 namespace {
 
-constexpr int kChains = 4;
+constexpr int kChains = 2;
 constexpr int kRounds = 6;
 constexpr double kForPolicies = 0.3;  // of the effort
 // A list schedule takes as long as so many orders.
@@ -64,6 +65,8 @@ class Search {
     }
     if (!is_proven()) search_policies();
     if (!starts_.empty() && !is_proven()) anneal();
+    if (!starts_.empty() && !is_proven() && is_small()) exhaust();
+    result.bound = bound_;
     result.evaluations = spent_;
     if (starts_.empty()) return result;
     const Start& best = starts_.front();
@@ -79,6 +82,31 @@ class Search {
   bool is_proven() const {
     return !starts_.empty() && starts_.front().makespan <= bound_.makespan * (1 + 1e-9);
   }
+  // Few cells, and no pairs that could gain anything.
+  bool is_small() const {
+    constexpr int kCells = 300;
+    int cells = 0;
+    for (const Slot& slot : problem_.slots) {
+      cells += 3 * slot.microbatches;
+      if (slot.forward_ready >= 0) return false;
+    }
+    for (std::size_t rank = 0; rank < problem_.of_rank.size(); ++rank) {
+      const std::size_t chunks = problem_.of_rank[rank].size();
+      for (std::size_t pair = 0; pair < chunks * chunks; ++pair) {
+        if (problem_.pair_helps(rank, pair / chunks, pair % chunks)) return false;
+      }
+    }
+    return cells <= kCells;
+  }
+
+  void exhaust() {
+    constexpr long kNodes = 200'000;
+    const ExactResult exact = shortest_schedule(problem_, starts_.front().makespan, kNodes);
+    spent_ += exact.nodes;
+    if (exact.order) starts_.insert(starts_.begin(), {*exact.order, exact.makespan, "exhaustive"});
+    if (exact.proven) bound_ = {starts_.front().makespan, Binding::kExhausted, bound_.rank};
+  }
+
   void report() const {
     if (progress_) progress_(spent_, effort_, starts_.empty() ? 0 : starts_.front().makespan);
   }

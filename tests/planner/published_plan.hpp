@@ -2,6 +2,7 @@
 // DeepSeek-V3's published plan and its parts, for tests.
 #include "core/cluster_reader.hpp"
 #include "core/model_reader.hpp"
+#include "planner/device_model.hpp"
 #include "planner/plan_builder.hpp"
 
 namespace orrery {
@@ -20,6 +21,8 @@ struct PublishedPlan {
     plan = build_plan(request, costs());
   }
   CalibratedCost costs() const { return {calibration, request.cluster}; }
+
+  DeviceModel device() const { return {calibration, request.cluster}; }
 
   PlanRequest request;
   Calibration calibration;

@@ -1,13 +1,16 @@
 #include "planner/schedules/search.hpp"
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
+#include <map>
 #include <random>
 
 #include "planner/schedules/compact.hpp"
 #include "planner/schedules/families.hpp"
 #include "planner/schedules/rendezvous.hpp"
 #include "planner/schedules/timing.hpp"
+#include "tests/planner/published_table.hpp"
 #include "workload/schedule_checker.hpp"
 
 namespace orrery {
@@ -154,6 +157,49 @@ TEST_CASE("what the search finds is valid, keeps every limit and takes the time 
   }
   CHECK(found > 900);
   CHECK(shorter > 400);
+}
+
+// Every row of the public zero-bubble scheduler's orders: minutes, so not among the tests of every
+// day.
+TEST_CASE("the search meets or beats the zero-bubble scheduler at its memory in every row",
+          "[.rows]") {
+  std::map<std::string, std::array<int, 4>> counts;  // rows, beaten, met, missed
+  for (const PublishedRow& row : published_table("schedule-reference.csv")) {
+    const std::string& name = row.text("schedule");
+    const std::string family = name.substr(0, name.find('('));
+    const bool one_chunk = family == "ZB-auto";
+    if (!one_chunk && family != "ZBV" && family != "1F1B-V" && !family.starts_with("V-")) continue;
+    const StageTimes share = without_overlap(Seconds{row.number("F")}, Seconds{row.number("B")},
+                                             Seconds{row.number("W")});
+    const int limit = row.count("peak_activations");
+    const double published = row.number("makespan");
+    double best = 0, bound = 0;
+    for (const long effort : {2'000L, 50'000L, 1'000'000L}) {
+      const ScheduleSearchResult result = search({one_chunk ? "zb-h1" : "zb-v", row.count("p"),
+                                                  row.count("m"), share, row.number("comm"), limit},
+                                                 effort);
+      best = result.makespan;
+      bound = result.bound.makespan;
+      if (best > 0 && best <= published + 1e-9) break;
+    }
+    std::array<int, 4>& count = counts[family];
+    ++count[0];
+    if (best > 0 && best < published - 1e-9) {
+      ++count[1];
+    } else if (best > 0 && best <= published + 1e-9) {
+      ++count[2];
+    } else {
+      ++count[3];
+      WARN(name << " p=" << row.text("p") << " m=" << row.text("m") << " I=" << row.text("B")
+                << " c=" << row.text("comm") << " limit " << limit << ": " << best << ", published "
+                << published << ", bound " << bound);
+    }
+  }
+  for (const auto& [family, count] : counts) {
+    WARN(family << ": " << count[0] << " rows, " << count[1] << " beaten, " << count[2] << " met, "
+                << count[3] << " missed");
+    CHECK(count[3] == 0);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,58 @@
+#include "planner/plan_schedule_search.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "core/catalog.hpp"
+#include "planner/schedules/timing.hpp"
+#include "planner/step_summary.hpp"
+#include "sim/analytic.hpp"
+#include "tests/planner/published_plan.hpp"
+#include "workload/lower.hpp"
+#include "workload/schedule_checker.hpp"
+
+namespace orrery {
+namespace {
+
+Seconds last_cell(const Plan& plan, const CostSource& costs) {
+  const Program program = lower(plan);
+  const Timeline timeline = run_analytic(program, costs, plan.layout.gpus());
+  Seconds last;
+  for (int rank = 0; rank < plan.layout.pp; ++rank) {
+    for (const Span& span : cell_spans(program, timeline, Rank{rank},
+                                       plan.schedule.ranks[static_cast<std::size_t>(rank)].size()))
+      last = std::max(last, span.end);
+  }
+  return last;
+}
+
+TEST_CASE("the cells of a plan, by their own times, take what the plan's simulation takes") {
+  const PublishedPlan published;
+  const DeviceModel device = published.device();
+  const CellTimes times = plan_cell_times(published.plan, device.costs());
+  const double cells = time_schedule(published.plan.schedule, times).makespan.value();
+  const double simulated = last_cell(published.plan, device.costs()).value();
+  INFO("cells " << cells << " s, simulated " << simulated << " s");
+  CHECK(cells == Approx(simulated).epsilon(0.02));
+  // Alike stages have alike times, the first and last have their own.
+  CHECK(times.stages[0][1].F == times.stages[0][14].F);
+  CHECK(times.stages[0][0].F < times.stages[0][1].F);
+  CHECK(times.rank_pairs[3][0][1] <
+        times.stages[0][3].F + times.stages[1][12].I + times.stages[1][12].W);
+}
+
+TEST_CASE("DeepSeek-V3's searched schedule is shorter on SimGrid with DualPipe's activations") {
+  const PublishedPlan published;
+  const DeviceModel device = published.device();
+  const PlanScheduleSearch searched = search_plan_schedule(published.plan, device, 20'000, false);
+  CHECK(searched.better());
+  CHECK(searched.after < searched.before * 0.99);
+  CHECK(searched.search.makespan >= searched.search.bound.makespan);
+  CHECK(check_schedule(searched.plan.schedule, 17).empty());
+  WARN("step " << searched.before.value() << " s -> " << searched.after.value() << " s, cells "
+               << searched.cells_before << " -> " << searched.search.makespan << ", bound "
+               << searched.search.bound.makespan);
+}
+
+}  // namespace
+}  // namespace orrery
