@@ -42,6 +42,7 @@ struct Options {
   std::string compare;
   std::string output;
   bool draw = false;
+  bool critical_path = false;
   bool json = false;
 };
 
@@ -176,15 +177,18 @@ SearchProgress progress_bar() {
   };
 }
 
+// Those given; else what the fullest rank of the first starting point holds.
+std::vector<int> search_limits(const Schedule& start, const std::vector<int>& limits) {
+  if (!limits.empty()) return limits;
+  const std::vector<int> peaks = peak_activations(start);
+  return std::vector<int>(peaks.size(), *std::max_element(peaks.begin(), peaks.end()));
+}
+
 ScheduleReport search(const Options& options, std::vector<Schedule> starts, const CellTimes& times,
                       const std::vector<int>& limits, long effort) {
   ScheduleSearchRequest request;
   request.times = times;
-  request.limits = limits;
-  if (limits.empty()) {
-    const std::vector<int> peaks = peak_activations(starts.front());
-    request.limits.assign(peaks.size(), *std::max_element(peaks.begin(), peaks.end()));
-  }
+  request.limits = search_limits(starts.front(), limits);
   request.starts = std::move(starts);
   request.effort = effort;
   request.seed = options.seed;
@@ -274,14 +278,19 @@ void check_options(const Options& options) {
                       "write --search with the kind whose stages it shall have: zb-h1 (one chunk), "
                       "zb-v (V), dualpipe (both directions)");
   }
-  if (!options.compare.empty() && (from_file || options.search || options.draw ||
-                                   !options.output.empty() || !options.times_file.empty())) {
+  if (!options.compare.empty() &&
+      (from_file || options.search || options.draw || options.critical_path ||
+       !options.output.empty() || !options.times_file.empty())) {
     diagnostics.error({}, "--compare takes sizes, --times and --memory-limit only",
                       "leave --file, --times-file, --search, --draw and -o out");
   }
   if (options.search && options.p2p == "rendezvous") {
     diagnostics.error({}, "the search times messages as eager",
                       "search first (-o), then time the file with --p2p rendezvous");
+  }
+  if (options.critical_path && options.p2p == "rendezvous") {
+    diagnostics.error({}, "the critical path is that of eager messages",
+                      "leave --critical-path or --p2p rendezvous out");
   }
   diagnostics.throw_if_errors();
 }
@@ -295,9 +304,6 @@ int schedule(const Options& options) {
   if (!options.file.empty()) {
     starts.push_back(read_schedule(options.file));
     check_faults(check_schedule(starts.front()), options.file);
-  } else if (options.search) {
-    starts = schedules_on_placement_of(options.kind, request_of(options));
-    if (starts.empty()) starts.push_back(make_schedule(options.kind, request_of(options)));
   } else {
     starts.push_back(make_schedule(options.kind, request_of(options)));
   }
@@ -308,6 +314,9 @@ int schedule(const Options& options) {
   const std::vector<int> limits = given_limits(options, starts.front(), limits_of_file);
   ScheduleReport report;
   if (options.search) {
+    if (options.file.empty())
+      starts = search_starts(options.kind, request_of(options), times,
+                             search_limits(starts.front(), limits));
     report = search(options, std::move(starts), times, limits, options.effort);
   } else {
     for (std::size_t rank = 0; rank < limits.size(); ++rank) {
@@ -323,6 +332,7 @@ int schedule(const Options& options) {
   std::string text = options.json ? schedule_json(report, {stopwatch.wall_s(), stopwatch.cpu_s()})
                                   : schedule_text(report);
   if (options.draw && !options.json) text += chart(report);
+  if (options.critical_path && !options.json) text += "\n" + critical_path_text(report);
   std::fputs(text.c_str(), answer_stream({options.output}));
   return kYes;
 }
@@ -367,6 +377,8 @@ Command add_schedule(CLI::App& app) {
       ->check(CLI::IsMember({"all"}));
   command->add_option("-o,--output", options->output, "Write the schedule; - is standard output");
   command->add_flag("--draw", options->draw, "Draw it");
+  command->add_flag("--critical-path", options->critical_path,
+                    "Print the chain of cells that takes the makespan");
   command->add_flag("--json", options->json, "Print one JSON object");
   return [options] {
     try {

@@ -5,6 +5,7 @@
 #include "planner/schedules/families.hpp"
 #include "planner/schedules/lower_bound.hpp"
 #include "planner/schedules/order_search.hpp"
+#include "planner/schedules/search.hpp"
 #include "planner/schedules/timing.hpp"
 
 namespace orrery {
@@ -69,6 +70,24 @@ void bound(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(bound)->Apply(sizes);
+
+// ZB-H1 for one chunk and 1F1B's memory: proven optimal without any search.
+void proven_at_once(benchmark::State& state) {
+  ScheduleRequest request;
+  request.pp = static_cast<int>(state.range(0));
+  request.microbatches = static_cast<int>(state.range(1));
+  for (auto _ : state) {
+    ScheduleSearchRequest wanted;
+    const Schedule placement = make_schedule("zb-h1", request);
+    wanted.times = times_of_share(
+        placement, without_overlap(Seconds{1}, Seconds{1.2}, Seconds{0.6}), Seconds{0.1});
+    wanted.limits.assign(placement.ranks.size(), request.pp);
+    wanted.starts = search_starts("zb-h1", request, wanted.times, wanted.limits);
+    const ScheduleSearchResult result = search_schedule(wanted);
+    if (!result.proven()) state.SkipWithError("not proven");
+  }
+}
+BENCHMARK(proven_at_once)->Apply(sizes);
 
 }  // namespace
 }  // namespace orrery

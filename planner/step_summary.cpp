@@ -179,7 +179,7 @@ StepSummary summarise(const Plan& plan, const Device& device, const Program& pro
   }
   const double share = 1.0 / plan.layout.pp;
   for (const RankSummary& rank : out.ranks) {
-    for (Seconds Breakdown::* part :
+    for (Seconds Breakdown::*part :
          {&Breakdown::F, &Breakdown::I, &Breakdown::W, &Breakdown::FB, &Breakdown::bubble,
           &Breakdown::optimizer, &Breakdown::exposed_comm, &Breakdown::wait}) {
       out.mean.*part += share * (rank.time.*part);

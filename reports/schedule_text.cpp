@@ -225,6 +225,35 @@ std::string schedule_comparison_json(
   return out.dump(2) + "\n";
 }
 
+std::string critical_path_text(const ScheduleReport& report) {
+  const CellGraph graph(report.schedule);
+  const auto why = [](const CriticalCell& cell) -> std::string {
+    switch (cell.why) {
+      case WaitKind::kForward: return "its activation";
+      case WaitKind::kGradient: return "its gradient";
+      default: return "the cell before it";
+    }
+  };
+  std::string text = fmt::format("Critical path\n  {:>12}{:>12}  {:>4} {:>5}  {:<58}{}\n", "start",
+                                 "end", "rank", "cell", "", "waited for");
+  bool first = true;
+  for (const CriticalCell& cell :
+       critical_cells(report.schedule, graph, report.times, report.timing)) {
+    const auto rank = cell.at.rank.index();
+    const auto index = static_cast<std::size_t>(cell.at.cell);
+    const Span& span = report.timing.cells[rank][index];
+    text += fmt::format("  {:>12}{:>12}  {:>4} {:>5}  {:<58}{}{}\n", figure(span.start.value()),
+                        figure(span.end.value()), rank, index,
+                        describe(report.schedule, cell.at.rank, report.schedule.ranks[rank][index]),
+                        first ? "" : why(cell),
+                        cell.latency > Seconds{}
+                            ? fmt::format(", {} on the way", figure(cell.latency.value()))
+                            : "");
+    first = false;
+  }
+  return text;
+}
+
 std::string schedule_chart(const ScheduleReport& report, int width, bool colours) {
   // A letter and a colour for each kind; capitals where the (forward) chunk is not the first.
   struct Mark {

@@ -40,6 +40,10 @@ std::string schedule_comparison_json(
     const std::vector<ScheduleReport>& reports,
     const std::vector<std::pair<std::string, std::string>>& skipped, const RunTiming& timing);
 
+// The chain of cells that takes the makespan, one a line, with what each waited for. For eager
+// messages.
+std::string critical_path_text(const ScheduleReport& report);
+
 // One line a rank, time from left to right over `width` columns; with colours for a terminal.
 std::string schedule_chart(const ScheduleReport& report, int width, bool colours);
 

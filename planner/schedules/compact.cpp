@@ -109,6 +109,7 @@ std::optional<CompactOrder> compact_order(const Schedule& schedule) {
   for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
     std::vector<ChunkCount> counts = chunk_counts(schedule, rank);
     auto& tokens = order.emplace_back();
+    tokens.reserve(schedule.ranks[rank].size());
     for (const Cell& cell : schedule.ranks[rank]) {
       Token token{cell.kind, 0, 0};
       if (cell.has_forward()) {
@@ -134,11 +135,15 @@ std::optional<CompactOrder> compact_order(const Schedule& schedule) {
 }
 
 Schedule expand_order(const Schedule& placement, const CompactOrder& order) {
-  Schedule schedule = placement;
+  Schedule schedule;
+  schedule.family = placement.family;
+  schedule.microbatches = placement.microbatches;
+  schedule.directions = placement.directions;
+  schedule.chunks = placement.chunks;
   for (std::size_t rank = 0; rank < order.size(); ++rank) {
     std::vector<ChunkCount> counts = chunk_counts(schedule, rank);
-    std::vector<Cell>& cells = schedule.ranks[rank];
-    cells.clear();
+    std::vector<Cell>& cells = schedule.ranks.emplace_back();
+    cells.reserve(order[rank].size());
     for (const Token& token : order[rank]) {
       Cell cell;
       cell.kind = token.kind;

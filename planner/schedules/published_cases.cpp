@@ -111,10 +111,11 @@ ScheduleCaseResult run_case(const ScheduleCase& of, long effort, const SearchPro
   request.hop = Seconds{of.hop};
   request.memory = of.memory;
   ScheduleSearchRequest wanted;
-  wanted.starts = schedules_on_placement_of(of.kind, request);
-  wanted.times = case_times(of, wanted.starts.front());
-  const int limit = chunk_limit(wanted.starts.front(), of.memory);
+  const Schedule placement = make_schedule(of.kind, request);
+  wanted.times = case_times(of, placement);
+  const int limit = chunk_limit(placement, of.memory);
   wanted.limits.assign(static_cast<std::size_t>(of.pp), limit);
+  wanted.starts = search_starts(of.kind, request, wanted.times, wanted.limits);
   wanted.effort = effort;
   ScheduleCaseResult result;
   for (const Schedule& schedule : wanted.starts) {

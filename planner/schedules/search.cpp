@@ -7,6 +7,7 @@
 
 #include "planner/schedules/compact.hpp"
 #include "planner/schedules/exact.hpp"
+#include "planner/schedules/families.hpp"
 #include "planner/schedules/order_search.hpp"
 #include "planner/schedules/policy_search.hpp"
 
@@ -120,9 +121,10 @@ class Search {
   void take_families() {
     CompactTimer timer(problem_);
     for (const Schedule& schedule : request_.starts) {
-      const auto order = compact_order(schedule);
+      auto order = compact_order(schedule);
       if (!order || schedule.ranks.front().empty() || !keeps_limits(problem_, *order)) continue;
-      starts_.push_back({*order, timer.makespan(*order), schedule.family});
+      const double makespan = timer.makespan(*order);
+      starts_.push_back({std::move(*order), makespan, schedule.family});
       ++spent_;
     }
     rank_starts();
@@ -213,6 +215,20 @@ class Search {
 };
 
 }  // namespace
+
+std::vector<Schedule> search_starts(std::string_view kind, const ScheduleRequest& request,
+                                    const CellTimes& times, const std::vector<int>& limits) {
+  Schedule own = make_schedule(kind, request);
+  const CompactProblem problem = compact_problem(own, times, limits);
+  const CompactOrder order = *compact_order(own);
+  const double makespan = CompactTimer(problem).makespan(order);
+  if (keeps_limits(problem, order) && makespan <= lower_bound(problem).makespan * (1 + 1e-9)) {
+    std::vector<Schedule> alone;
+    alone.push_back(std::move(own));
+    return alone;
+  }
+  return schedules_on_placement_of(kind, request);
+}
 
 long default_effort(const Schedule& placement) {
   constexpr double kTokens = 2e10;  // timed in half a minute on two cores

@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/schedule.hpp"
 #include "planner/schedules/lower_bound.hpp"
+#include "planner/schedules/request.hpp"
 #include "planner/schedules/times.hpp"
 
 namespace orrery {
@@ -40,6 +42,12 @@ struct ScheduleSearchResult {
 
 // Called with the effort spent and the best so far.
 using SearchProgress = std::function<void(long spent, long of, double best)>;
+
+// What to start from: the schedule of `kind`, and those of the other families on its placement
+// unless it meets the lower bound already. Throws InputError where `kind` has no schedule of this
+// size.
+std::vector<Schedule> search_starts(std::string_view kind, const ScheduleRequest& request,
+                                    const CellTimes& times, const std::vector<int>& limits);
 
 // So many that a search takes about half a minute on two cores.
 long default_effort(const Schedule& placement);

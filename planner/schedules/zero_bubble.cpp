@@ -13,6 +13,7 @@ Schedule generate(std::string_view family, const ScheduleRequest& request, int a
   const int m = request.microbatches;
   for (int rank = 0; rank < request.pp; ++rank) {
     std::vector<Cell>& cells = schedule.ranks[static_cast<std::size_t>(rank)];
+    cells.reserve(3 * static_cast<std::size_t>(m));
     const int warm_up = std::min(ahead * (request.pp - 1 - rank), m);
     const int lag = ahead * rank;
     int forwards = 0, gradients = 0, weights = 0;
