@@ -37,7 +37,6 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
       slot.F = stage.F.value();
       slot.I = stage.I.value();
       slot.W = stage.W.value();
-      slot.FI = stage.FI.value();
       slot.forward_ready = slot.gradient_ready = -1;  // the end of the pair
       if (!times.pairs.empty()) {
         const PairOffsets& pair =
@@ -50,13 +49,17 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
       problem.microbatches = std::max(problem.microbatches, slot.microbatches);
     }
     auto& pairs = problem.pairs.emplace_back();
+    auto& input_pairs = problem.input_pairs.emplace_back();
     for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
       for (std::size_t backward = 0; backward < chunks.size(); ++backward) {
         const bool by_rank = !times.rank_pairs.empty();
-        pairs.push_back((by_rank
-                             ? times.rank_pairs[static_cast<std::size_t>(rank)][forward][backward]
-                             : times.at(chunks[forward]).FB)
-                            .value());
+        // Without its weight gradient a pair is shorter by that.
+        const StageTimes& first = times.at(chunks[forward]);
+        const Seconds pair =
+            by_rank ? times.rank_pairs[static_cast<std::size_t>(rank)][forward][backward]
+                    : first.FB;
+        pairs.push_back(pair.value());
+        input_pairs.push_back((by_rank ? pair - times.at(chunks[backward]).W : first.FI).value());
       }
     }
   }
@@ -203,7 +206,8 @@ double token_duration(const CompactProblem& problem, int rank, const Token& toke
     case CellKind::kW: return slot.W;
     case CellKind::kFB:
       return problem.pair(static_cast<std::size_t>(rank), token.forward, token.backward);
-    case CellKind::kFI: return slot.FI;
+    case CellKind::kFI:
+      return problem.input_pair(static_cast<std::size_t>(rank), token.forward, token.backward);
   }
   return 0;
 }
@@ -296,7 +300,7 @@ bool CompactTimer::run(const CompactOrder& order, double give_up) {
           case CellKind::kFI:
             now = start + (token.kind == CellKind::kFB
                                ? problem_.pair(rank, token.forward, token.backward)
-                               : of_forward.FI);
+                               : problem_.input_pair(rank, token.forward, token.backward));
             forward_at = of_forward.forward_ready < 0 ? now : start + of_forward.forward_ready;
             gradient_at = of_forward.gradient_ready < 0 ? now : start + of_forward.gradient_ready;
             break;

@@ -21,7 +21,7 @@ struct Slot {
   int rank = 0;
   int previous = -1, next = -1;  // slots of the stages beside it; -1 at an end
   int microbatches = 0;
-  double F = 0, I = 0, W = 0, FI = 0;
+  double F = 0, I = 0, W = 0;
   // Inside a pair whose forward is of this slot, from its start.
   double needs_gradient = 0, forward_ready = 0, gradient_ready = 0;
   double send_activation = 0, send_gradient = 0;  // 0 to a stage on the same rank
@@ -31,12 +31,16 @@ struct CompactProblem {
   std::vector<Slot> slots;
   std::vector<std::vector<int>> of_rank;   // [rank][chunk]: slot
   std::vector<std::vector<double>> pairs;  // [rank][forward chunk x chunks + backward chunk]: F&B
-  std::vector<int> limits;                 // [rank] chunk activations
-  int microbatches = 0;                    // of the slot that has most
+  std::vector<std::vector<double>> input_pairs;  // likewise: F&I
+  std::vector<int> limits;                       // [rank] chunk activations
+  int microbatches = 0;                          // of the slot that has most
 
   int ranks() const { return static_cast<int>(of_rank.size()); }
   double pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
     return pairs[rank][forward * of_rank[rank].size() + backward];
+  }
+  double input_pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
+    return input_pairs[rank][forward * of_rank[rank].size() + backward];
   }
   // Whether the halves take less time together than one after the other.
   bool pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const;

@@ -35,7 +35,7 @@ class Bounds {
         for (std::size_t backward = 0; backward < slots.size(); ++backward) {
           Least& of_backward = least_[static_cast<std::size_t>(slots[backward])];
           const double pair = problem.pair(rank, forward, backward);
-          const double end = std::min(pair, slot.FI);
+          const double end = std::min(pair, problem.input_pair(rank, forward, backward));
           const double out = slot.forward_ready < 0 ? end : slot.forward_ready;
           const double back = slot.gradient_ready < 0 ? end : slot.gradient_ready;
           const auto lower = [](double& value, double by) { value = std::clamp(by, 0.0, value); };
@@ -128,7 +128,7 @@ class Bounds {
     for (std::size_t other = 0; other < slots.size(); ++other) {
       const Slot& backward = at(slots[other]);
       most = std::max({most, slot.F + backward.I + backward.W - problem_.pair(own, forward, other),
-                       slot.F + backward.I - slot.FI});
+                       slot.F + backward.I - problem_.input_pair(own, forward, other)});
     }
     return most;
   }

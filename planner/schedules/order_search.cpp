@@ -17,9 +17,9 @@ Token mirror_image(Token token) {
 
 bool same_times(const Slot& a, const Slot& b) {
   return a.microbatches == b.microbatches && a.F == b.F && a.I == b.I && a.W == b.W &&
-         a.FI == b.FI && a.needs_gradient == b.needs_gradient &&
-         a.forward_ready == b.forward_ready && a.gradient_ready == b.gradient_ready &&
-         a.send_activation == b.send_activation && a.send_gradient == b.send_gradient;
+         a.needs_gradient == b.needs_gradient && a.forward_ready == b.forward_ready &&
+         a.gradient_ready == b.gradient_ready && a.send_activation == b.send_activation &&
+         a.send_gradient == b.send_gradient;
 }
 
 bool acts_alike(const Token& a, const Token& b) {
@@ -198,7 +198,7 @@ void OrderSearch::advance(long evaluations, double hot, double cold) {
   long tries = 0;
   for (long number = 0; number < evaluations && tries < kTries * evaluations; ++tries) {
     const double progress = static_cast<double>(number) / static_cast<double>(evaluations);
-    const double temperature = unit_ * (hot + (cold - hot) * progress);
+    const double temperature = unit_ * hot * std::pow(cold / hot, progress);
     CompactTimer::Place at;
     if (whole(0, 3) > 0 && !critical_.empty()) {
       at = critical_[static_cast<std::size_t>(whole(0, static_cast<int>(critical_.size()) - 1))];

@@ -17,7 +17,8 @@ class OrderSearch {
   // `start` is valid and keeps the limits. Full backwards are taken as I and W.
   OrderSearch(const CompactProblem& problem, CompactOrder start, std::uint64_t seed);
 
-  // Goes on for so many orders, with temperatures from `hot` to `cold`, in mean cell lengths.
+  // Goes on for so many orders, with temperatures that fall from `hot` to `cold` by a factor at a
+  // time, in mean cell lengths.
   void advance(long evaluations, double hot, double cold);
   const CompactOrder& best() const { return best_; }
   double makespan() const { return best_makespan_; }

@@ -1,6 +1,7 @@
 #include "planner/schedules/search.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <future>
 #include <memory>
 #include <thread>
@@ -19,7 +20,10 @@ constexpr int kRounds = 6;
 constexpr double kForPolicies = 0.3;  // of the effort
 // A list schedule takes as long as so many orders.
 constexpr long kPolicyCost = 10;
-constexpr double kHottest = 0.02, kCooling = 0.5;  // mean cells; from round to round
+// Temperatures in mean cells, by chain, and where both end.
+constexpr double kHottest[kChains] = {0.03, 0.2};
+constexpr double kColdest = 0.0005;
+constexpr std::size_t kKept = 8;  // of the shortest
 
 struct Start {
   CompactOrder order;
@@ -154,52 +158,50 @@ class Search {
     }
   }
 
+  // One chain cools slowly from the best starting point so far, the other from much hotter and from
+  // the best family: what is shortest now need not become so. At the end both go on from the best.
   void anneal() {
-    // The best of the families and of the list schedules in turn: what is shortest now need not
-    // become so.
-    std::vector<Start> from;
-    for (const bool lists : {false, true}) {
-      int taken = 0;
-      for (const Start& start : starts_) {
-        if ((start.name == "list") != lists || taken == kChains / 2) continue;
-        from.push_back(start);
-        ++taken;
-      }
+    std::vector<Start> from(kChains, starts_.front());
+    for (const Start& start : starts_) {
+      if (start.name == "list") continue;
+      from.back() = start;
+      break;
     }
-    for (std::size_t next = 0; from.size() < static_cast<std::size_t>(kChains); ++next) {
-      const Start again = from[next];
-      from.push_back(again);
+    std::vector<std::unique_ptr<OrderSearch>> chains;
+    for (int chain = 0; chain < kChains; ++chain) {
+      chains.push_back(
+          std::make_unique<OrderSearch>(problem_, from[static_cast<std::size_t>(chain)].order,
+                                        request_.seed * 1000 + static_cast<std::uint64_t>(chain)));
     }
-    const long left = std::max(1L, effort_ - spent_);
-    double hot = kHottest;
+    const long each = std::max(1L, effort_ - spent_) / kRounds / kChains + 1;
     for (int round = 0; round < kRounds && !is_proven(); ++round) {
-      std::vector<std::unique_ptr<OrderSearch>> chains;
+      if (round == kRounds - 1) {
+        for (int chain = 0; chain < kChains; ++chain) {
+          from[static_cast<std::size_t>(chain)] = starts_.front();
+          chains[static_cast<std::size_t>(chain)] = std::make_unique<OrderSearch>(
+              problem_, starts_.front().order,
+              request_.seed * 1000 + 500 + static_cast<std::uint64_t>(chain));
+        }
+      }
       std::vector<std::function<void()>> tasks;
-      const long each = left / kRounds / kChains + 1;
       for (int chain = 0; chain < kChains; ++chain) {
-        const auto seed = request_.seed * 1'000'000 + static_cast<std::uint64_t>(round) * 1000 +
-                          static_cast<std::uint64_t>(chain);
-        chains.push_back(std::make_unique<OrderSearch>(
-            problem_, from[static_cast<std::size_t>(chain)].order, seed));
-        tasks.emplace_back(
-            [search = chains.back().get(), each, hot] { search->advance(each, hot, hot / 20); });
+        const auto temperature = [chain](int at) {
+          const double start = kHottest[chain];
+          return start * std::pow(kColdest / start, static_cast<double>(at) / kRounds);
+        };
+        tasks.emplace_back([search = chains[static_cast<std::size_t>(chain)].get(), each,
+                            hot = temperature(round),
+                            cold = temperature(round + 1)] { search->advance(each, hot, cold); });
       }
       run_all(tasks);
       spent_ += kChains * each;
       for (int chain = 0; chain < kChains; ++chain) {
-        Start& own = from[static_cast<std::size_t>(chain)];
-        own.order = chains[static_cast<std::size_t>(chain)]->best();
-        own.makespan = chains[static_cast<std::size_t>(chain)]->makespan();
-        starts_.push_back(own);
+        const OrderSearch& search = *chains[static_cast<std::size_t>(chain)];
+        starts_.push_back(
+            {search.best(), search.makespan(), from[static_cast<std::size_t>(chain)].name});
       }
       rank_starts();
-      starts_.resize(std::min<std::size_t>(starts_.size(), 2 * kChains));
-      // The chain that lags goes on from the best.
-      const auto worst =
-          std::max_element(from.begin(), from.end(),
-                           [](const Start& a, const Start& b) { return a.makespan < b.makespan; });
-      *worst = starts_.front();
-      hot *= kCooling;
+      if (starts_.size() > kKept) starts_.erase(starts_.begin() + kKept, starts_.end());
       report();
     }
   }

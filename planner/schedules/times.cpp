@@ -52,7 +52,12 @@ Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
       if (times.rank_pairs.empty()) return stage.FB;
       return times
           .rank_pairs[rank.index()][cell.forward.chunk.index()][cell.backward.chunk.index()];
-    case CellKind::kFI: return stage.FI;
+    case CellKind::kFI: {
+      if (times.rank_pairs.empty()) return stage.FI;
+      const Seconds pair =
+          times.rank_pairs[rank.index()][cell.forward.chunk.index()][cell.backward.chunk.index()];
+      return pair - times.at(place_of(schedule, rank, cell.backward)).W;
+    }
   }
   return {};
 }

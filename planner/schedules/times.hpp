@@ -39,7 +39,7 @@ struct CellTimes {
   // [direction][stage of the forward half]; empty: atomic.
   std::vector<std::vector<PairOffsets>> pairs = {};
   // [rank][forward chunk][backward chunk]: F&B where the backward half matters too, with uneven
-  // stages; empty: StageTimes::FB.
+  // stages; F&I is shorter by the W. Empty: StageTimes::FB and FI.
   std::vector<std::vector<std::vector<Seconds>>> rank_pairs = {};
   // [direction][stage]; empty: `hop`.
   std::vector<std::vector<SendTimes>> sends = {};
