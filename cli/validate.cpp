@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -11,11 +12,16 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/model_reader.hpp"
+#include "core/stage_map.hpp"
+#include "planner/plan_schedule_search.hpp"
+#include "planner/schedules/compact.hpp"
 #include "planner/schedules/published_cases.hpp"
+#include "planner/schedules/timing.hpp"
 #include "realrun/host_validation.hpp"
 #include "reports/host_validation_text.hpp"
 #include "reports/schedule_cases_text.hpp"
 #include "reports/validation_report.hpp"
+#include "workload/schedule_checker.hpp"
 
 namespace orrery::cli {
 namespace {
@@ -53,6 +59,62 @@ int validate_this_host(const Options& options) {
   return validation.holds() ? kYes : kNo;
 }
 
+PlanRequest published_request(const PublishedRun& published, const Setup& setup) {
+  PlanRequest request{setup.model,        setup.cluster, setup.training,          {},
+                      published.schedule, std::nullopt,  setup.device.reference()};
+  request.layout.pp = published.pp;
+  request.layout.ep = published.ep;
+  request.layout.dp = 0;
+  return request;
+}
+
+Setup published_setup(const PublishedRun& published) {
+  SetupOptions names;
+  names.model = published.model;
+  names.cluster = "h800-2048";
+  names.sequence = published.sequence;
+  names.global_batch = published.global_batch;
+  return read_setup(names);
+}
+
+// The published run with its own stage map and others: a layer more at the ends or in the middle.
+PlanScheduleRows plan_rows(long effort) {
+  const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
+  const Setup setup = published_setup(published);
+  PlanScheduleRows out{"DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches", {}};
+  const auto add = [&](const std::optional<std::string>& map, bool search, bool more_memory) {
+    PlanRequest request = published_request(published, setup);
+    request.stage_map = map;
+    const Plan plan = build_plan(std::move(request), setup.device.costs());
+    PlanScheduleRow row;
+    row.stage_map = format_stage_map(plan.layout.stage_map);
+    const std::vector<int> peaks = peak_activations(plan.schedule);
+    const int peak = *std::max_element(peaks.begin(), peaks.end());
+    row.held = more_memory ? "what fits" : std::to_string(peak);
+    if (search) {
+      row.search = search_plan_schedule(plan, setup.device, effort, more_memory);
+      row.family = row.search->cells_before;
+      row.bound = row.search->search.bound.makespan;
+    } else {
+      const CellTimes times = plan_cell_times(plan, setup.device.costs());
+      row.family = time_schedule(plan.schedule, times).makespan.value();
+      row.bound =
+          lower_bound(compact_problem(plan.schedule, times, std::vector(peaks.size(), peak)))
+              .makespan;
+    }
+    out.rows.push_back(std::move(row));
+  };
+  add(std::nullopt, true, false);
+  add(std::nullopt, true, true);
+  add("E,3d,2t | 4t x 14 | m,L", true, false);
+  for (const char* map : {"E,3d,1t | 5t | 4t x 13 | m,L", "E,3d,1t | 4t x 13 | 5t | m,L",
+                          "E,3d,1t | 4t x 6 | 5t | 4t x 7 | m,L", "E,3d | 5t | 4t x 13 | 1t,m,L",
+                          "E,3d | 4t x 6 | 5t | 4t x 7 | 1t,m,L", "E,3d | 5t | 4t x 12 | 5t | m,L",
+                          "E,3d | 4t x 6 | 5t | 5t | 4t x 6 | m,L"})
+    add(map, false, false);
+  return out;
+}
+
 // The schedule search on problems with published figures.
 int validate_schedules(const Options& options) {
   if (options.json) throw InputError("error: --json is of --suite host");
@@ -68,7 +130,7 @@ int validate_schedules(const Options& options) {
     rows.push_back({of, run_case(of, options.effort)});
   }
   if (terminal) std::fprintf(stderr, "\r\033[K");
-  const std::string text = schedule_cases_text(rows);
+  const std::string text = schedule_cases_text(rows, plan_rows(options.effort));
   if (options.output.empty()) {
     std::fputs(text.c_str(), stdout);
   } else {
@@ -82,19 +144,10 @@ int validate(const Options& options) {
   if (options.suite == "schedules") return validate_schedules(options);
   if (options.json) throw InputError("error: --json is of --suite host");
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
-  SetupOptions names;
-  names.model = published.model;
-  names.cluster = "h800-2048";
-  names.sequence = published.sequence;
-  names.global_batch = published.global_batch;
-  const Setup setup = read_setup(names);
-  PlanRequest request{setup.model,        setup.cluster, setup.training,          {},
-                      published.schedule, std::nullopt,  setup.device.reference()};
-  request.layout.pp = published.pp;
-  request.layout.ep = published.ep;
-  request.layout.dp = 0;
+  const Setup setup = published_setup(published);
   const std::string report = validation_report(
-      published, build_plan(std::move(request), setup.device.costs()), setup.device);
+      published, build_plan(published_request(published, setup), setup.device.costs()),
+      setup.device);
   if (!options.output.empty()) {
     write_output(options.output, report);
     return kYes;

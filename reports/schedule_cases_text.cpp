@@ -64,13 +64,57 @@ saving is taken at its best for the schedule, so that the bound holds and is wea
 makespans of the reference table and none of the searched schedules of a thousand random problems (tests).
 )";
 
+// A bar would end the cell of a table.
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char letter : text) {
+    if (letter == '|') out += '\\';
+    out += letter;
+  }
+  return out;
+}
+
+std::string plan_section(const PlanScheduleRows& plan) {
+  std::string text = fmt::format("\n## {}\n\n", plan.title);
+  text +=
+      "Cell times of the plan's own simulation without contention: uneven stages, pairs with the "
+      "moments at which their outputs\nleave, messages. \"Step\" is the whole step on SimGrid with "
+      "contention, optimizer included. All in seconds.\n\n"
+      "| stage map | held | DualPipe | searched | bound | of the gap closed | binds | step, "
+      "DualPipe | "
+      "step, searched |\n|---|---|---|---|---|---|---|---|---|\n";
+  double least_bound = 0, best = 0;
+  for (const PlanScheduleRow& row : plan.rows) {
+    text += fmt::format("| {} | {} | {:.3f} | ", escaped(row.stage_map), row.held, row.family);
+    if (least_bound == 0 || row.bound < least_bound) least_bound = row.bound;
+    if (row.search) {
+      const PlanScheduleSearch& own = *row.search;
+      if (best == 0 || own.search.makespan < best) best = own.search.makespan;
+      text += fmt::format("**{:.3f}** | {:.3f} | {} | {} (rank {}) | {:.3f} | **{:.3f}** ({}) |\n",
+                          own.search.makespan, row.bound,
+                          percent((row.family - own.search.makespan) / (row.family - row.bound)),
+                          to_string(own.search.bound.binding), own.search.bound.rank,
+                          own.before.value(), own.after.value(),
+                          signed_percent(own.after / own.before - 1));
+    } else {
+      text += fmt::format("not searched | {:.3f} | | | | |\n", row.bound);
+    }
+  }
+  text += fmt::format(
+      "\nOver all of these stage maps no schedule is shorter than {:.3f} s ({} below the best "
+      "found).\n",
+      least_bound, percent(1 - least_bound / best));
+  return text;
+}
+
 }  // namespace
 
 bool all_met(const std::vector<ScheduleCaseRow>& rows) {
   return std::all_of(rows.begin(), rows.end(), is_met);
 }
 
-std::string schedule_cases_text(const std::vector<ScheduleCaseRow>& rows) {
+std::string schedule_cases_text(const std::vector<ScheduleCaseRow>& rows,
+                                const PlanScheduleRows& plan) {
   std::string text(kIntroduction);
   std::string_view group;
   for (const ScheduleCaseRow& row : rows) {
@@ -115,7 +159,7 @@ std::string schedule_cases_text(const std::vector<ScheduleCaseRow>& rows) {
                           is_met(row) ? "" : ", not met", bound);
     }
   }
-  return text + std::string(kHow);
+  return text + plan_section(plan) + std::string(kHow);
 }
 
 }  // namespace orrery
