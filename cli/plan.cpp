@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -81,11 +82,11 @@ ProgressCallback progress_bar() {
   };
 }
 
-// The best plan with its schedule searched, and a sentence about it.
-std::string search_best(const Options& options, const Setup& setup, SearchResult& result) {
+// Searches the schedule of the best plan and puts it there.
+PlanScheduleSearch search_best(const Options& options, const Setup& setup, SearchResult& result) {
   ScoredPlan& best = result.plans.front();
   const bool terminal = isatty(STDERR_FILENO) != 0;
-  const PlanScheduleSearch searched = search_plan_schedule(
+  PlanScheduleSearch searched = search_plan_schedule(
       best.plan, setup.device, options.effort, true, [&](long spent, long of, double makespan) {
         if (!terminal) return;
         std::fprintf(stderr, "\r\033[K%3.0f %% of the effort, shortest so far %.4f s",
@@ -93,7 +94,7 @@ std::string search_best(const Options& options, const Setup& setup, SearchResult
       });
   if (terminal) std::fprintf(stderr, "\r\033[K");
   best.plan = searched.plan;
-  return plan_schedule_text(searched, best.candidate.schedule);
+  return searched;
 }
 
 int plan(const Options& options) {
@@ -110,7 +111,7 @@ int plan(const Options& options) {
   request.base = default_layout(setup.cluster);
   fix(options.fix, "", request);
   SearchResult result = search_layouts(request, setup.device, progress_bar());
-  std::string searched;
+  std::optional<PlanScheduleSearch> searched;
   if (options.search_schedule && !result.plans.empty())
     searched = search_best(options, setup, result);
   if (!options.output.empty() && !result.plans.empty()) {
@@ -125,10 +126,12 @@ int plan(const Options& options) {
   }
   std::string text;
   if (options.json) {
-    text = plan_search_json(request, result, asked ? &*asked : nullptr,
-                            {stopwatch.wall_s(), stopwatch.cpu_s()});
+    text =
+        plan_search_json(request, result, asked ? &*asked : nullptr,
+                         searched ? &*searched : nullptr, {stopwatch.wall_s(), stopwatch.cpu_s()});
   } else {
-    text = plan_search_text(request, result) + searched;
+    text = plan_search_text(request, result);
+    if (searched) text += plan_schedule_text(*searched, result.plans.front().candidate.schedule);
     if (asked) text += "\n" + why_text(*asked, result);
   }
   std::fputs(text.c_str(), answer_stream({options.output}));

@@ -118,7 +118,8 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Ru
 }
 
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
-                             const SearchResult* asked, const RunTiming& timing) {
+                             const SearchResult* asked, const PlanScheduleSearch* searched,
+                             const RunTiming& timing) {
   Json rejected = Json::object();
   for (const auto& [reason, count] : result.rejected) rejected[reason] = count;
   Json plans = Json::array();
@@ -149,6 +150,18 @@ std::string plan_search_json(const SearchRequest& request, const SearchResult& r
       why.push_back(std::move(entry));
     }
     out["why"] = std::move(why);
+  }
+  if (searched != nullptr) {
+    const ScheduleSearchResult& search = searched->search;
+    out["schedule_search"] = {{"cells_before_s", searched->cells_before},
+                              {"cells_s", search.makespan},
+                              {"lower_bound_s", search.bound.makespan},
+                              {"binding", std::string(to_string(search.bound.binding))},
+                              {"gap", search.gap},
+                              {"evaluations", search.evaluations},
+                              {"step_before_s", searched->before.value()},
+                              {"step_time_s", searched->after.value()},
+                              {"taken", searched->better()}};
   }
   out["timing"] = timing_json(timing);
   return out.dump(2) + "\n";

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "planner/layout_search.hpp"
+#include "planner/plan_schedule_search.hpp"
 #include "planner/step_summary.hpp"
 
 namespace orrery {
@@ -15,8 +16,9 @@ struct RunTiming {
 };
 
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const RunTiming& timing);
-// `asked`: the layouts of --why, or null.
+// `asked`: the layouts of --why, or null; `searched`: the best plan's schedule, or null.
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
-                             const SearchResult* asked, const RunTiming& timing);
+                             const SearchResult* asked, const PlanScheduleSearch* searched,
+                             const RunTiming& timing);
 
 }  // namespace orrery
