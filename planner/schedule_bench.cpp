@@ -59,7 +59,7 @@ void order_searched(benchmark::State& state) {
   const Timed timed(state);
   OrderSearch search(timed.problem, *compact_order(timed.schedule), 1);
   constexpr int kAtOnce = 100;
-  for (auto _ : state) search.advance(kAtOnce, 0.01, 0.01);
+  for (auto _ : state) search.advance(kAtOnce, 0.01, 0);
   state.SetItemsProcessed(state.iterations() * kAtOnce);
 }
 BENCHMARK(order_searched)->Apply(sizes);

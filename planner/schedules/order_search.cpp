@@ -1,9 +1,9 @@
 #include "planner/schedules/order_search.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/error.hpp"
+#include "planner/schedules/chance.hpp"
 #include "planner/schedules/policy_search.hpp"
 
 namespace orrery {
@@ -95,15 +95,6 @@ OrderSearch::OrderSearch(const CompactProblem& problem, CompactOrder start, std:
   find_critical_path();
 }
 
-double OrderSearch::uniform() {
-  constexpr double kRange = 1.0 / 9007199254740992.0;  // 2^-53
-  return static_cast<double>(random_() >> 11) * kRange;
-}
-
-int OrderSearch::whole(int from, int to) {
-  return from + static_cast<int>(random_() % static_cast<std::uint64_t>(to - from + 1));
-}
-
 void OrderSearch::find_critical_path() {
   timer_.critical_path(current_, critical_);
   since_critical_ = 0;
@@ -111,8 +102,8 @@ void OrderSearch::find_critical_path() {
 
 bool OrderSearch::move(int token) {
   const int size = static_cast<int>(changed_.size());
-  const int by = whole(0, 2) == 0 ? whole(1, 12) : whole(1, 3);
-  const int to = whole(0, 1) == 1 ? token + by : token - by;
+  const int by = whole_of(random_, 0, 2) == 0 ? whole_of(random_, 1, 12) : whole_of(random_, 1, 3);
+  const int to = whole_of(random_, 0, 1) == 1 ? token + by : token - by;
   if (to < 0 || to >= size) return false;
   const Token moved = changed_[static_cast<std::size_t>(token)];
   if (acts_alike(moved, changed_[static_cast<std::size_t>(to)])) return false;
@@ -128,7 +119,7 @@ bool OrderSearch::take_apart(int token) {
   const Token I{CellKind::kI, pair.backward, pair.backward};
   const Token W{CellKind::kW, pair.backward, pair.backward};
   changed_.erase(changed_.begin() + token);
-  const int which = whole(0, 2);
+  const int which = whole_of(random_, 0, 2);
   const auto at = changed_.begin() + token;
   if (which == 0) {
     changed_.insert(at, {F, I, W});
@@ -148,8 +139,8 @@ bool OrderSearch::put_together(int rank, int token) {
   for (int index = std::max(0, token - kNear); index <= std::min(size - 1, token + kNear);
        ++index) {
     const CellKind kind = changed_[static_cast<std::size_t>(index)].kind;
-    if (kind == CellKind::kF && forward < 0 && whole(0, 1) == 1) forward = index;
-    if (kind == CellKind::kI && gradient < 0 && whole(0, 1) == 1) gradient = index;
+    if (kind == CellKind::kF && forward < 0 && whole_of(random_, 0, 1) == 1) forward = index;
+    if (kind == CellKind::kI && gradient < 0 && whole_of(random_, 0, 1) == 1) gradient = index;
   }
   if (forward < 0 || gradient < 0) return false;
   const std::uint8_t chunk = changed_[static_cast<std::size_t>(gradient)].backward;
@@ -164,7 +155,8 @@ bool OrderSearch::put_together(int rank, int token) {
   const Token pair{CellKind::kFB, changed_[static_cast<std::size_t>(forward)].forward, chunk};
   if (!problem_.pair_helps(static_cast<std::size_t>(rank), pair.forward, pair.backward))
     return false;
-  int to = whole(0, 1) == 1 ? std::max(forward, gradient) - 1 : std::min(forward, gradient);
+  int to =
+      whole_of(random_, 0, 1) == 1 ? std::max(forward, gradient) - 1 : std::min(forward, gradient);
   int out[] = {forward, gradient, weight};
   std::sort(std::begin(out), std::end(out));
   for (int index = 2; index >= 0; --index) changed_.erase(changed_.begin() + out[index]);
@@ -175,7 +167,7 @@ bool OrderSearch::put_together(int rank, int token) {
 
 bool OrderSearch::change(int rank, int token) {
   changed_ = current_[static_cast<std::size_t>(rank)];
-  const int which = whole(0, 9);
+  const int which = whole_of(random_, 0, 9);
   const bool made = which <= 5   ? move(token)
                     : which <= 7 ? take_apart(token)
                                  : put_together(rank, token);
@@ -189,7 +181,7 @@ void OrderSearch::mirror(int rank) {
     image.push_back(mirror_image(token));
 }
 
-void OrderSearch::advance(long evaluations, double hot, double cold) {
+void OrderSearch::advance(long evaluations, double hot, double halvings) {
   constexpr int kPathLasts = 20;    // changes kept before it is looked for again
   constexpr double kHopeless = 15;  // temperatures
   constexpr long kTries = 50;       // for each order timed
@@ -198,13 +190,15 @@ void OrderSearch::advance(long evaluations, double hot, double cold) {
   long tries = 0;
   for (long number = 0; number < evaluations && tries < kTries * evaluations; ++tries) {
     const double progress = static_cast<double>(number) / static_cast<double>(evaluations);
-    const double temperature = unit_ * hot * std::pow(cold / hot, progress);
+    const double temperature = unit_ * hot * power_of_two(-halvings * progress);
     CompactTimer::Place at;
-    if (whole(0, 3) > 0 && !critical_.empty()) {
-      at = critical_[static_cast<std::size_t>(whole(0, static_cast<int>(critical_.size()) - 1))];
+    if (whole_of(random_, 0, 3) > 0 && !critical_.empty()) {
+      at = critical_[static_cast<std::size_t>(
+          whole_of(random_, 0, static_cast<int>(critical_.size()) - 1))];
     } else {
-      at.rank = whole(0, ranks - 1);
-      at.token = whole(0, static_cast<int>(current_[static_cast<std::size_t>(at.rank)].size()) - 1);
+      at.rank = whole_of(random_, 0, ranks - 1);
+      at.token = whole_of(random_, 0,
+                          static_cast<int>(current_[static_cast<std::size_t>(at.rank)].size()) - 1);
     }
     auto& tokens = current_[static_cast<std::size_t>(at.rank)];
     if (at.token >= static_cast<int>(tokens.size())) {
@@ -220,7 +214,7 @@ void OrderSearch::advance(long evaluations, double hot, double cold) {
     const double makespan = timer_.makespan(current_, give_up);
     const double cost = makespan < CompactTimer::kDeadlock ? search_cost(makespan, timer_.ends())
                                                            : CompactTimer::kDeadlock;
-    if (cost <= current_cost_ || uniform() < std::exp((current_cost_ - cost) / temperature)) {
+    if (cost <= current_cost_ || takes_chance(random_, cost - current_cost_, temperature)) {
       ++since_critical_;
       const bool look = cost > current_cost_ || since_critical_ > kPathLasts;
       current_cost_ = cost;

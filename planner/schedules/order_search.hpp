@@ -17,9 +17,9 @@ class OrderSearch {
   // `start` is valid and keeps the limits. Full backwards are taken as I and W.
   OrderSearch(const CompactProblem& problem, CompactOrder start, std::uint64_t seed);
 
-  // Goes on for so many orders, with temperatures that fall from `hot` to `cold` by a factor at a
-  // time, in mean cell lengths.
-  void advance(long evaluations, double hot, double cold);
+  // Goes on for so many orders, at a temperature that falls from `hot` (in mean cell lengths) by so
+  // many halvings.
+  void advance(long evaluations, double hot, double halvings);
   const CompactOrder& best() const { return best_; }
   double makespan() const { return best_makespan_; }
 
@@ -31,8 +31,6 @@ class OrderSearch {
   bool put_together(int rank, int token);
   void mirror(int rank);
   void find_critical_path();
-  double uniform();
-  int whole(int from, int to);  // both included
 
   const CompactProblem& problem_;
   CompactTimer timer_;

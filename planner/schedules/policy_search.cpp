@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "planner/schedules/chance.hpp"
+
 namespace orrery {
 
 double search_cost(double makespan, const std::vector<double>& ends) {
@@ -21,23 +23,13 @@ double mean_cell(const CompactProblem& problem) {
 PolicySearch::PolicySearch(const CompactProblem& problem, std::uint64_t seed)
     : problem_(problem), timer_(problem), random_(seed), unit_(mean_cell(problem)) {}
 
-double PolicySearch::uniform(double from, double to) {
-  // Not std::uniform_real_distribution, whose results differ between libraries.
-  constexpr double kRange = 1.0 / 9007199254740992.0;  // 2^-53
-  return from + (to - from) * static_cast<double>(random_() >> 11) * kRange;
-}
-
-int PolicySearch::whole(int from, int to) {
-  return from + static_cast<int>(random_() % static_cast<std::uint64_t>(to - from + 1));
-}
-
 // Near chunks get in their forwards early and many of them, far ones few and late: the limits of a
 // chunk start from how far its stage is from the end of its stream.
 ListPolicy PolicySearch::draw() {
   ListPolicy policy;
-  const double gradient = uniform(0, 1.5);
-  const double far_forward = uniform(-0.5, 0.5);
-  const double weight = uniform(-2, 1.5);
+  const double gradient = uniform_of(random_, 0, 1.5);
+  const double far_forward = uniform_of(random_, -0.5, 0.5);
+  const double weight = uniform_of(random_, -2, 1.5);
   const int ranks = problem_.ranks();
   for (int rank = 0; rank < ranks; ++rank) {
     RankPolicy own;
@@ -59,30 +51,32 @@ ListPolicy PolicySearch::draw() {
       int most = limit;
       if (chunks > 1) {
         const double share = 1 - static_cast<double>(stages + 1) / (sum + 1);
-        most = static_cast<int>(std::lround(share * limit)) + (near ? whole(-1, 1) : whole(0, 2));
+        most = static_cast<int>(std::lround(share * limit)) +
+               (near ? whole_of(random_, -1, 1) : whole_of(random_, 0, 2));
       }
-      own.chunks.push_back({near ? 0 : far_forward, gradient + (near ? 0 : uniform(-0.3, 0.3)),
+      own.chunks.push_back({near ? 0 : far_forward,
+                            gradient + (near ? 0 : uniform_of(random_, -0.3, 0.3)),
                             std::clamp(most, 1, limit)});
     }
     own.weight = weight;
-    own.wait_before_weight = uniform(0, 1);
-    own.wait_for_gradient = whole(0, 3) > 0 ? 0 : uniform(0, 0.5) * unit_;
-    own.wait_for_pair = uniform(0, 2.5) * unit_;
+    own.wait_before_weight = uniform_of(random_, 0, 1);
+    own.wait_for_gradient = whole_of(random_, 0, 3) > 0 ? 0 : uniform_of(random_, 0, 0.5) * unit_;
+    own.wait_for_pair = uniform_of(random_, 0, 2.5) * unit_;
     policy.ranks.push_back(std::move(own));
   }
-  policy.noise = whole(0, 1) == 1 ? 0 : uniform(0, 0.5);
+  policy.noise = whole_of(random_, 0, 1) == 1 ? 0 : uniform_of(random_, 0, 0.5);
   policy.seed = static_cast<std::uint32_t>(random_());
   return policy;
 }
 
 ListPolicy PolicySearch::change(ListPolicy policy) {
   const int ranks = problem_.ranks();
-  const int changes = whole(1, 3);
+  const int changes = whole_of(random_, 1, 3);
   for (int number = 0; number < changes; ++number) {
-    const int rank = whole(0, ranks - 1);
+    const int rank = whole_of(random_, 0, ranks - 1);
     const int chunks = static_cast<int>(policy.ranks[static_cast<std::size_t>(rank)].chunks.size());
-    const int chunk = whole(0, chunks - 1);
-    const int where = whole(0, 2);
+    const int chunk = whole_of(random_, 0, chunks - 1);
+    const int where = whole_of(random_, 0, 2);
     // One rank, or with its mirror image, or all.
     const auto apply = [&](auto action) {
       for (int other = 0; other < ranks; ++other) {
@@ -96,46 +90,46 @@ ListPolicy PolicySearch::change(ListPolicy policy) {
                problem_.limits[static_cast<std::size_t>(other)]);
       }
     };
-    switch (whole(0, 7)) {
+    switch (whole_of(random_, 0, 7)) {
       case 0: {
-        const double by = uniform(-0.6, 0.6);
+        const double by = uniform_of(random_, -0.6, 0.6);
         apply([&](RankPolicy&, ChunkPolicy& of, int) { of.forward += by; });
         break;
       }
       case 1: {
-        const double by = uniform(-0.6, 0.6);
+        const double by = uniform_of(random_, -0.6, 0.6);
         apply([&](RankPolicy&, ChunkPolicy& of, int) { of.gradient += by; });
         break;
       }
       case 2:
       case 3: {
-        const int by = whole(0, 1) == 1 ? 1 : -1;
+        const int by = whole_of(random_, 0, 1) == 1 ? 1 : -1;
         apply([&](RankPolicy&, ChunkPolicy& of, int limit) {
           of.most = std::clamp(of.most + by, 1, limit);
         });
         break;
       }
       case 4: {
-        const double to = uniform(0, 1.2);
+        const double to = uniform_of(random_, 0, 1.2);
         apply([&](RankPolicy& of, ChunkPolicy&, int) { of.wait_before_weight = to; });
         break;
       }
       case 5: {
-        const double to = whole(0, 1) == 1 ? 0 : uniform(0, 0.7) * unit_;
+        const double to = whole_of(random_, 0, 1) == 1 ? 0 : uniform_of(random_, 0, 0.7) * unit_;
         apply([&](RankPolicy& of, ChunkPolicy&, int) { of.wait_for_gradient = to; });
         break;
       }
       case 6: {
-        const double by = uniform(-1.5, 1.5);
+        const double by = uniform_of(random_, -1.5, 1.5);
         apply([&](RankPolicy& of, ChunkPolicy&, int) { of.weight += by; });
         break;
       }
       default:
-        if (whole(0, 1) == 1) {
-          const double to = uniform(0, 3) * unit_;
+        if (whole_of(random_, 0, 1) == 1) {
+          const double to = uniform_of(random_, 0, 3) * unit_;
           apply([&](RankPolicy& of, ChunkPolicy&, int) { of.wait_for_pair = to; });
         } else {
-          policy.noise = whole(0, 2) > 0 ? 0 : uniform(0, 0.8);
+          policy.noise = whole_of(random_, 0, 2) > 0 ? 0 : uniform_of(random_, 0, 0.8);
           policy.seed = static_cast<std::uint32_t>(random_());
         }
     }
@@ -159,8 +153,8 @@ void PolicySearch::advance(long evaluations) {
     const double makespan = timer_.makespan(*order);
     const double cost = search_cost(makespan, timer_.ends());
     ++since_better_;
-    const bool taken = cost <= current_cost_ ||
-                       uniform(0, 1) < std::exp((current_cost_ - cost) / (kTemperature * unit_));
+    const bool taken =
+        cost <= current_cost_ || takes_chance(random_, cost - current_cost_, kTemperature * unit_);
     if (taken) {
       if (cost < current_cost_ - 1e-9 * unit_) since_better_ = 0;
       current_cost_ = cost;

@@ -22,8 +22,6 @@ class PolicySearch {
  private:
   ListPolicy draw();
   ListPolicy change(ListPolicy policy);
-  double uniform(double from, double to);
-  int whole(int from, int to);  // both included
 
   const CompactProblem& problem_;
   CompactTimer timer_;

@@ -1,11 +1,11 @@
 #include "planner/schedules/search.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <future>
 #include <memory>
 #include <thread>
 
+#include "planner/schedules/chance.hpp"
 #include "planner/schedules/compact.hpp"
 #include "planner/schedules/exact.hpp"
 #include "planner/schedules/families.hpp"
@@ -20,9 +20,9 @@ constexpr int kRounds = 6;
 constexpr double kForPolicies = 0.3;  // of the effort
 // A list schedule takes as long as so many orders.
 constexpr long kPolicyCost = 10;
-// Temperatures in mean cells, by chain, and where both end.
+// Temperatures in mean cells, by chain, and how often they are halved: both end near 0.0005.
 constexpr double kHottest[kChains] = {0.03, 0.2};
-constexpr double kColdest = 0.0005;
+constexpr double kHalvings[kChains] = {6, 8.5};
 constexpr std::size_t kKept = 8;  // of the shortest
 
 struct Start {
@@ -159,8 +159,8 @@ class Search {
     }
   }
 
-  // Where pairs matter or ranks are many, list schedules stay far behind: the effort is worth more in
-  // the annealing.
+  // Where pairs matter or ranks are many, list schedules stay far behind: the effort is worth more
+  // in the annealing.
   bool is_hopeless() const {
     constexpr double kFarBehind = 1.02;
     double list = CompactTimer::kDeadlock;
@@ -197,13 +197,10 @@ class Search {
       }
       std::vector<std::function<void()>> tasks;
       for (int chain = 0; chain < kChains; ++chain) {
-        const auto temperature = [chain](int at) {
-          const double start = kHottest[chain];
-          return start * std::pow(kColdest / start, static_cast<double>(at) / kRounds);
-        };
-        tasks.emplace_back([search = chains[static_cast<std::size_t>(chain)].get(), each,
-                            hot = temperature(round),
-                            cold = temperature(round + 1)] { search->advance(each, hot, cold); });
+        const double halvings = kHalvings[chain] / kRounds;
+        const double hot = kHottest[chain] * power_of_two(-halvings * round);
+        tasks.emplace_back([search = chains[static_cast<std::size_t>(chain)].get(), each, hot,
+                            halvings] { search->advance(each, hot, halvings); });
       }
       run_all(tasks);
       spent_ += kChains * each;

@@ -70,7 +70,7 @@ Schedule zb_v(const ScheduleRequest& request) {
   constexpr long kTokens = 4'000'000;  // timed in all: hundredths of a second
   const long tokens = 6L * request.pp * request.microbatches;
   OrderSearch polish(problem, std::move(*best), 1);
-  polish.advance(kTokens / tokens, 0.005, 0.0001);
+  polish.advance(kTokens / tokens, 0.005, 6);
   return expand_order(placement, polish.best());
 }
 
