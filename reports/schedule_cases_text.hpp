@@ -26,10 +26,13 @@ struct PlanScheduleRow {
 struct PlanScheduleRows {
   std::string title;  // "DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches"
   std::vector<PlanScheduleRow> rows;
+  int maps = 0;            // stage maps looked at
+  double least_bound = 0;  // over all of them, holding what the family's schedule holds
 };
 
+// `effort` as it was asked for; 0: the default.
 std::string schedule_cases_text(const std::vector<ScheduleCaseRow>& rows,
-                                const PlanScheduleRows& plan);
+                                const PlanScheduleRows& plan, long effort);
 // Whether every figure that is published is met.
 bool all_met(const std::vector<ScheduleCaseRow>& rows);
 
