@@ -321,6 +321,8 @@ StageMapSearch search_stage_map(const Plan& plan, const DeviceModel& device, int
   for (int move = 0; move < most_moves; ++move) {
     std::vector<StageMap> maps = neighbours(best);
     const std::size_t last = best.size() - 1;
+    maps.push_back(shifted(best, 0, last));
+    maps.push_back(shifted(best, last, 0));
     for (std::size_t stage = 1; stage < last; ++stage) {
       for (const std::size_t end : {std::size_t{0}, last}) {
         maps.push_back(shifted(best, end, stage));

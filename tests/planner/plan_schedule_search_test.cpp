@@ -54,5 +54,32 @@ TEST_CASE("DeepSeek-V3's searched schedule is shorter on SimGrid with DualPipe's
                << searched.search.bound.makespan);
 }
 
+// From a map with a layer in the wrong place the search comes to one that is no longer than the
+// model file's, and every map it looks at holds the same layers.
+TEST_CASE("a stage map with a layer in the wrong place is mended") {
+  PublishedPlan published;
+  PlanRequest request = published.request;
+  request.stage_map = "E,3d | 5t | 4t x 13 | 1t,m,L";
+  const DeviceModel device = published.device();
+  const Plan wrong = build_plan(request, device.costs());
+  const StageMapSearch search = search_stage_map(wrong, device, 1);
+  REQUIRE(search.tries.size() > 10);
+  CHECK(search.plan.layout.stage_map == search.tries.front().map);
+  const auto known = std::find_if(search.tries.begin(), search.tries.end(), [&](const auto& tried) {
+    return tried.map == published.plan.layout.stage_map;
+  });
+  REQUIRE(known != search.tries.end());
+  CHECK(search.tries.front().family <= known->family);
+  const auto layers = [](const StageMap& map) {
+    std::vector<LayerKind> all;
+    for (const auto& stage : map) all.insert(all.end(), stage.begin(), stage.end());
+    return all;
+  };
+  for (const StageMapTry& tried : search.tries) {
+    CHECK(layers(tried.map) == layers(wrong.layout.stage_map));
+    CHECK(tried.bound <= tried.family);
+  }
+}
+
 }  // namespace
 }  // namespace orrery
