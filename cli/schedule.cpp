@@ -284,6 +284,12 @@ void check_options(const Options& options) {
     diagnostics.error({}, "--compare takes sizes, --times and --memory-limit only",
                       "leave --file, --times-file, --search, --draw and -o out");
   }
+  if (options.chunks > 0 && options.compare.empty() &&
+      (from_file || options.kind.empty() ||
+       schedule_family(options.kind).placement != StagePlacement::kWave)) {
+    diagnostics.error({}, "--chunks is of the interleaved kinds: others have a number of their own",
+                      "leave --chunks out");
+  }
   if (options.search && options.p2p == "rendezvous") {
     diagnostics.error({}, "the search times messages as eager",
                       "search first (-o), then time the file with --p2p rendezvous");

@@ -19,6 +19,12 @@ std::string figure(double value) {
   return fmt::format("{:.7g}", value);
 }
 
+// "1 rank", "8 ranks", "2 micro-batches".
+std::string counted(int number, std::string_view noun) {
+  const char* ending = number == 1 ? "" : noun.ends_with("ch") ? "es" : "s";
+  return fmt::format("{} {}{}", number, noun, ending);
+}
+
 double share_of_chunk(const Schedule& schedule) {
   return 1.0 / chunks_of_direction(schedule);
 }
@@ -116,10 +122,12 @@ Json report_json(const ScheduleReport& report) {
 std::string schedule_text(const ScheduleReport& report) {
   const Schedule& schedule = report.schedule;
   const double share = share_of_chunk(schedule);
-  std::string text = fmt::format(
-      "{}: {} ranks, {} micro-batches{}, {} stages{}\n\n", family_of(report), schedule.pp(),
-      schedule.microbatches, schedule.directions == 2 ? ", half of them from each end" : "",
-      schedule.stages(), schedule.directions == 2 ? " in both directions: parameters twice" : "");
+  std::string text =
+      fmt::format("{}: {}, {}{}, {}{}\n\n", family_of(report), counted(schedule.pp(), "rank"),
+                  counted(schedule.microbatches, "micro-batch"),
+                  schedule.directions == 2 ? ", half of them from each end" : "",
+                  counted(schedule.stages(), "stage"),
+                  schedule.directions == 2 ? " in both directions: parameters twice" : "");
   text += fmt::format("Makespan     {}, of which a rank waits {} on average ({})\n",
                       figure(report.timing.makespan.value()),
                       figure(report.timing.bubble_fraction * report.timing.makespan.value()),
