@@ -226,14 +226,24 @@ PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& dev
     request.limits = out.limits;
     request.effort = effort;
     out.search = search_schedule(request, progress);
-    Plan searched = plan;
-    searched.schedule = out.search.schedule;
-    if (fits(searched, device)) {
-      const Seconds after = step_of(searched, device);
-      if (after < out.before) {
-        out.plan = std::move(searched);
-        out.after = after;
-      }
+    // Contention is not in the cell times: of the schedules found the one that it hurts least
+    // counts.
+    std::vector<Schedule> found = out.search.others;
+    found.insert(found.begin(), out.search.schedule);
+    std::optional<Seconds> shortest;
+    for (const Schedule& schedule : found) {
+      Plan searched = plan;
+      searched.schedule = schedule;
+      if (!fits(searched, device)) continue;
+      const Seconds step = step_of(searched, device);
+      if (shortest && step >= *shortest) continue;
+      shortest = step;
+      out.plan = std::move(searched);
+    }
+    if (shortest) {
+      out.after = *shortest;
+      out.fits = true;
+      if (!out.better()) out.plan = plan;
       return out;
     }
     // What activations take differs from one to another: one fewer, down to what is known to fit.

@@ -24,7 +24,10 @@ struct PlanScheduleSearch {
   CellTimes times;
   std::vector<int> limits;
   double cells_before = 0;  // makespan of the old schedule by the same cell times
-  Seconds before, after;    // steps on SimGrid
+  Seconds before, after;    // steps on SimGrid: the old schedule's, the best found one's
+  // Whether any schedule found fits into memory: a weight gradient that waits keeps its operands,
+  // which the limits of activations do not count.
+  bool fits = false;
   bool better() const { return after < before; }
 };
 

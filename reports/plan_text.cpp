@@ -109,10 +109,12 @@ std::string plan_schedule_text(const PlanScheduleSearch& searched, const std::st
       search.bound.rank,
       percent((searched.cells_before - search.makespan) /
               std::max(1e-300, searched.cells_before - search.bound.makespan)));
-  text += fmt::format("  the step   {} -> {} ({}) with contention{}\n",
-                      time(searched.before.value()), time(searched.after.value()),
-                      signed_percent(searched.after / searched.before - 1),
-                      searched.better() ? "" : fmt::format(": {} stays", family));
+  text += fmt::format(
+      "  the step   {} -> {} ({}) with contention{}\n", time(searched.before.value()),
+      time(searched.after.value()), signed_percent(searched.after / searched.before - 1),
+      searched.better() ? ""
+      : searched.fits   ? fmt::format(": {} stays", family)
+                        : fmt::format(": none found fits into memory, {} stays", family));
   return text;
 }
 

@@ -76,7 +76,8 @@ std::string plan_section(const PlanScheduleRows& plan) {
   text +=
       "Cell times of the plan's own simulation without contention: uneven stages, pairs with the "
       "moments at which their outputs\nleave, messages. \"Step\" is the whole step on SimGrid with "
-      "contention, optimizer included. All in seconds.\n\n"
+      "contention, optimizer included; \"none found fits\": weight gradients that\nwait keep their "
+      "operands, which the count of activations leaves out. All in seconds.\n\n"
       "| stage map | held | DualPipe | searched | bound | of the gap closed | binds | step, "
       "DualPipe | "
       "step, searched |\n|---|---|---|---|---|---|---|---|---|\n";
@@ -84,12 +85,13 @@ std::string plan_section(const PlanScheduleRows& plan) {
     text += fmt::format("| {} | {} | {:.3f} | ", escaped(row.stage_map), row.held, row.family);
     if (row.search) {
       const PlanScheduleSearch& own = *row.search;
-      text += fmt::format("**{:.3f}** | {:.3f} | {} | {} (rank {}) | {:.3f} | **{:.3f}** ({}) |\n",
-                          own.search.makespan, row.bound,
-                          percent((row.family - own.search.makespan) / (row.family - row.bound)),
-                          to_string(own.search.bound.binding), own.search.bound.rank,
-                          own.before.value(), own.after.value(),
-                          signed_percent(own.after / own.before - 1));
+      const std::string after = own.fits ? fmt::format("**{:.3f}** ({})", own.after.value(),
+                                                       signed_percent(own.after / own.before - 1))
+                                         : "none found fits";
+      text += fmt::format(
+          "**{:.3f}** | {:.3f} | {} | {} (rank {}) | {:.3f} | {} |\n", own.search.makespan,
+          row.bound, percent((row.family - own.search.makespan) / (row.family - row.bound)),
+          to_string(own.search.bound.binding), own.search.bound.rank, own.before.value(), after);
     } else {
       text += fmt::format("not searched | {:.3f} | | | | |\n", row.bound);
     }

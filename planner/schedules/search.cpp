@@ -23,7 +23,7 @@ constexpr long kPolicyCost = 10;
 // Temperatures in mean cells, by chain, and how often they are halved: both end near 0.0005.
 constexpr double kHottest[kChains] = {0.03, 0.2};
 constexpr double kHalvings[kChains] = {6, 8.5};
-constexpr std::size_t kKept = 8;  // of the shortest
+constexpr std::size_t kKept = 16;  // of the shortest
 
 struct Start {
   CompactOrder order;
@@ -77,6 +77,10 @@ class Search {
     const Start& best = starts_.front();
     result.schedule = expand_order(placement_, best.order);
     result.schedule.family = "searched";
+    for (std::size_t other = 1; other < starts_.size(); ++other) {
+      result.others.push_back(expand_order(placement_, starts_[other].order));
+      result.others.back().family = "searched";
+    }
     result.makespan = best.makespan;
     result.gap = bound_.makespan > 0 ? std::max(0.0, best.makespan / bound_.makespan - 1) : 0;
     result.start = best.name;

@@ -31,6 +31,8 @@ struct ScheduleSearchRequest {
 
 struct ScheduleSearchResult {
   Schedule schedule;  // family "searched"; no ranks where nothing was found
+  // Others that were met on the way, longer and less finely tuned to the times given.
+  std::vector<Schedule> others;
   double makespan = 0;
   LowerBound bound;
   double gap = 0;         // makespan / bound - 1
