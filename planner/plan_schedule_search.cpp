@@ -232,6 +232,7 @@ PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& dev
     found.insert(found.begin(), out.search.schedule);
     std::optional<Seconds> shortest;
     for (const Schedule& schedule : found) {
+      if (schedule.ranks == plan.schedule.ranks) continue;  // where the search started
       Plan searched = plan;
       searched.schedule = schedule;
       if (!fits(searched, device)) continue;
