@@ -79,7 +79,7 @@ PairOffsets offsets_of(const Simulated& step, std::size_t rank, int cell) {
 
 class PlanTimes {
  public:
-  PlanTimes(const Plan& plan, const CostSource& costs) : plan_(plan), schedule_(plan.schedule) {
+  PlanTimes(const Plan& plan, const CostSource& costs) : schedule_(plan.schedule) {
     times_ = uniform_times(schedule_, {});
     Plan apart = plan;
     apart.schedule = taken_apart(plan.schedule);
@@ -171,7 +171,6 @@ class PlanTimes {
     if (!any) times_.pairs.clear();
   }
 
-  const Plan& plan_;
   const Schedule& schedule_;
   CellTimes times_;
 };

@@ -34,15 +34,6 @@ with local search), by an independent simulator (`tests/data/published/schedule-
 )";
 
 constexpr std::string_view kHow = R"(
-## What the search changes in DualPipe
-
-- Outer ranks run weight gradients later in the warm-up (phase 3 of DualPipe runs I, W, F in turn, at a period of
-  F + I + W, while the middle ranks could take gradients at the shorter period of a pair): the middle ranks start their
-  pairs earlier.
-- With latency, weight gradients are taken out of full backwards on the way down and put into the waits that messages
-  leave, so that gradients leave their rank W earlier.
-- Where pairs gain nothing, they are taken apart altogether: a pair holds its gradient back until both halves are done.
-
 ## The bound
 
 With head(s) the earliest start of a forward on stage s, G(s) that of an input gradient, toB(s) the least time from the end

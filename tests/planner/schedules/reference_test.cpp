@@ -94,11 +94,10 @@ TEST_CASE("every reproducible row of the reference table is reproduced") {
   SUCCEED();
 }
 
-// Published idle times against the simulated ones. Where they deviate, and why:
-//   ZB-H2      the formula is that of the window, the makespan waits for the last rank
-//   ZB-H1      exact but for the latency that it does not know
-//   DualPipe   too high for I > F, too low for I < F; knows no latency; with overlap the idle
-//   differs DualPipeV  from rank to rank 1F1B, interleaved   know no latency
+// Published idle times against the simulated ones. No formula knows latency. Beside that deviate:
+// of ZB-H2, whose formula is that of the window, rows below m = 2p; of DualPipe and DualPipeV those
+// with I > F, where the formula is too high, and those with overlap, where the idle differs by
+// rank.
 TEST_CASE("published closed forms hold where they claim to, and deviate where they are known to") {
   std::map<std::string, std::pair<int, int>> counts;  // exact, deviating
   for (const PublishedRow& row : published_table("schedule-reference.csv")) {
