@@ -43,6 +43,9 @@ if ! is_configured; then
   cmake --preset "$preset" --fresh </dev/null >>"$log" 2>&1 || fail "configuring preset $preset"
 fi
 
+# The compiler's cache is shared by all checkouts: paths below this one count as relative.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR-$PWD} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR-1}
+
 jobs=$(nproc)
 say "building preset $preset with $jobs jobs: ${targets[*]:-everything} (minutes at first, seconds after)"
 
