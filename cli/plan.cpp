@@ -87,7 +87,7 @@ PlanScheduleSearch search_best(const Options& options, const Setup& setup, Searc
   ScoredPlan& best = result.plans.front();
   const bool terminal = isatty(STDERR_FILENO) != 0;
   PlanScheduleSearch searched = search_plan_schedule(
-      best.plan, setup.device, options.effort, true, [&](long spent, long of, double makespan) {
+      best.plan, setup.device, options.effort, [&](long spent, long of, double makespan) {
         if (!terminal) return;
         std::fprintf(stderr, "\r\033[K%3.0f %% of the effort, shortest so far %.4f s",
                      100.0 * static_cast<double>(spent) / static_cast<double>(of), makespan);

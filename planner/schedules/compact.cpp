@@ -1,18 +1,12 @@
 #include "planner/schedules/compact.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <deque>
 
 #include "core/error.hpp"
 
 namespace orrery {
-namespace {
-
-constexpr std::size_t kMostChunks = 64;
-
-}  // namespace
 
 int chunk_limit(const Schedule& placement, double shares) {
   // A hair more, so that 2.9999999 shares of a decimal figure are three.
@@ -169,25 +163,6 @@ Schedule expand_order(const Schedule& placement, const CompactOrder& order) {
     }
   }
   return schedule;
-}
-
-bool keeps_limit(std::span<const Token> tokens, int limit) {
-  std::array<int, kMostChunks> forwards{}, gradients{}, weights{};
-  int live = 0;
-  for (const Token& token : tokens) {
-    // The backward of a pair cannot be that of its own forward.
-    if (token.has_input_gradient() && ++gradients[token.backward] > forwards[token.backward])
-      return false;
-    if (token.has_forward()) {
-      ++forwards[token.forward];
-      if (++live > limit) return false;
-    }
-    if (token.has_weight_gradient()) {
-      if (++weights[token.backward] > gradients[token.backward]) return false;
-      --live;
-    }
-  }
-  return true;
 }
 
 bool CompactProblem::pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const {

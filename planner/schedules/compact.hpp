@@ -13,9 +13,12 @@
 #include <vector>
 
 #include "core/schedule.hpp"
+#include "planner/schedules/activation_bytes.hpp"
 #include "planner/schedules/times.hpp"
 
 namespace orrery {
+
+inline constexpr std::size_t kMostChunks = 64;  // of a rank
 
 struct Slot {
   int rank = 0;
@@ -26,36 +29,6 @@ struct Slot {
   double needs_gradient = 0, forward_ready = 0, gradient_ready = 0;
   double send_activation = 0, send_gradient = 0;  // 0 to a stage on the same rank
 };
-
-struct CompactProblem {
-  std::vector<Slot> slots;
-  std::vector<std::vector<int>> of_rank;   // [rank][chunk]: slot
-  std::vector<std::vector<double>> pairs;  // [rank][forward chunk x chunks + backward chunk]: F&B
-  std::vector<std::vector<double>> input_pairs;  // likewise: F&I
-  std::vector<int> limits;                       // [rank] chunk activations
-  int microbatches = 0;                          // of the slot that has most
-
-  int ranks() const { return static_cast<int>(of_rank.size()); }
-  double pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
-    return pairs[rank][forward * of_rank[rank].size() + backward];
-  }
-  double input_pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
-    return input_pairs[rank][forward * of_rank[rank].size() + backward];
-  }
-  // Whether the halves take less time together than one after the other.
-  bool pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const;
-  const Slot& slot(int rank, int chunk) const {
-    return slots[static_cast<std::size_t>(
-        of_rank[static_cast<std::size_t>(rank)][static_cast<std::size_t>(chunk)])];
-  }
-};
-
-// How many chunk activations so many shares of 1/pp are on a placement.
-int chunk_limit(const Schedule& placement, double shares);
-
-// Of the placement of `schedule`; its cells do not matter. `limits`: chunk activations, by rank.
-CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
-                               std::vector<int> limits);
 
 struct Token {
   CellKind kind = CellKind::kF;
@@ -71,6 +44,51 @@ struct Token {
     return kind == CellKind::kB || kind == CellKind::kW || kind == CellKind::kFB;
   }
 };
+// What a token adds to the memory of its rank: at its worst moment, and when it has ended.
+struct TokenBytes {
+  double peak = 0, kept = 0;
+};
+
+struct CompactProblem {
+  std::vector<Slot> slots;
+  std::vector<std::vector<int>> of_rank;   // [rank][chunk]: slot
+  std::vector<std::vector<double>> pairs;  // [rank][forward chunk x chunks + backward chunk]: F&B
+  std::vector<std::vector<double>> input_pairs;  // likewise: F&I
+  std::vector<int> limits;                       // [rank] chunk activations
+  int microbatches = 0;                          // of the slot that has most
+  // Empty: only the number of activations counts.
+  std::vector<std::vector<TokenBytes>> bytes;  // [rank][(kind x chunks + forward) x chunks + back]
+  std::vector<double> byte_limits;             // [rank]
+
+  int ranks() const { return static_cast<int>(of_rank.size()); }
+  double pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
+    return pairs[rank][forward * of_rank[rank].size() + backward];
+  }
+  double input_pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
+    return input_pairs[rank][forward * of_rank[rank].size() + backward];
+  }
+  const TokenBytes& bytes_of(std::size_t rank, const Token& token) const {
+    const std::size_t chunks = of_rank[rank].size();
+    return bytes[rank][(static_cast<std::size_t>(token.kind) * chunks + token.forward) * chunks +
+                       token.backward];
+  }
+  // Whether the halves take less time together than one after the other.
+  bool pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const;
+  const Slot& slot(int rank, int chunk) const {
+    return slots[static_cast<std::size_t>(
+        of_rank[static_cast<std::size_t>(rank)][static_cast<std::size_t>(chunk)])];
+  }
+};
+
+// How many chunk activations so many shares of 1/pp are on a placement.
+int chunk_limit(const Schedule& placement, double shares);
+
+// Of the placement of `schedule`; its cells do not matter. `limits`: chunk activations, by rank.
+CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
+                               std::vector<int> limits);
+// Limits in bytes besides; those in numbers are lowered to what they allow at the most.
+void count_bytes(CompactProblem& problem, const Schedule& placement, const ActivationBytes& bytes);
+
 using CompactOrder = std::vector<std::vector<Token>>;  // [rank]
 
 // Nothing where a chunk takes its micro-batches out of order.
@@ -81,6 +99,10 @@ Schedule expand_order(const Schedule& placement, const CompactOrder& order);
 // Whether every W has its I and every I its F before it on the rank, and no moment needs more than
 // `limit` activations.
 bool keeps_limit(std::span<const Token> tokens, int limit);
+// The same for the limits of a rank, in numbers and bytes.
+bool keeps_limit(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens);
+// The most that a rank holds at any moment, where the problem counts bytes.
+double peak_bytes(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens);
 
 double token_duration(const CompactProblem& problem, int rank, const Token& token);
 

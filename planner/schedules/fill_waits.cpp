@@ -91,7 +91,7 @@ class Filler {
       changed.insert(changed.begin() + static_cast<std::ptrdiff_t>(turn), token);
       // Only what fits into the wait, as far as that is known.
       const double end = free_[rank] + token_duration(problem_, static_cast<int>(rank), token);
-      if (end > start + kSameTime || !keeps_limit(changed, problem_.limits[rank])) continue;
+      if (end > start + kSameTime || !keeps_limit(problem_, rank, changed)) continue;
       tokens = std::move(changed);
       return free_[rank];
     }

@@ -8,6 +8,7 @@ namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr double kSameTime = 1e-9;
+constexpr double kWithRounding = 1 + 1e-9;
 
 // A well mixed number in [0, 1) that depends on all of its arguments.
 double noise_of(std::uint32_t seed, std::uint32_t slot, std::uint32_t number, std::uint32_t kind) {
@@ -32,6 +33,8 @@ class ListScheduler {
         gradients_(problem.slots.size()),
         weights_(problem.slots.size()),
         live_(problem.of_rank.size()),
+        live_bytes_(problem.of_rank.size()),
+        waiting_bytes_(problem.of_rank.size()),
         had_gradient_(problem.of_rank.size(), 0),
         last_(problem.of_rank.size(), CellKind::kW),
         free_(problem.of_rank.size()),
@@ -71,6 +74,7 @@ class ListScheduler {
   struct Candidate {
     double start = 0, liked = 0;
     Token token;
+    bool fits = true;  // alone; in a pair it may all the same
   };
   static constexpr std::size_t kMostCandidates = 2 * 64;
 
@@ -79,6 +83,33 @@ class ListScheduler {
   }
   std::size_t at(int slot, int number) const {
     return static_cast<std::size_t>(slot) * stride_ + static_cast<std::size_t>(number);
+  }
+
+  bool counts_bytes() const { return !problem_.bytes.empty(); }
+  bool fits(std::size_t rank, const Token& token) const {
+    return !counts_bytes() || live_bytes_[rank] + problem_.bytes_of(rank, token).peak <=
+                                  problem_.byte_limits[rank] * kWithRounding;
+  }
+  // A forward leaves room for any input gradient, once all that waits has had its weight gradient.
+  bool forward_fits(std::size_t rank, const Token& token) const {
+    if (!counts_bytes()) return true;
+    if (!fits(rank, token)) return false;
+    double most = 0;
+    for (std::size_t chunk = 0; chunk < problem_.of_rank[rank].size(); ++chunk) {
+      const auto name = static_cast<std::uint8_t>(chunk);
+      most = std::max(most, problem_.bytes_of(rank, {CellKind::kI, name, name}).peak);
+    }
+    return live_bytes_[rank] + waiting_bytes_[rank] + problem_.bytes_of(rank, token).kept + most <=
+           problem_.byte_limits[rank] * kWithRounding;
+  }
+  bool is_full(std::size_t rank) const {
+    if (live_[rank] >= problem_.limits[rank]) return true;
+    if (!counts_bytes()) return false;
+    for (std::size_t chunk = 0; chunk < problem_.of_rank[rank].size(); ++chunk) {
+      const auto name = static_cast<std::uint8_t>(chunk);
+      if (fits(rank, {CellKind::kF, name, name})) return false;
+    }
+    return true;
   }
 
   // activation_[slot]: when the inputs of its forwards arrive; gradient_[slot] likewise.
@@ -107,13 +138,15 @@ class ListScheduler {
           activation_[at(index, forward)] < kNever) {
         candidates[count++] = {std::max(now, activation_[at(index, forward)]),
                                liked(own.forward, forward, 0),
-                               {CellKind::kF, name, name}};
+                               {CellKind::kF, name, name},
+                               forward_fits(rank, {CellKind::kF, name, name})};
       }
       const int gradient = gradients_[slot];
       if (gradient < forward && gradient_[at(index, gradient)] < kNever) {
         candidates[count++] = {std::max(now, gradient_[at(index, gradient)]),
                                liked(own.gradient, gradient, 1),
-                               {CellKind::kI, name, name}};
+                               {CellKind::kI, name, name},
+                               fits(rank, {CellKind::kI, name, name})};
       }
     }
     if (const Choice pair =
@@ -121,13 +154,14 @@ class ListScheduler {
         pair.start < kNever)
       return pair;
     double earliest = kNever;
-    for (std::size_t index = 0; index < count; ++index)
-      earliest = std::min(earliest, candidates[index].start);
+    for (std::size_t index = 0; index < count; ++index) {
+      if (candidates[index].fits) earliest = std::min(earliest, candidates[index].start);
+    }
     const Candidate* best = nullptr;
     for (std::size_t index = 0; index < count; ++index) {
       const Candidate& candidate = candidates[index];
       const double patience = candidate.token.kind == CellKind::kI ? policy.wait_for_gradient : 0.0;
-      if (candidate.start > earliest + patience + kSameTime) continue;
+      if (!candidate.fits || candidate.start > earliest + patience + kSameTime) continue;
       if (best == nullptr || candidate.liked > best->liked) best = &candidate;
     }
     // Of several W's that of the chunk with most of them waiting.
@@ -143,7 +177,7 @@ class ListScheduler {
     if (waiting > 0) {
       const double length =
           problem_.slots[static_cast<std::size_t>(slot_index(rank, weight_chunk))].W;
-      const double full = live_[rank] >= problem_.limits[rank] ? 1 : 0;
+      const double full = is_full(rank) ? 1 : 0;
       const auto name = static_cast<std::uint8_t>(weight_chunk);
       if (best == nullptr || best->start - now > policy.wait_before_weight * length + kSameTime ||
           policy.weight + full > best->liked) {
@@ -163,6 +197,7 @@ class ListScheduler {
         if (gradient.token.kind != CellKind::kI ||
             !problem_.pair_helps(rank, forward.token.forward, gradient.token.backward))
           continue;
+        if (!fits(rank, {CellKind::kFB, forward.token.forward, gradient.token.backward})) continue;
         const double start = std::max(forward.start, gradient.start);
         const double first = std::min(forward.start, gradient.start);
         if (start > std::max(now, first) + patience) continue;
@@ -216,6 +251,14 @@ class ListScheduler {
       --live_[rank];
       --left_;
     }
+    if (counts_bytes()) {
+      live_bytes_[rank] += problem_.bytes_of(rank, token).kept;
+      if (token.kind == CellKind::kI || token.kind == CellKind::kW) {
+        const Token weight{CellKind::kW, token.backward, token.backward};
+        const double freed = problem_.bytes_of(rank, weight).kept;
+        waiting_bytes_[rank] += token.kind == CellKind::kI ? freed : -freed;
+      }
+    }
     free_[rank] = end;
     if (token.kind == CellKind::kF || token.kind == CellKind::kI) last_[rank] = token.kind;
     order_[rank].push_back(token);
@@ -233,6 +276,8 @@ class ListScheduler {
   std::vector<double> activation_, gradient_;
   std::vector<int> forwards_, gradients_, weights_;  // [slot] done
   std::vector<int> live_;                            // [rank]
+  std::vector<double> live_bytes_;                   // [rank]
+  std::vector<double> waiting_bytes_;  // [rank] what the W's that wait would add: negative
   std::vector<char> had_gradient_;                   // [rank]
   std::vector<CellKind> last_;                       // [rank] F or I, the last of them
   std::vector<double> free_;                         // [rank]

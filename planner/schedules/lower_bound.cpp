@@ -71,6 +71,9 @@ class Bounds {
       raise(warm + cool, reason, rank);
       raise(of.head + of.residency / problem_.limits[static_cast<std::size_t>(rank)],
             Binding::kLatency, rank);
+      if (!problem_.bytes.empty())
+        raise(of.head + of.byte_residency / problem_.byte_limits[static_cast<std::size_t>(rank)],
+              Binding::kLatency, rank);
     }
     for (std::size_t index = 0; index < problem_.slots.size(); ++index) {
       const Slot& slot = problem_.slots[index];
@@ -88,6 +91,7 @@ class Bounds {
     double to_gradient = kNever, rest = kNever;
     double work = 0;       // less all that pairs can save
     double residency = 0;  // of all activations
+    double byte_residency = 0;  // the same times the bytes that each keeps at the least
     double backward = 0;   // longest I + W
     int forwards = 0;
   };
@@ -149,8 +153,10 @@ class Bounds {
       of.to_gradient = std::min(of.to_gradient, to_gradient);
       of.rest = std::min(of.rest, to_gradient + way_out_[own]);
       of.work += slot.microbatches * (slot.F + slot.I + slot.W - saving(rank, chunk));
-      of.residency +=
+      const double residency =
           slot.microbatches * (least(index).forward + to_gradient + least(index).backward);
+      of.residency += residency;
+      of.byte_residency += residency * least_bytes(rank, static_cast<std::uint8_t>(chunk));
       of.backward = std::max(of.backward, slot.I + slot.W);
       // What may be left of a pair when its forward's output is out.
       for (std::size_t other = 0; slot.forward_ready >= 0 && other < slots.size(); ++other) {
@@ -161,6 +167,23 @@ class Bounds {
     }
     of.gradient -= needs;
     return of;
+  }
+
+  // From F to W, whether the input gradient has been or not.
+  double least_bytes(int rank, std::uint8_t chunk) const {
+    if (problem_.bytes.empty()) return 0;
+    const auto own = static_cast<std::size_t>(rank);
+    return std::min(problem_.bytes_of(own, {CellKind::kF, chunk, chunk}).kept,
+                    -problem_.bytes_of(own, {CellKind::kW, chunk, chunk}).kept);
+  }
+
+  // Whether so many activations of each chunk fit, where bytes count.
+  bool fit(int rank, int of_first, int of_second) const {
+    if (problem_.bytes.empty()) return true;
+    const auto own = static_cast<std::size_t>(rank);
+    const double bytes = of_first * problem_.bytes_of(own, {CellKind::kF, 0, 0}).kept +
+                         of_second * problem_.bytes_of(own, {CellKind::kF, 1, 1}).kept;
+    return bytes <= problem_.byte_limits[own] * (1 + 1e-9);
   }
 
   // Before the first gradient can be there, k forwards at the most, alone. The others may be in
@@ -177,8 +200,10 @@ class Bounds {
     if (slots.size() == 2) {
       const Slot &a = at(slots[0]), &b = at(slots[1]);
       for (int of_a = 0; of_a <= std::min(most, a.microbatches); ++of_a) {
-        for (int of_b = 0; of_b <= std::min(most - of_a, b.microbatches); ++of_b)
+        for (int of_b = 0; of_b <= std::min(most - of_a, b.microbatches); ++of_b) {
+          if (!fit(rank, of_a, of_b)) break;
           consider(of_a * a.F + of_b * b.F, of_a * saving(rank, 0) + of_b * saving(rank, 1));
+        }
       }
       return best;
     }

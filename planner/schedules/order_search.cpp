@@ -22,6 +22,20 @@ bool same_times(const Slot& a, const Slot& b) {
          a.send_gradient == b.send_gradient;
 }
 
+bool same_bytes(const CompactProblem& problem, int rank, int other) {
+  const auto own = static_cast<std::size_t>(rank), there = static_cast<std::size_t>(other);
+  if (problem.byte_limits[own] != problem.byte_limits[there]) return false;
+  for (const CellKind kind : {CellKind::kF, CellKind::kI, CellKind::kW}) {
+    for (std::uint8_t chunk = 0; chunk < 2; ++chunk) {
+      const Token token{kind, chunk, chunk};
+      const TokenBytes& a = problem.bytes_of(own, token);
+      const TokenBytes& b = problem.bytes_of(there, mirror_image(token));
+      if (a.peak != b.peak || a.kept != b.kept) return false;
+    }
+  }
+  return true;
+}
+
 bool acts_alike(const Token& a, const Token& b) {
   return a.kind == b.kind && (!a.has_forward() || a.forward == b.forward) &&
          (a.kind == CellKind::kF || a.backward == b.backward);
@@ -56,6 +70,7 @@ bool is_mirrored(const CompactProblem& problem, const CompactOrder& order) {
         problem.limits[static_cast<std::size_t>(rank)] !=
             problem.limits[static_cast<std::size_t>(other)])
       return false;
+    if (!problem.bytes.empty() && !same_bytes(problem, rank, other)) return false;
     for (int chunk = 0; chunk < 2; ++chunk) {
       // A stream that turns on itself has no mirror image: it has one entry.
       const Slot& slot = problem.slot(rank, chunk);
@@ -171,7 +186,7 @@ bool OrderSearch::change(int rank, int token) {
   const bool made = which <= 5   ? move(token)
                     : which <= 7 ? take_apart(token)
                                  : put_together(rank, token);
-  return made && keeps_limit(changed_, problem_.limits[static_cast<std::size_t>(rank)]);
+  return made && keeps_limit(problem_, static_cast<std::size_t>(rank), changed_);
 }
 
 void OrderSearch::mirror(int rank) {

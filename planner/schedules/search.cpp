@@ -33,7 +33,7 @@ struct Start {
 
 bool keeps_limits(const CompactProblem& problem, const CompactOrder& order) {
   for (std::size_t rank = 0; rank < order.size(); ++rank) {
-    if (!keeps_limit(order[rank], problem.limits[rank])) return false;
+    if (!keeps_limit(problem, rank, order[rank])) return false;
   }
   return true;
 }
@@ -57,8 +57,10 @@ class Search {
         progress_(progress),
         placement_(request.starts.front()),
         problem_(compact_problem(placement_, request.times, request.limits)),
-        bound_(lower_bound(problem_)),
-        effort_(request.effort > 0 ? request.effort : default_effort(placement_)) {}
+        effort_(request.effort > 0 ? request.effort : default_effort(placement_)) {
+    if (request.bytes) count_bytes(problem_, placement_, *request.bytes);
+    bound_ = lower_bound(problem_);
+  }
 
   ScheduleSearchResult run() {
     ScheduleSearchResult result;
@@ -91,8 +93,9 @@ class Search {
   bool is_proven() const {
     return !starts_.empty() && starts_.front().makespan <= bound_.makespan * (1 + 1e-9);
   }
-  // Few cells, and no pairs that could gain anything.
+  // Few cells, no pairs that could gain anything, activations only counted.
   bool is_small() const {
+    if (!problem_.bytes.empty()) return false;
     constexpr int kCells = 300;
     int cells = 0;
     for (const Slot& slot : problem_.slots) {

@@ -8,11 +8,13 @@
 // orders timed; equal effort and seed give equal results, whatever the number of threads.
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/schedule.hpp"
+#include "planner/schedules/activation_bytes.hpp"
 #include "planner/schedules/lower_bound.hpp"
 #include "planner/schedules/request.hpp"
 #include "planner/schedules/times.hpp"
@@ -25,6 +27,7 @@ struct ScheduleSearchRequest {
   std::vector<Schedule> starts;
   CellTimes times;
   std::vector<int> limits;  // [rank] chunk activations
+  std::optional<ActivationBytes> bytes = {};  // limits in bytes besides
   long effort = 0;          // orders timed, all chains together; 0: default_effort()
   std::uint64_t seed = 1;
 };

@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/error.hpp"
+#include "planner/schedules/compact.hpp"
+
+namespace orrery {
+namespace {
+
+// In the order of CellKind.
+constexpr CellKind kKinds[] = {CellKind::kF, CellKind::kB,  CellKind::kI,
+                               CellKind::kW, CellKind::kFB, CellKind::kFI};
+
+TokenBytes bytes_of_token(CellKind kind, const StageBytes& forward, const StageBytes& backward) {
+  const double made = (forward.until_gradient + forward.until_weight).value();
+  const double freed = (backward.until_gradient + backward.until_weight).value();
+  const double operands = backward.operands.value();
+  const double traded = operands - backward.until_gradient.value();  // by I
+  const double layer = forward.layer_activations.value();
+  const double layer_operands = backward.layer_operands.value();
+  // Halves of several layers go through them one by one, freeing as they make.
+  const auto several = [](double kept, double first) { return std::max(0.0, kept) + first; };
+  switch (kind) {
+    case CellKind::kF: return {made, made};
+    case CellKind::kB: return {layer_operands, -freed};
+    case CellKind::kI: return {several(traded, layer_operands), traded};
+    case CellKind::kW: return {0, -(backward.until_weight.value() + operands)};
+    case CellKind::kFB: return {several(made - freed, layer + layer_operands), made - freed};
+    case CellKind::kFI: return {several(made + traded, layer + layer_operands), made + traded};
+  }
+  return {};
+}
+
+}  // namespace
+
+void count_bytes(CompactProblem& problem, const Schedule& placement, const ActivationBytes& bytes) {
+  static_assert(static_cast<int>(CellKind::kFI) + 1 == std::size(kKinds));
+  problem.bytes.clear();
+  problem.byte_limits.clear();
+  for (std::size_t rank = 0; rank < placement.chunks.size(); ++rank) {
+    const auto& chunks = placement.chunks[rank];
+    const auto stage = [&](std::size_t chunk) -> const StageBytes& {
+      const ChunkPlace& place = chunks[chunk];
+      return bytes.stages[static_cast<std::size_t>(place.direction)][place.stage.index()];
+    };
+    auto& own = problem.bytes.emplace_back();
+    for (const CellKind kind : kKinds) {
+      for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
+        for (std::size_t backward = 0; backward < chunks.size(); ++backward)
+          own.push_back(bytes_of_token(kind, stage(forward), stage(backward)));
+      }
+    }
+    const double limit = bytes.limits[rank].value();
+    problem.byte_limits.push_back(limit);
+    // So many fit at the most, whichever they are.
+    double least = std::numeric_limits<double>::infinity();
+    for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+      const StageBytes& of = stage(chunk);
+      least = std::min(least,
+                       (of.until_weight + std::min(of.until_gradient, of.operands)).value());
+    }
+    if (least > 0 && std::isfinite(least)) {
+      int& count = problem.limits[rank];
+      count = std::min(count, static_cast<int>(std::floor(limit / least + 1e-9)));
+    }
+  }
+}
+
+double peak_bytes(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens) {
+  double live = 0, peak = 0;
+  for (const Token& token : tokens) {
+    const TokenBytes& bytes = problem.bytes_of(rank, token);
+    peak = std::max(peak, live + bytes.peak);
+    live += bytes.kept;
+  }
+  return peak;
+}
+
+bool keeps_limit(std::span<const Token> tokens, int limit) {
+  std::array<int, kMostChunks> forwards{}, gradients{}, weights{};
+  int live = 0;
+  for (const Token& token : tokens) {
+    // The backward of a pair cannot be that of its own forward.
+    if (token.has_input_gradient() && ++gradients[token.backward] > forwards[token.backward])
+      return false;
+    if (token.has_forward()) {
+      ++forwards[token.forward];
+      if (++live > limit) return false;
+    }
+    if (token.has_weight_gradient()) {
+      if (++weights[token.backward] > gradients[token.backward]) return false;
+      --live;
+    }
+  }
+  return true;
+}
+
+bool keeps_limit(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens) {
+  constexpr double kRounding = 1e-9;
+  if (!keeps_limit(tokens, problem.limits[rank])) return false;
+  return problem.bytes.empty() ||
+         peak_bytes(problem, rank, tokens) <= problem.byte_limits[rank] * (1 + kRounding);
+}
+
+}  // namespace orrery
