@@ -73,9 +73,27 @@ PairOffsets offsets_of(const Simulated& step, std::size_t rank, int cell) {
   return {Seconds{needs - start}, Seconds{forward - start}, Seconds{gradient - start}};
 }
 
+// F&B of a stage's forward with a backward of its own, from a pipeline of that stage alone.
+Seconds pair_of_one_stage(const Plan& plan, const std::vector<LayerKind>& layers,
+                          const CostSource& costs) {
+  Plan alone = plan;
+  alone.layout.pp = 1;
+  alone.layout.stage_map = {layers};
+  Schedule& schedule = alone.schedule;
+  schedule = {};
+  schedule.microbatches = 2;
+  schedule.chunks = {{ChunkPlace{Stage{0}, 0}}};
+  const Half first{Microbatch{0}, ChunkId{0}}, second{Microbatch{1}, ChunkId{0}};
+  schedule.ranks = {{forward_cell(first.microbatch, first.chunk),
+                     pair_cell(second, first),
+                     backward_cell(CellKind::kB, second.microbatch, second.chunk)}};
+  return Simulated(alone, costs).cells.front()[1].length();
+}
+
 class PlanTimes {
  public:
-  PlanTimes(const Plan& plan, const CostSource& costs) : schedule_(plan.schedule) {
+  PlanTimes(const Plan& plan, const CostSource& costs)
+      : plan_(plan), costs_(costs), schedule_(plan.schedule) {
     times_ = uniform_times(schedule_, {});
     Plan apart = plan;
     apart.schedule = taken_apart(plan.schedule);
@@ -164,9 +182,32 @@ class PlanTimes {
             offsets_of(step, rank, static_cast<int>(index));
       }
     }
-    if (!any) times_.pairs.clear();
+    if (any) {
+      probe_pairs();
+    } else {
+      times_.pairs.clear();
+    }
   }
 
+  // Pairs that the schedule does not have: of a forward and a backward of the same chunk.
+  void probe_pairs() {
+    std::map<std::vector<LayerKind>, Seconds> known;
+    for (std::size_t rank = 0; rank < schedule_.chunks.size(); ++rank) {
+      for (std::size_t chunk = 0; chunk < schedule_.chunks[rank].size(); ++chunk) {
+        const ChunkPlace place = schedule_.chunks[rank][chunk];
+        const StageTimes& stage = times_.at(place);
+        Seconds& pair = times_.rank_pairs[rank][chunk][chunk];
+        if (pair < (stage.F + stage.I + stage.W) * (1 - 1e-9)) continue;
+        const auto& layers = plan_.layout.stage_map[place.stage.index()];
+        const auto [probe, is_new] = known.try_emplace(layers);
+        if (is_new) probe->second = pair_of_one_stage(plan_, layers, costs_);
+        pair = std::min(pair, probe->second);
+      }
+    }
+  }
+
+  const Plan& plan_;
+  const CostSource& costs_;
   const Schedule& schedule_;
   CellTimes times_;
 };

@@ -11,6 +11,7 @@
 #include "planner/schedules/families.hpp"
 #include "planner/schedules/order_search.hpp"
 #include "planner/schedules/policy_search.hpp"
+#include "planner/schedules/slide_pairs.hpp"
 
 namespace orrery {
 namespace {
@@ -23,6 +24,8 @@ constexpr long kPolicyCost = 10;
 // Temperatures in mean cells, by chain, and how often they are halved: both end near 0.0005.
 constexpr double kHottest[kChains] = {0.03, 0.2};
 constexpr double kHalvings[kChains] = {6, 8.5};
+constexpr int kMostSlides = 2;
+constexpr double kForSlides = 0.2;  // of the effort
 constexpr std::size_t kKept = 16;  // of the shortest
 
 struct Start {
@@ -177,9 +180,49 @@ class Search {
     return !starts_.empty() && list > kFarBehind * starts_.front().makespan;
   }
 
+  // The best start with pairs, and its pairs slid by one and by two: what they are worth shows only
+  // when they have been annealed a little.
+  void try_slides() {
+    const auto with_pairs = std::find_if(starts_.begin(), starts_.end(), [](const Start& start) {
+      return slide_pairs(start.order).has_value();
+    });
+    if (with_pairs == starts_.end()) return;
+    std::vector<Start> tries{*with_pairs};
+    CompactTimer timer(problem_);
+    for (int by = 1; by <= kMostSlides; ++by) {
+      Start slid{*slide_pairs(tries.back().order), 0, with_pairs->name + ", pairs slid"};
+      slid.makespan = timer.makespan(slid.order);
+      ++spent_;
+      if (slid.makespan == CompactTimer::kDeadlock || !keeps_limits(problem_, slid.order)) break;
+      tries.push_back(std::move(slid));
+    }
+    if (tries.size() == 1) return;
+    const long each = static_cast<long>(kForSlides * static_cast<double>(effort_ - spent_)) /
+                          static_cast<long>(tries.size()) +
+                      1;
+    std::vector<std::unique_ptr<OrderSearch>> searches;
+    std::vector<std::function<void()>> tasks;
+    for (std::size_t number = 0; number < tries.size(); ++number) {
+      searches.push_back(std::make_unique<OrderSearch>(
+          problem_, tries[number].order, request_.seed * 1000 + 700 + number));
+      tasks.emplace_back([search = searches.back().get(), each] {
+        search->advance(each, kHottest[0], kHalvings[0]);
+      });
+    }
+    run_all(tasks);
+    spent_ += each * static_cast<long>(tries.size());
+    for (std::size_t number = 0; number < tries.size(); ++number) {
+      starts_.push_back(
+          {searches[number]->best(), searches[number]->makespan(), tries[number].name});
+    }
+    rank_starts();
+    report();
+  }
+
   // One chain cools slowly from the best starting point so far, the other from much hotter and from
   // the best family: what is shortest now need not become so. At the end both go on from the best.
   void anneal() {
+    try_slides();
     std::vector<Start> from(kChains, starts_.front());
     for (const Start& start : starts_) {
       if (start.name == "list") continue;
