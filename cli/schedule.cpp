@@ -315,7 +315,7 @@ int schedule(const Options& options) {
   }
   std::optional<std::vector<double>> limits_of_file;
   const CellTimes times = times_for(options, starts.front(), &limits_of_file);
-  if (options.p2p == "rendezvous" && !times.pairs.empty())
+  if (options.p2p == "rendezvous" && times.has_offsets())
     reject_input("offsets inside pairs are for eager messages", "leave --p2p rendezvous out");
   const std::vector<int> limits = given_limits(options, starts.front(), limits_of_file);
   ScheduleReport report;

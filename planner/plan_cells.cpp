@@ -1,6 +1,7 @@
 #include "planner/plan_cells.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <map>
 #include <tuple>
@@ -73,21 +74,53 @@ PairOffsets offsets_of(const Simulated& step, std::size_t rank, int cell) {
   return {Seconds{needs - start}, Seconds{forward - start}, Seconds{gradient - start}};
 }
 
-// F&B of a stage's forward with a backward of its own, from a pipeline of that stage alone.
-Seconds pair_of_one_stage(const Plan& plan, const std::vector<LayerKind>& layers,
-                          const CostSource& costs) {
+struct TimedPair {
+  Seconds length = Seconds{kNever};
+  PairOffsets offsets;
+};
+
+// Pairs of two stages, [forward][backward], from a pipeline of one rank that holds both: nothing
+// waits for messages there.
+std::array<std::array<TimedPair, 2>, 2> time_pairs(const Plan& plan,
+                                                   const std::vector<LayerKind>& first,
+                                                   const std::vector<LayerKind>& second,
+                                                   const CostSource& costs) {
   Plan alone = plan;
   alone.layout.pp = 1;
-  alone.layout.stage_map = {layers};
+  alone.layout.stage_map = {first, second};
   Schedule& schedule = alone.schedule;
   schedule = {};
-  schedule.microbatches = 2;
-  schedule.chunks = {{ChunkPlace{Stage{0}, 0}}};
-  const Half first{Microbatch{0}, ChunkId{0}}, second{Microbatch{1}, ChunkId{0}};
-  schedule.ranks = {{forward_cell(first.microbatch, first.chunk),
-                     pair_cell(second, first),
-                     backward_cell(CellKind::kB, second.microbatch, second.chunk)}};
-  return Simulated(alone, costs).cells.front()[1].length();
+  schedule.microbatches = 4;
+  schedule.chunks = {{ChunkPlace{Stage{0}, 0}, ChunkPlace{Stage{1}, 0}}};
+  const auto half = [](int microbatch, int chunk) {
+    return Half{Microbatch{microbatch}, ChunkId{chunk}};
+  };
+  const auto F = [&](int microbatch, int chunk) {
+    return forward_cell(Microbatch{microbatch}, ChunkId{chunk});
+  };
+  const auto B = [&](int microbatch, int chunk) {
+    return backward_cell(CellKind::kB, Microbatch{microbatch}, ChunkId{chunk});
+  };
+  schedule.ranks = {{F(0, 0), F(0, 1), pair_cell(half(1, 0), half(0, 1)),
+                     pair_cell(half(1, 1), half(0, 0)), B(1, 1), pair_cell(half(2, 0), half(1, 0)),
+                     F(2, 1), F(3, 0), pair_cell(half(3, 1), half(2, 1)), B(2, 0), B(3, 1),
+                     B(3, 0)}};
+  const Simulated step(alone, costs);
+  std::array<std::array<TimedPair, 2>, 2> pairs;
+  for (std::size_t index = 0; index < schedule.ranks.front().size(); ++index) {
+    const Cell& cell = schedule.ranks.front()[index];
+    if (cell.kind != CellKind::kFB) continue;
+    pairs[cell.forward.chunk.index()][cell.backward.chunk.index()] = {
+        step.cells.front()[index].length(), offsets_of(step, 0, static_cast<int>(index))};
+  }
+  return pairs;
+}
+
+bool has_pairs(const Schedule& schedule) {
+  return std::any_of(schedule.ranks.begin(), schedule.ranks.end(), [](const auto& cells) {
+    return std::any_of(cells.begin(), cells.end(),
+                       [](const Cell& cell) { return cell.kind == CellKind::kFB; });
+  });
 }
 
 class PlanTimes {
@@ -109,7 +142,7 @@ class PlanTimes {
           row.push_back(times_.at(forward).F + times_.at(backward).I + times_.at(backward).W);
       }
     }
-    read_pairs(Simulated(plan, costs));
+    if (has_pairs(schedule_)) read_pairs();
   }
 
   CellTimes take() { return std::move(times_); }
@@ -157,51 +190,30 @@ class PlanTimes {
     }
   }
 
-  void read_pairs(const Simulated& step) {
-    times_.pairs.resize(times_.stages.size());
-    for (std::size_t direction = 0; direction < times_.stages.size(); ++direction) {
-      for (const StageTimes& stage : times_.stages[direction])
-        times_.pairs[direction].push_back({{}, stage.FB, stage.FB});
-    }
-    bool any = false;
-    for (std::size_t rank = 0; rank < schedule_.ranks.size(); ++rank) {
-      std::vector<Seconds> shortest(schedule_.chunks[rank].size(), Seconds{kNever});
-      for (std::size_t index = 0; index < schedule_.ranks[rank].size(); ++index) {
-        const Cell& cell = schedule_.ranks[rank][index];
-        if (cell.kind != CellKind::kFB) continue;
-        any = true;
-        const std::size_t forward = cell.forward.chunk.index();
-        const Seconds length = step.cells[rank][index].length();
-        Seconds& known = times_.rank_pairs[rank][forward][cell.backward.chunk.index()];
-        known = std::min(known, length);
-        if (length >= shortest[forward]) continue;
-        shortest[forward] = length;
-        const ChunkPlace place = schedule_.chunks[rank][forward];
-        times_.stages[static_cast<std::size_t>(place.direction)][place.stage.index()].FB = length;
-        times_.pairs[static_cast<std::size_t>(place.direction)][place.stage.index()] =
-            offsets_of(step, rank, static_cast<int>(index));
-      }
-    }
-    if (any) {
-      probe_pairs();
-    } else {
-      times_.pairs.clear();
-    }
-  }
-
-  // Pairs that the schedule does not have: of a forward and a backward of the same chunk.
-  void probe_pairs() {
-    std::map<std::vector<LayerKind>, Seconds> known;
+  // Pairs that gain nothing are taken as their halves one after the other.
+  void read_pairs() {
+    using Layers = std::vector<LayerKind>;
+    std::map<std::pair<Layers, Layers>, std::array<std::array<TimedPair, 2>, 2>> known;
     for (std::size_t rank = 0; rank < schedule_.chunks.size(); ++rank) {
-      for (std::size_t chunk = 0; chunk < schedule_.chunks[rank].size(); ++chunk) {
-        const ChunkPlace place = schedule_.chunks[rank][chunk];
-        const StageTimes& stage = times_.at(place);
-        Seconds& pair = times_.rank_pairs[rank][chunk][chunk];
-        if (pair < (stage.F + stage.I + stage.W) * (1 - 1e-9)) continue;
-        const auto& layers = plan_.layout.stage_map[place.stage.index()];
-        const auto [probe, is_new] = known.try_emplace(layers);
-        if (is_new) probe->second = pair_of_one_stage(plan_, layers, costs_);
-        pair = std::min(pair, probe->second);
+      const auto& chunks = schedule_.chunks[rank];
+      auto& pairs = times_.rank_pairs[rank];
+      auto& offsets = times_.rank_offsets.emplace_back();
+      for (const auto& row : pairs) {
+        auto& of_row = offsets.emplace_back();
+        for (const Seconds pair : row) of_row.push_back({{}, pair, pair});
+      }
+      const auto layers = [&](std::size_t chunk) -> const Layers& {
+        return plan_.layout.stage_map[chunks[chunk].stage.index()];
+      };
+      for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
+        for (std::size_t backward = 0; backward < chunks.size(); ++backward) {
+          const auto [of, is_new] = known.try_emplace({layers(forward), layers(backward)});
+          if (is_new) of->second = time_pairs(plan_, layers(forward), layers(backward), costs_);
+          const TimedPair& timed = of->second[0][forward == backward ? 0 : 1];
+          if (timed.length >= pairs[forward][backward]) continue;
+          pairs[forward][backward] = timed.length;
+          offsets[forward][backward] = timed.offsets;
+        }
       }
     }
   }
@@ -234,9 +246,9 @@ ActivationBytes plan_activation_bytes(const Plan& plan, const DeviceModel& devic
         bytes.stages[static_cast<std::size_t>(buffer.direction)][buffer.stage.index()];
     auto& [activations, operands] = layers[{buffer.direction, buffer.stage.value, buffer.layer}];
     const bool made_in_backward = buffer.kind == BufferKind::kWeightGradientInput;
-    (made_in_backward                            ? stage.operands
+    (made_in_backward                         ? stage.operands
      : buffer.kind == BufferKind::kActivation ? stage.until_gradient
-                                                 : stage.until_weight) += buffer.bytes;
+                                              : stage.until_weight) += buffer.bytes;
     (made_in_backward ? operands : activations) += buffer.bytes;
     stage.layer_activations = std::max(stage.layer_activations, activations);
     stage.layer_operands = std::max(stage.layer_operands, operands);

@@ -1,5 +1,6 @@
 #pragma once
-// What the cells of a Plan's schedule take: time, as the plan's own simulation gives it, and memory.
+// What the cells of a Plan's schedule take: time, as the plan's own simulation gives it, and
+// memory.
 #include "core/plan.hpp"
 #include "planner/device_model.hpp"
 #include "planner/schedules/activation_bytes.hpp"
@@ -7,10 +8,10 @@
 
 namespace orrery {
 
-// Times of the plan's cells without contention: each kind of cell on each rank as the shortest of
-// its kind takes, from its first start to its last end; when its outputs leave and its gradient is
-// needed inside pairs; and the latency of messages. What no cell of the plan's schedule is (some
-// pairs), is taken as its halves one after the other.
+// Times of the plan's cells without contention: F, I and W as the shortest of their kind take when
+// the plan runs with its cells taken apart, from the first start to the last end; the latency of
+// messages; and, for a schedule that has pairs, every pair of the chunks of a rank (whether the
+// schedule has it or not), and when inside it the outputs leave and the gradient is needed.
 CellTimes plan_cell_times(const Plan& plan, const CostSource& costs);
 
 // Bytes of a micro-batch's activations in each stage, and what each rank has for them beside all

@@ -65,8 +65,8 @@ bool fits(const Plan& plan, const DeviceModel& device) {
 CompactProblem plan_problem(const Plan& plan, const DeviceModel& device, const CellTimes& times) {
   ActivationBytes bytes = plan_activation_bytes(plan, device);
   admit(plan, times, bytes);
-  CompactProblem problem = compact_problem(
-      plan.schedule, times, std::vector<int>(plan.schedule.ranks.size(), kNoLimit));
+  CompactProblem problem =
+      compact_problem(plan.schedule, times, std::vector<int>(plan.schedule.ranks.size(), kNoLimit));
   count_bytes(problem, plan.schedule, bytes);
   return problem;
 }
@@ -102,7 +102,8 @@ PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& dev
       searched.schedule = schedule;
       const std::vector<Bytes> lacks = memory_lacking(searched, device);
       if (!lacking) lacking = lacks;
-      if (std::any_of(lacks.begin(), lacks.end(), [](Bytes of) { return of.value() > 0; })) continue;
+      if (std::any_of(lacks.begin(), lacks.end(), [](Bytes of) { return of.value() > 0; }))
+        continue;
       const Seconds step = step_of(searched, device);
       if (shortest && step >= *shortest) continue;
       shortest = step;

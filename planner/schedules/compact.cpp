@@ -31,19 +31,10 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
       slot.F = stage.F.value();
       slot.I = stage.I.value();
       slot.W = stage.W.value();
-      slot.forward_ready = slot.gradient_ready = -1;  // the end of the pair
-      if (!times.pairs.empty()) {
-        const PairOffsets& pair =
-            times.pairs[static_cast<std::size_t>(place.direction)][place.stage.index()];
-        slot.needs_gradient = pair.needs_gradient.value();
-        slot.forward_ready = pair.forward_ready.value();
-        slot.gradient_ready = pair.gradient_ready.value();
-      }
       problem.slots.push_back(slot);
       problem.microbatches = std::max(problem.microbatches, slot.microbatches);
     }
     auto& pairs = problem.pairs.emplace_back();
-    auto& input_pairs = problem.input_pairs.emplace_back();
     for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
       for (std::size_t backward = 0; backward < chunks.size(); ++backward) {
         const bool by_rank = !times.rank_pairs.empty();
@@ -52,8 +43,18 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
         const Seconds pair =
             by_rank ? times.rank_pairs[static_cast<std::size_t>(rank)][forward][backward]
                     : first.FB;
-        pairs.push_back(pair.value());
-        input_pairs.push_back((by_rank ? pair - times.at(chunks[backward]).W : first.FI).value());
+        CompactPair own_pair;
+        own_pair.length = pair.value();
+        own_pair.input_length = (by_rank ? pair - times.at(chunks[backward]).W : first.FI).value();
+        if (times.has_offsets()) {
+          const PairOffsets& offsets =
+              times.offsets(Rank{rank}, chunks[forward], ChunkId{static_cast<int>(forward)},
+                            ChunkId{static_cast<int>(backward)});
+          own_pair.needs_gradient = offsets.needs_gradient.value();
+          own_pair.forward_ready = offsets.forward_ready.value();
+          own_pair.gradient_ready = offsets.gradient_ready.value();
+        }
+        pairs.push_back(own_pair);
       }
     }
   }
@@ -169,7 +170,7 @@ bool CompactProblem::pair_helps(std::size_t rank, std::size_t forward, std::size
   const Slot& first = slot(static_cast<int>(rank), static_cast<int>(forward));
   const Slot& second = slot(static_cast<int>(rank), static_cast<int>(backward));
   const double apart = first.F + second.I + second.W;
-  return pair(rank, forward, backward) < apart * (1 - 1e-9);
+  return pair(rank, forward, backward).length < apart * (1 - 1e-9);
 }
 
 double token_duration(const CompactProblem& problem, int rank, const Token& token) {
@@ -180,9 +181,10 @@ double token_duration(const CompactProblem& problem, int rank, const Token& toke
     case CellKind::kI: return slot.I;
     case CellKind::kW: return slot.W;
     case CellKind::kFB:
-      return problem.pair(static_cast<std::size_t>(rank), token.forward, token.backward);
+      return problem.pair(static_cast<std::size_t>(rank), token.forward, token.backward).length;
     case CellKind::kFI:
-      return problem.input_pair(static_cast<std::size_t>(rank), token.forward, token.backward);
+      return problem.pair(static_cast<std::size_t>(rank), token.forward, token.backward)
+          .input_length;
   }
   return 0;
 }
@@ -249,7 +251,10 @@ bool CompactTimer::run(const CompactOrder& order, double give_up) {
           if (of_backward.next >= 0) {
             const auto from = static_cast<std::size_t>(of_backward.next);
             if (gradients_[from] <= number) break;
-            const double needed = token.has_forward() ? of_forward.needs_gradient : 0.0;
+            const double needed =
+                token.has_forward()
+                    ? problem_.pair(rank, token.forward, token.backward).needs_gradient
+                    : 0.0;
             const double ready =
                 gradient_[from * stride_ + static_cast<std::size_t>(number)] - needed;
             if constexpr (kTrace) {
@@ -272,13 +277,13 @@ bool CompactTimer::run(const CompactOrder& order, double give_up) {
           case CellKind::kW: now = start + of_backward.W; break;
           case CellKind::kB: now = gradient_at = start + (of_backward.I + of_backward.W); break;
           case CellKind::kFB:
-          case CellKind::kFI:
-            now = start + (token.kind == CellKind::kFB
-                               ? problem_.pair(rank, token.forward, token.backward)
-                               : problem_.input_pair(rank, token.forward, token.backward));
-            forward_at = of_forward.forward_ready < 0 ? now : start + of_forward.forward_ready;
-            gradient_at = of_forward.gradient_ready < 0 ? now : start + of_forward.gradient_ready;
+          case CellKind::kFI: {
+            const CompactPair& pair = problem_.pair(rank, token.forward, token.backward);
+            now = start + (token.kind == CellKind::kFB ? pair.length : pair.input_length);
+            forward_at = pair.forward_at(start, now);
+            gradient_at = pair.gradient_at(start, now);
             break;
+          }
         }
         if (token.has_forward()) {
           const std::size_t index =

@@ -25,8 +25,6 @@ struct Slot {
   int previous = -1, next = -1;  // slots of the stages beside it; -1 at an end
   int microbatches = 0;
   double F = 0, I = 0, W = 0;
-  // Inside a pair whose forward is of this slot, from its start.
-  double needs_gradient = 0, forward_ready = 0, gradient_ready = 0;
   double send_activation = 0, send_gradient = 0;  // 0 to a stage on the same rank
 };
 
@@ -44,6 +42,22 @@ struct Token {
     return kind == CellKind::kB || kind == CellKind::kW || kind == CellKind::kFB;
   }
 };
+// A forward and a backward of a rank at once.
+struct CompactPair {
+  double length = 0;        // F&B
+  double input_length = 0;  // F&I
+  // From its start; -1: at its end.
+  double needs_gradient = 0, forward_ready = -1, gradient_ready = -1;
+
+  double forward_at(double start, double end) const {
+    return forward_ready < 0 ? end : start + forward_ready;
+  }
+  double gradient_at(double start, double end) const {
+    return gradient_ready < 0 ? end : start + gradient_ready;
+  }
+  bool operator==(const CompactPair&) const = default;
+};
+
 // What a token adds to the memory of its rank: at its worst moment, and when it has ended.
 struct TokenBytes {
   double peak = 0, kept = 0;
@@ -51,21 +65,17 @@ struct TokenBytes {
 
 struct CompactProblem {
   std::vector<Slot> slots;
-  std::vector<std::vector<int>> of_rank;   // [rank][chunk]: slot
-  std::vector<std::vector<double>> pairs;  // [rank][forward chunk x chunks + backward chunk]: F&B
-  std::vector<std::vector<double>> input_pairs;  // likewise: F&I
-  std::vector<int> limits;                       // [rank] chunk activations
-  int microbatches = 0;                          // of the slot that has most
+  std::vector<std::vector<int>> of_rank;        // [rank][chunk]: slot
+  std::vector<std::vector<CompactPair>> pairs;  // [rank][forward chunk x chunks + backward chunk]
+  std::vector<int> limits;                      // [rank] chunk activations
+  int microbatches = 0;                         // of the slot that has most
   // Empty: only the number of activations counts.
   std::vector<std::vector<TokenBytes>> bytes;  // [rank][(kind x chunks + forward) x chunks + back]
   std::vector<double> byte_limits;             // [rank]
 
   int ranks() const { return static_cast<int>(of_rank.size()); }
-  double pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
+  const CompactPair& pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
     return pairs[rank][forward * of_rank[rank].size() + backward];
-  }
-  double input_pair(std::size_t rank, std::size_t forward, std::size_t backward) const {
-    return input_pairs[rank][forward * of_rank[rank].size() + backward];
   }
   const TokenBytes& bytes_of(std::size_t rank, const Token& token) const {
     const std::size_t chunks = of_rank[rank].size();

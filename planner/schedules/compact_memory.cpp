@@ -57,8 +57,7 @@ void count_bytes(CompactProblem& problem, const Schedule& placement, const Activ
     double least = std::numeric_limits<double>::infinity();
     for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
       const StageBytes& of = stage(chunk);
-      least = std::min(least,
-                       (of.until_weight + std::min(of.until_gradient, of.operands)).value());
+      least = std::min(least, (of.until_weight + std::min(of.until_gradient, of.operands)).value());
     }
     if (least > 0 && std::isfinite(least)) {
       int& count = problem.limits[rank];

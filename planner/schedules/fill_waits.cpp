@@ -98,6 +98,10 @@ class Filler {
     return start;
   }
 
+  const CompactPair& of_pair(std::size_t rank, const Token& token) const {
+    return problem_.pair(rank, token.forward, token.backward);
+  }
+
   void carry_out(std::size_t rank, double start) {
     const Token token = order_[rank][at_[rank]++];
     const double end = start + token_duration(problem_, static_cast<int>(rank), token);
@@ -106,7 +110,7 @@ class Filler {
       const std::size_t index = slot_of(rank, token.forward);
       const Slot& slot = problem_.slots[index];
       const auto number = static_cast<std::size_t>(forwards_[index]++);
-      const double out = pair && slot.forward_ready >= 0 ? start + slot.forward_ready : end;
+      const double out = pair ? of_pair(rank, token).forward_at(start, end) : end;
       if (slot.next >= 0) {
         activation_[static_cast<std::size_t>(slot.next) * stride_ + number] =
             out + slot.send_activation;
@@ -118,8 +122,7 @@ class Filler {
       const std::size_t index = slot_of(rank, token.backward);
       const Slot& slot = problem_.slots[index];
       const auto number = static_cast<std::size_t>(gradients_[index]++);
-      const Slot& partner = problem_.slots[slot_of(rank, token.forward)];
-      const double out = pair && partner.gradient_ready >= 0 ? start + partner.gradient_ready : end;
+      const double out = pair ? of_pair(rank, token).gradient_at(start, end) : end;
       if (slot.previous >= 0) {
         gradient_[static_cast<std::size_t>(slot.previous) * stride_ + number] =
             out + slot.send_gradient;

@@ -213,6 +213,10 @@ class ListScheduler {
     return best;
   }
 
+  const CompactPair& of_pair(std::size_t rank, const Token& token) const {
+    return problem_.pair(rank, token.forward, token.backward);
+  }
+
   void carry_out(std::size_t rank, const Choice& choice) {
     const Token token = choice.token;
     const double end = choice.start + token_duration(problem_, static_cast<int>(rank), token);
@@ -221,8 +225,7 @@ class ListScheduler {
       const int index = slot_index(rank, token.forward);
       const Slot& slot = problem_.slots[static_cast<std::size_t>(index)];
       const int number = forwards_[static_cast<std::size_t>(index)]++;
-      const double ready =
-          pair && slot.forward_ready >= 0 ? choice.start + slot.forward_ready : end;
+      const double ready = pair ? of_pair(rank, token).forward_at(choice.start, end) : end;
       if (slot.next >= 0) {
         activation_[at(slot.next, number)] = ready + slot.send_activation;
         touch(slot.next);
@@ -237,9 +240,7 @@ class ListScheduler {
       const int index = slot_index(rank, token.backward);
       const Slot& slot = problem_.slots[static_cast<std::size_t>(index)];
       const int number = gradients_[static_cast<std::size_t>(index)]++;
-      const Slot& partner = problem_.slot(static_cast<int>(rank), token.forward);
-      const double ready =
-          pair && partner.gradient_ready >= 0 ? choice.start + partner.gradient_ready : end;
+      const double ready = pair ? of_pair(rank, token).gradient_at(choice.start, end) : end;
       if (slot.previous >= 0) {
         gradient_[at(slot.previous, number)] = ready + slot.send_gradient;
         touch(slot.previous);
@@ -278,9 +279,9 @@ class ListScheduler {
   std::vector<int> live_;                            // [rank]
   std::vector<double> live_bytes_;                   // [rank]
   std::vector<double> waiting_bytes_;  // [rank] what the W's that wait would add: negative
-  std::vector<char> had_gradient_;                   // [rank]
-  std::vector<CellKind> last_;                       // [rank] F or I, the last of them
-  std::vector<double> free_;                         // [rank]
+  std::vector<char> had_gradient_;     // [rank]
+  std::vector<CellKind> last_;         // [rank] F or I, the last of them
+  std::vector<double> free_;           // [rank]
   std::vector<std::size_t> touched_;
   CompactOrder order_;
 };

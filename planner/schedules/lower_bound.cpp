@@ -30,18 +30,17 @@ class Bounds {
         least_[static_cast<std::size_t>(index)] = {slot.F, slot.I, slot.I + slot.W};
       }
       for (std::size_t forward = 0; forward < slots.size(); ++forward) {
-        const Slot& slot = at(slots[forward]);
         Least& of_forward = least_[static_cast<std::size_t>(slots[forward])];
         for (std::size_t backward = 0; backward < slots.size(); ++backward) {
           Least& of_backward = least_[static_cast<std::size_t>(slots[backward])];
-          const double pair = problem.pair(rank, forward, backward);
-          const double end = std::min(pair, problem.input_pair(rank, forward, backward));
-          const double out = slot.forward_ready < 0 ? end : slot.forward_ready;
-          const double back = slot.gradient_ready < 0 ? end : slot.gradient_ready;
+          const CompactPair& pair = problem.pair(rank, forward, backward);
+          const double end = std::min(pair.length, pair.input_length);
+          const double out = pair.forward_at(0, end);
+          const double back = pair.gradient_at(0, end);
           const auto lower = [](double& value, double by) { value = std::clamp(by, 0.0, value); };
           lower(of_forward.forward, out);
-          lower(of_backward.gradient, back - slot.needs_gradient);
-          lower(of_backward.backward, pair - slot.needs_gradient);
+          lower(of_backward.gradient, back - pair.needs_gradient);
+          lower(of_backward.backward, pair.length - pair.needs_gradient);
         }
       }
     }
@@ -52,34 +51,37 @@ class Bounds {
 
   LowerBound best() {
     LowerBound bound;
-    const auto raise = [&](double makespan, Binding binding, int rank) {
-      // A clear gain, so that rounding does not choose the reason.
-      if (makespan > bound.makespan * (1 + 1e-12)) bound = {makespan, binding, rank};
-    };
-    for (int rank = 0; rank < problem_.ranks(); ++rank) {
-      if (problem_.of_rank[static_cast<std::size_t>(rank)].empty()) continue;
-      const OfRank of = gather(rank);
-      // The largest of the idle times that add up gives the reason.
-      const double warm = warm_up(rank, of);
-      const double cool = cool_down(rank, of);
-      const double held_up = warm - of.head - of.work;
-      const double most = std::max({of.head, held_up, cool});
-      const Binding reason = most <= 1e-12 * warm ? Binding::kWork
-                             : most == of.head    ? Binding::kHead
-                             : most == held_up    ? Binding::kWarmUpMemory
-                                                  : Binding::kCoolDownMemory;
-      raise(warm + cool, reason, rank);
-      raise(of.head + of.residency / problem_.limits[static_cast<std::size_t>(rank)],
-            Binding::kLatency, rank);
-      if (!problem_.bytes.empty())
-        raise(of.head + of.byte_residency / problem_.byte_limits[static_cast<std::size_t>(rank)],
-              Binding::kLatency, rank);
-    }
+    for (int rank = 0; rank < problem_.ranks(); ++rank) raise_to(bound, of_rank(rank));
     for (std::size_t index = 0; index < problem_.slots.size(); ++index) {
       const Slot& slot = problem_.slots[index];
       if (slot.previous < 0 && slot.microbatches > 0)
-        raise(gradient_[index] + least_[index].backward, Binding::kLatency, slot.rank);
+        raise_to(bound, {gradient_[index] + least_[index].backward, Binding::kLatency, slot.rank});
     }
+    return bound;
+  }
+
+  LowerBound of_rank(int rank) const {
+    LowerBound bound;
+    if (problem_.of_rank[static_cast<std::size_t>(rank)].empty()) return bound;
+    const auto raise = [&](double makespan, Binding binding) {
+      raise_to(bound, {makespan, binding, rank});
+    };
+    const OfRank of = gather(rank);
+    // The largest of the idle times that add up gives the reason.
+    const double warm = warm_up(rank, of);
+    const double cool = cool_down(rank, of);
+    const double held_up = warm - of.head - of.work;
+    const double most = std::max({of.head, held_up, cool});
+    const Binding reason = most <= 1e-12 * warm ? Binding::kWork
+                           : most == of.head    ? Binding::kHead
+                           : most == held_up    ? Binding::kWarmUpMemory
+                                                : Binding::kCoolDownMemory;
+    raise(warm + cool, reason);
+    raise(of.head + of.residency / problem_.limits[static_cast<std::size_t>(rank)],
+          Binding::kLatency);
+    if (!problem_.bytes.empty())
+      raise(of.head + of.byte_residency / problem_.byte_limits[static_cast<std::size_t>(rank)],
+            Binding::kLatency);
     return bound;
   }
 
@@ -89,12 +91,17 @@ class Bounds {
     double head = kNever;      // earliest forward
     double gradient = kNever;  // earliest cell with a gradient
     double to_gradient = kNever, rest = kNever;
-    double work = 0;       // less all that pairs can save
-    double residency = 0;  // of all activations
+    double work = 0;            // less all that pairs can save
+    double residency = 0;       // of all activations
     double byte_residency = 0;  // the same times the bytes that each keeps at the least
-    double backward = 0;   // longest I + W
+    double backward = 0;        // longest I + W
     int forwards = 0;
   };
+
+  static void raise_to(LowerBound& bound, const LowerBound& other) {
+    // A clear gain, so that rounding does not choose the reason.
+    if (other.makespan > bound.makespan * (1 + 1e-12)) bound = other;
+  }
 
   const Slot& at(int index) const { return problem_.slots[static_cast<std::size_t>(index)]; }
   const Least& least(int index) const { return least_[static_cast<std::size_t>(index)]; }
@@ -131,8 +138,9 @@ class Bounds {
     double most = 0;
     for (std::size_t other = 0; other < slots.size(); ++other) {
       const Slot& backward = at(slots[other]);
-      most = std::max({most, slot.F + backward.I + backward.W - problem_.pair(own, forward, other),
-                       slot.F + backward.I - problem_.input_pair(own, forward, other)});
+      most = std::max({most,
+                       slot.F + backward.I + backward.W - problem_.pair(own, forward, other).length,
+                       slot.F + backward.I - problem_.pair(own, forward, other).input_length});
     }
     return most;
   }
@@ -148,7 +156,6 @@ class Bounds {
       const auto own = static_cast<std::size_t>(index);
       of.head = std::min(of.head, head_[own]);
       of.gradient = std::min(of.gradient, gradient_[own]);
-      needs = std::max(needs, slot.needs_gradient);
       const double to_gradient = gradient_[own] - head_[own] - least(index).forward;
       of.to_gradient = std::min(of.to_gradient, to_gradient);
       of.rest = std::min(of.rest, to_gradient + way_out_[own]);
@@ -159,9 +166,11 @@ class Bounds {
       of.byte_residency += residency * least_bytes(rank, static_cast<std::uint8_t>(chunk));
       of.backward = std::max(of.backward, slot.I + slot.W);
       // What may be left of a pair when its forward's output is out.
-      for (std::size_t other = 0; slot.forward_ready >= 0 && other < slots.size(); ++other) {
-        const double pair = problem_.pair(static_cast<std::size_t>(rank), chunk, other);
-        of.backward = std::max(of.backward, pair - slot.forward_ready);
+      for (std::size_t other = 0; other < slots.size(); ++other) {
+        const CompactPair& pair = problem_.pair(static_cast<std::size_t>(rank), chunk, other);
+        needs = std::max(needs, pair.needs_gradient);
+        if (pair.forward_ready >= 0)
+          of.backward = std::max(of.backward, pair.length - pair.forward_ready);
       }
       of.forwards += slot.microbatches;
     }
@@ -177,13 +186,16 @@ class Bounds {
                     -problem_.bytes_of(own, {CellKind::kW, chunk, chunk}).kept);
   }
 
-  // Whether so many activations of each chunk fit, where bytes count.
-  bool fit(int rank, int of_first, int of_second) const {
-    if (problem_.bytes.empty()) return true;
+  // How many activations of chunk 1 fit beside so many of chunk 0; negative: not even those.
+  int most_beside(int rank, int of_first) const {
     const auto own = static_cast<std::size_t>(rank);
-    const double bytes = of_first * problem_.bytes_of(own, {CellKind::kF, 0, 0}).kept +
-                         of_second * problem_.bytes_of(own, {CellKind::kF, 1, 1}).kept;
-    return bytes <= problem_.byte_limits[own] * (1 + 1e-9);
+    const int most = problem_.limits[own] - of_first;
+    if (problem_.bytes.empty()) return most;
+    const double left = problem_.byte_limits[own] * (1 + 1e-9) -
+                        of_first * problem_.bytes_of(own, {CellKind::kF, 0, 0}).kept;
+    const double each = problem_.bytes_of(own, {CellKind::kF, 1, 1}).kept;
+    if (left < 0) return -1;
+    return each * most <= left ? most : static_cast<int>(std::floor(left / each));
   }
 
   // Before the first gradient can be there, k forwards at the most, alone. The others may be in
@@ -199,11 +211,15 @@ class Bounds {
     };
     if (slots.size() == 2) {
       const Slot &a = at(slots[0]), &b = at(slots[1]);
+      const double save_a = saving(rank, 0), save_b = saving(rank, 1);
       for (int of_a = 0; of_a <= std::min(most, a.microbatches); ++of_a) {
-        for (int of_b = 0; of_b <= std::min(most - of_a, b.microbatches); ++of_b) {
-          if (!fit(rank, of_a, of_b)) break;
-          consider(of_a * a.F + of_b * b.F, of_a * saving(rank, 0) + of_b * saving(rank, 1));
-        }
+        const int most_b = std::min(most_beside(rank, of_a), b.microbatches);
+        if (most_b < 0) break;
+        // Convex in the number of the other chunk's: at an end, or where the wait turns to work.
+        const double turn = b.F > 0 ? (of.gradient - of.head - of_a * a.F) / b.F : 0;
+        const int near = static_cast<int>(std::floor(std::clamp(turn, 0.0, most_b + 0.0)));
+        for (const int of_b : {0, near, std::min(near + 1, most_b), most_b})
+          consider(of_a * a.F + of_b * b.F, of_a * save_a + of_b * save_b);
       }
       return best;
     }
@@ -249,6 +265,10 @@ std::string_view to_string(Binding binding) {
 
 LowerBound lower_bound(const CompactProblem& problem) {
   return Bounds(problem).best();
+}
+
+LowerBound lower_bound_of_rank(const CompactProblem& problem, int rank) {
+  return Bounds(problem).of_rank(rank);
 }
 
 }  // namespace orrery

@@ -40,5 +40,7 @@ struct LowerBound {
 };
 
 LowerBound lower_bound(const CompactProblem& problem);
+// What this rank alone says.
+LowerBound lower_bound_of_rank(const CompactProblem& problem, int rank);
 
 }  // namespace orrery

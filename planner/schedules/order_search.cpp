@@ -17,9 +17,7 @@ Token mirror_image(Token token) {
 
 bool same_times(const Slot& a, const Slot& b) {
   return a.microbatches == b.microbatches && a.F == b.F && a.I == b.I && a.W == b.W &&
-         a.needs_gradient == b.needs_gradient && a.forward_ready == b.forward_ready &&
-         a.gradient_ready == b.gradient_ready && a.send_activation == b.send_activation &&
-         a.send_gradient == b.send_gradient;
+         a.send_activation == b.send_activation && a.send_gradient == b.send_gradient;
 }
 
 bool same_bytes(const CompactProblem& problem, int rank, int other) {
@@ -76,7 +74,7 @@ bool is_mirrored(const CompactProblem& problem, const CompactOrder& order) {
       const Slot& slot = problem.slot(rank, chunk);
       const Slot& there = problem.slot(other, 1 - chunk);
       for (int partner = 0; partner < 2; ++partner) {
-        const auto pair = [&](int of, int forward, int backward) {
+        const auto pair = [&](int of, int forward, int backward) -> const CompactPair& {
           return problem.pair(static_cast<std::size_t>(of), static_cast<std::size_t>(forward),
                               static_cast<std::size_t>(backward));
         };

@@ -26,7 +26,7 @@ constexpr double kHottest[kChains] = {0.03, 0.2};
 constexpr double kHalvings[kChains] = {6, 8.5};
 constexpr int kMostSlides = 2;
 constexpr double kForSlides = 0.2;  // of the effort
-constexpr std::size_t kKept = 16;  // of the shortest
+constexpr std::size_t kKept = 16;   // of the shortest
 
 struct Start {
   CompactOrder order;
@@ -101,10 +101,8 @@ class Search {
     if (!problem_.bytes.empty()) return false;
     constexpr int kCells = 300;
     int cells = 0;
-    for (const Slot& slot : problem_.slots) {
-      cells += 3 * slot.microbatches;
-      if (slot.forward_ready >= 0) return false;
-    }
+    for (const Slot& slot : problem_.slots) cells += 3 * slot.microbatches;
+    if (request_.times.has_offsets()) return false;
     for (std::size_t rank = 0; rank < problem_.of_rank.size(); ++rank) {
       const std::size_t chunks = problem_.of_rank[rank].size();
       for (std::size_t pair = 0; pair < chunks * chunks; ++pair) {
@@ -203,8 +201,8 @@ class Search {
     std::vector<std::unique_ptr<OrderSearch>> searches;
     std::vector<std::function<void()>> tasks;
     for (std::size_t number = 0; number < tries.size(); ++number) {
-      searches.push_back(std::make_unique<OrderSearch>(
-          problem_, tries[number].order, request_.seed * 1000 + 700 + number));
+      searches.push_back(std::make_unique<OrderSearch>(problem_, tries[number].order,
+                                                       request_.seed * 1000 + 700 + number));
       tasks.emplace_back([search = searches.back().get(), each] {
         search->advance(each, kHottest[0], kHalvings[0]);
       });

@@ -26,9 +26,9 @@ struct ScheduleSearchRequest {
   // the placement, and may be empty of cells.
   std::vector<Schedule> starts;
   CellTimes times;
-  std::vector<int> limits;  // [rank] chunk activations
+  std::vector<int> limits;                    // [rank] chunk activations
   std::optional<ActivationBytes> bytes = {};  // limits in bytes besides
-  long effort = 0;          // orders timed, all chains together; 0: default_effort()
+  long effort = 0;  // orders timed, all chains together; 0: default_effort()
   std::uint64_t seed = 1;
 };
 

@@ -65,13 +65,12 @@ Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
 CellOffsets cell_offsets(const Schedule& schedule, Rank rank, const Cell& cell,
                          const CellTimes& times) {
   const bool pair = cell.kind == CellKind::kFB || cell.kind == CellKind::kFI;
-  if (!pair || times.pairs.empty()) {
+  if (!pair || !times.has_offsets()) {
     const Seconds end = cell_duration(schedule, rank, cell, times);
     return {end, end, {}};
   }
   const ChunkPlace place = place_of(schedule, rank, cell.forward);
-  const PairOffsets& own =
-      times.pairs[static_cast<std::size_t>(place.direction)][place.stage.index()];
+  const PairOffsets& own = times.offsets(rank, place, cell.forward.chunk, cell.backward.chunk);
   return {own.forward_ready, own.gradient_ready, own.needs_gradient};
 }
 

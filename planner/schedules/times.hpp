@@ -41,9 +41,18 @@ struct CellTimes {
   // [rank][forward chunk][backward chunk]: F&B where the backward half matters too, with uneven
   // stages; F&I is shorter by the W. Empty: StageTimes::FB and FI.
   std::vector<std::vector<std::vector<Seconds>>> rank_pairs = {};
+  // [rank][forward chunk][backward chunk], where they differ by the backward half too. Empty:
+  // `pairs`.
+  std::vector<std::vector<std::vector<PairOffsets>>> rank_offsets = {};
   // [direction][stage]; empty: `hop`.
   std::vector<std::vector<SendTimes>> sends = {};
 
+  bool has_offsets() const { return !pairs.empty() || !rank_offsets.empty(); }
+  // Of a pair on `rank` with a forward of `forward`, its chunk number and that of the backward.
+  const PairOffsets& offsets(Rank rank, ChunkPlace forward, ChunkId chunk, ChunkId backward) const {
+    if (!rank_offsets.empty()) return rank_offsets[rank.index()][chunk.index()][backward.index()];
+    return pairs[static_cast<std::size_t>(forward.direction)][forward.stage.index()];
+  }
   const StageTimes& at(ChunkPlace place) const {
     return stages[static_cast<std::size_t>(place.direction)][place.stage.index()];
   }

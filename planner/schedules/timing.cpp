@@ -24,7 +24,7 @@ class Waits {
   Seconds start_after(const CellWait& wait, const Span& before) const {
     if (wait.kind != WaitKind::kForward && wait.kind != WaitKind::kGradient) return before.end;
     const Seconds way = latency(wait);
-    if (times_.pairs.empty()) return before.end + way;
+    if (!times_.has_offsets()) return before.end + way;
     const auto& [rank, cell] = at(wait.before);
     const CellOffsets from = cell_offsets(schedule_, rank, cell, times_);
     if (wait.kind == WaitKind::kForward) return before.start + from.forward_ready + way;
