@@ -13,8 +13,9 @@
 #include "core/file.hpp"
 #include "core/model_reader.hpp"
 #include "core/stage_map.hpp"
-#include "planner/plan_schedule_search.hpp"
+#include "planner/joint_search.hpp"
 #include "planner/schedules/published_cases.hpp"
+#include "planner/stage_map_bound.hpp"
 #include "realrun/host_validation.hpp"
 #include "reports/host_validation_text.hpp"
 #include "reports/schedule_cases_text.hpp"
@@ -75,36 +76,16 @@ Setup published_setup(const PublishedRun& published) {
   return read_setup(names);
 }
 
-// The published run: its stage map against all that are a few moves of layers away, and its
-// schedule searched on the best two.
+// The published run: schedule and stage map searched together, and what bounds every stage map.
 PlanScheduleRows plan_rows(long effort) {
   constexpr int kMoves = 5;
-  constexpr std::size_t kShown = 10;
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
   const Setup setup = published_setup(published);
   const Plan plan = build_plan(published_request(published, setup), setup.device.costs());
-  const StageMapSearch maps = search_stage_map(plan, setup.device, kMoves);
-  PlanScheduleRows out{"DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches", {}, 0, 0};
-  out.maps = static_cast<int>(maps.tries.size());
-  for (const StageMapTry& tried : maps.tries)
-    out.least_bound = out.least_bound == 0 ? tried.bound : std::min(out.least_bound, tried.bound);
-  const std::vector<int> peaks = peak_activations(plan.schedule);
-  const std::string held = std::to_string(*std::max_element(peaks.begin(), peaks.end()));
-  for (std::size_t number = 0; number < std::min(kShown, maps.tries.size()); ++number) {
-    const StageMapTry& tried = maps.tries[number];
-    for (const bool more_memory : {false, true}) {
-      if (more_memory && number > 0) continue;
-      PlanScheduleRow row{format_stage_map(tried.map), more_memory ? "what fits" : held,
-                          tried.family, tried.bound, std::nullopt};
-      if (number < 2) {
-        Plan searched = plan;
-        searched.layout.stage_map = tried.map;
-        row.search = search_plan_schedule(searched, setup.device, effort, more_memory);
-        row.bound = row.search->search.bound.makespan;
-      }
-      out.rows.push_back(std::move(row));
-    }
-  }
+  PlanScheduleRows out{"DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches", plan, {}, {}};
+  out.joint = search_maps_and_schedules(plan, setup.device, kMoves, effort);
+  const double shortest = out.joint.tries[out.joint.best].searched;
+  out.bound = bound_stage_maps(plan, setup.device, shortest, 1);
   return out;
 }
 

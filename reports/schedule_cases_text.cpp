@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "core/stage_map.hpp"
 #include "reports/number.hpp"
+#include "reports/schedule_change_text.hpp"
 
 namespace orrery {
 namespace {
@@ -62,37 +64,75 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
-std::string plan_section(const PlanScheduleRows& plan) {
-  std::string text = fmt::format("\n## {}\n\n", plan.title);
+Plan with_map(const Plan& plan, const StageMap& map) {
+  Plan changed = plan;
+  changed.layout.stage_map = map;
+  return changed;
+}
+
+std::string plan_section(const PlanScheduleRows& rows) {
+  constexpr std::size_t kShown = 10;
+  const JointSearch& joint = rows.joint;
+  const JointTry& best = joint.tries[joint.best];
+  const JointTry& family = joint.tries[joint.best_family];
+  const std::string name = rows.plan.schedule.family;
+  std::string text = fmt::format("\n## {}\n\n", rows.title);
   text +=
-      "Cell times of the plan's own simulation without contention: uneven stages, pairs with the "
-      "moments at which their outputs\nleave, messages. \"Step\" is the whole step on SimGrid with "
-      "contention, optimizer included; \"none found fits\": weight gradients that\nwait keep their "
-      "operands, which the count of activations leaves out. All in seconds.\n\n"
-      "| stage map | held | DualPipe | searched | bound | of the gap closed | binds | step, "
-      "DualPipe | "
-      "step, searched |\n|---|---|---|---|---|---|---|---|---|\n";
-  for (const PlanScheduleRow& row : plan.rows) {
-    text += fmt::format("| {} | {} | {:.3f} | ", escaped(row.stage_map), row.held, row.family);
-    if (row.search) {
-      const PlanScheduleSearch& own = *row.search;
-      const std::string after = own.fits ? fmt::format("**{:.3f}** ({})", own.after.value(),
-                                                       signed_percent(own.after / own.before - 1))
-                                         : "none found fits";
-      text += fmt::format(
-          "**{:.3f}** | {:.3f} | {} | {} (rank {}) | {:.3f} | {} |\n", own.search.makespan,
-          row.bound, percent((row.family - own.search.makespan) / (row.family - row.bound)),
-          to_string(own.search.bound.binding), own.search.bound.rank, own.before.value(), after);
+      "Stage map and schedule searched together. Cells: times of the plan's own simulation without "
+      "contention (uneven stages, every\npair of the chunks of a rank, the moments at which "
+      "outputs "
+      "leave, messages), memory in bytes. Step: on SimGrid, with contention\nand optimizer. "
+      "Seconds.\n\n";
+  text += fmt::format(
+      "| stage map | cells, {0} | searched | bound | of the gap closed | step, {0} | step, "
+      "searched "
+      "|\n|---|---|---|---|---|---|---|\n",
+      name);
+  for (std::size_t number = 0; number < std::min(kShown, joint.tries.size()); ++number) {
+    const JointTry& tried = joint.tries[number];
+    text += fmt::format("| {} | {:.3f} | ", escaped(format_stage_map(tried.map)), tried.family);
+    if (tried.whole) {
+      const PlanScheduleSearch& own = *tried.whole;
+      text += fmt::format("**{:.3f}** | {:.3f}, {} (rank {}) | {} | {:.3f} | {} |\n",
+                          own.search.makespan, own.search.bound.makespan,
+                          to_string(own.search.bound.binding), own.search.bound.rank,
+                          percent((own.cells_before - own.search.makespan) /
+                                  (own.cells_before - own.search.bound.makespan)),
+                          own.before.value(),
+                          own.fits ? fmt::format("**{:.3f}** ({})", own.after.value(),
+                                                 signed_percent(own.after / own.before - 1))
+                                   : "none found fits");
+    } else if (tried.searched > 0) {
+      text += fmt::format("{:.3f}, briefly | {:.3f} | | | |\n", tried.searched, tried.bound);
     } else {
-      text += fmt::format("not searched | {:.3f} | | | | |\n", row.bound);
+      text += fmt::format("not searched | {:.3f} | | | |\n", tried.bound);
     }
   }
   text += fmt::format(
-      "\n{} stage maps were looked at: all that come of moving one layer between neighbours or to "
-      "an "
-      "end, as long as DualPipe\ngets shorter. On none of them any schedule with DualPipe's "
-      "activations is shorter than {:.3f} s.\n",
-      plan.maps, plan.least_bound);
+      "\n{} stage maps near the plan's were looked at: all that come of moving one layer between "
+      "neighbours or to an end, as long as\n{} gets shorter. A map is not searched where its bound "
+      "is above what was found on another, or where it does not fit.\n\n"
+      "**Gained:** {}'s best is {:.3f} s of cells (`{}`), the best found {:.3f} s (`{}`). ",
+      joint.tries.size(), name, name, family.family, format_stage_map(family.map), best.searched,
+      format_stage_map(best.map));
+  const double least = std::min(rows.bound.least, best.searched);
+  text += fmt::format(
+      "No schedule whose activations fit is shorter than {:.3f} s on any stage map of all, however "
+      "uneven: {} of that gap is closed.\n",
+      least, percent((family.family - best.searched) / (family.family - least)));
+  if (!rows.bound.maps.empty()) {
+    text += fmt::format("That bound is of `{}`, where it takes each rank by itself.\n",
+                        format_stage_map(rows.bound.maps.front().map));
+  }
+  if (best.whole && best.whole->better()) {
+    const Plan before = with_map(rows.plan, best.map);
+    text += fmt::format(
+        "\n**Changed**, on the best map, from {} to the schedule with the shortest step (it came "
+        "of "
+        "\"{}\"):\n\n",
+        name, best.whole->search.start);
+    text += schedule_change_text(before.schedule, best.whole->plan.schedule, best.whole->times);
+  }
   return text;
 }
 

@@ -1,11 +1,11 @@
 #pragma once
 // The schedule search next to what is published, as Markdown: reports/schedules.md.
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "planner/plan_schedule_search.hpp"
+#include "planner/joint_search.hpp"
 #include "planner/schedules/published_cases.hpp"
+#include "planner/stage_map_bound.hpp"
 
 namespace orrery {
 
@@ -14,20 +14,12 @@ struct ScheduleCaseRow {
   ScheduleCaseResult result;
 };
 
-// A plan with one stage map: what its family's schedule takes by its cell times, what no schedule
-// of that map can beat, and what a search came to.
-struct PlanScheduleRow {
-  std::string stage_map;
-  std::string held;  // "17" or "what fits"
-  double family = 0, bound = 0;
-  std::optional<PlanScheduleSearch> search;
-};
-
+// A plan's schedule and stage map searched together.
 struct PlanScheduleRows {
   std::string title;  // "DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches"
-  std::vector<PlanScheduleRow> rows;
-  int maps = 0;            // stage maps looked at
-  double least_bound = 0;  // over all of them, holding what the family's schedule holds
+  Plan plan;          // its own map and schedule
+  JointSearch joint;
+  StageMapBound bound;
 };
 
 // `effort` as it was asked for; 0: the default.
