@@ -188,16 +188,17 @@ class Search {
     std::vector<Start> tries{*with_pairs};
     CompactTimer timer(problem_);
     for (int by = 1; by <= kMostSlides; ++by) {
-      Start slid{*slide_pairs(tries.back().order), 0, with_pairs->name + ", pairs slid"};
+      std::optional<CompactOrder> order = slide_pairs(tries.back().order);
+      if (!order) break;
+      Start slid{std::move(*order), 0, with_pairs->name + ", pairs slid"};
       slid.makespan = timer.makespan(slid.order);
       ++spent_;
       if (slid.makespan == CompactTimer::kDeadlock || !keeps_limits(problem_, slid.order)) break;
       tries.push_back(std::move(slid));
     }
     if (tries.size() == 1) return;
-    const long each = static_cast<long>(kForSlides * static_cast<double>(effort_ - spent_)) /
-                          static_cast<long>(tries.size()) +
-                      1;
+    const double left = std::max(0.0, static_cast<double>(effort_ - spent_));
+    const long each = static_cast<long>(kForSlides * left / static_cast<double>(tries.size())) + 1;
     std::vector<std::unique_ptr<OrderSearch>> searches;
     std::vector<std::function<void()>> tasks;
     for (std::size_t number = 0; number < tries.size(); ++number) {
