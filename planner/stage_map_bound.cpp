@@ -123,9 +123,11 @@ class StageMapBounder {
   }
 
   // So many stages with these entries as one, on a rank of its own.
-  void add_stages(CompactProblem& problem, int stages, int from, int to, int& last) const {
+  // `turns`: a V's last rank is among them, which holds two stages with no message between.
+  void add_stages(CompactProblem& problem, int stages, int from, int to, int& last,
+                  bool turns = false) const {
     if (stages == 0) return;
-    const auto hops = static_cast<double>(stages - 1);
+    const double hops = stages - 1 - (turns ? 1 : 0);
     const LayerTimes &a = sums_[static_cast<std::size_t>(from)],
                      &b = sums_[static_cast<std::size_t>(to)];
     Slot slot;
@@ -181,7 +183,7 @@ class StageMapBounder {
       last = -1;
       add_stages(problem, stages_ - 1 - group, 0, back_begin, last);
     } else {
-      add_stages(problem, stages_ - 2 - 2 * group, front_end, back_begin, last);
+      add_stages(problem, stages_ - 2 - 2 * group, front_end, back_begin, last, true);
     }
     add_own(problem, 1, last);
     add_stages(problem, group, back, entries(), last);
