@@ -11,12 +11,6 @@ struct Round {
 };
 constexpr Round kRounds[] = {{0.01, 6}, {0.1, 2}};
 
-Plan with_map(const Plan& plan, const StageMap& map) {
-  Plan changed = plan;
-  changed.layout.stage_map = map;
-  return changed;
-}
-
 // Searched ones first, shortest first; then by bound.
 void rank_tries(std::vector<JointTry>& tries) {
   std::stable_sort(tries.begin(), tries.end(), [](const JointTry& a, const JointTry& b) {
@@ -39,7 +33,7 @@ JointSearch search_maps_and_schedules(const Plan& plan, const DeviceModel& devic
     double shortest = 0;
     for (std::size_t number = 0; number < kept; ++number) {
       JointTry& tried = out.tries[number];
-      const Plan own = with_map(plan, tried.map);
+      const Plan own = with_stage_map(plan, tried.map);
       if ((shortest > 0 && tried.bound >= shortest) || !fits(own, device)) continue;
       const auto spent = static_cast<long>(round.effort * static_cast<double>(effort)) + 1;
       tried.searched = search_cells(own, device, spent).makespan;
@@ -52,7 +46,7 @@ JointSearch search_maps_and_schedules(const Plan& plan, const DeviceModel& devic
   for (std::size_t number = 0; number < kept; ++number) {
     JointTry& tried = out.tries[number];
     if (tried.searched == 0) break;
-    tried.whole = search_plan_schedule(with_map(plan, tried.map), device, effort);
+    tried.whole = search_plan_schedule(with_stage_map(plan, tried.map), device, effort);
     tried.searched = std::min(tried.searched, tried.whole->search.makespan);
     if (step && tried.whole->after >= *step) continue;
     step = tried.whole->after;

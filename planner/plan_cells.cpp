@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/error.hpp"
 #include "planner/memory.hpp"
 #include "planner/schedules/timing.hpp"
 #include "planner/step_summary.hpp"
@@ -176,10 +177,11 @@ class PlanTimes {
       const bool next = instruction.stream == Stream::kSendNext;
       const bool previous = instruction.stream == Stream::kSendPrev;
       if ((!next && !previous) || !instruction.stage.valid()) continue;
-      const Pass pass = step.program.work(instruction).pass;
+      // All messages are one piece of work; where one goes tells what it carries.
+      const Stage to = step.program.instructions[instruction.partner.index()].stage;
       SendTimes& sends =
           times_.sends[static_cast<std::size_t>(instruction.direction)][instruction.stage.index()];
-      Seconds& time = pass == Pass::kF ? sends.activation : sends.gradient;
+      Seconds& time = to > instruction.stage ? sends.activation : sends.gradient;
       time = std::min(time, step.timeline.at(instruction.id).length());
     }
     for (auto& stages : times_.sends) {
@@ -224,6 +226,16 @@ class PlanTimes {
   CellTimes times_;
 };
 
+Bytes Lifetimes::*lifetime_of(BufferKind kind) {
+  switch (kind) {
+    case BufferKind::kActivation: return &Lifetimes::until_input_gradient;
+    case BufferKind::kActivationForWeights: return &Lifetimes::until_weight_gradient;
+    case BufferKind::kWeightGradientInput: return &Lifetimes::weight_operands;
+    case BufferKind::kCommunication: break;
+  }
+  throw Bug("received data has no lifetime of a layer");
+}
+
 }  // namespace
 
 CellTimes plan_cell_times(const Plan& plan, const CostSource& costs) {
@@ -236,22 +248,21 @@ ActivationBytes plan_activation_bytes(const Plan& plan, const DeviceModel& devic
   ActivationBytes bytes;
   bytes.stages.resize(static_cast<std::size_t>(plan.schedule.directions));
   for (auto& stages : bytes.stages) stages.resize(static_cast<std::size_t>(plan.schedule.stages()));
-  // [direction, stage, layer] of the first micro-batch.
-  std::map<std::tuple<int, int, int>, std::pair<Bytes, Bytes>> layers;
+  // Of the first micro-batch of each direction.
+  std::map<std::tuple<int, int, int>, Lifetimes> layers;
   for (const Buffer& buffer : program.buffers) {
     if (buffer.kind == BufferKind::kCommunication ||
         buffer.microbatch.value != plan.schedule.microbatches_of(buffer.direction).first)
       continue;
     StageBytes& stage =
         bytes.stages[static_cast<std::size_t>(buffer.direction)][buffer.stage.index()];
-    auto& [activations, operands] = layers[{buffer.direction, buffer.stage.value, buffer.layer}];
-    const bool made_in_backward = buffer.kind == BufferKind::kWeightGradientInput;
-    (made_in_backward                         ? stage.operands
-     : buffer.kind == BufferKind::kActivation ? stage.until_gradient
-                                              : stage.until_weight) += buffer.bytes;
-    (made_in_backward ? operands : activations) += buffer.bytes;
-    stage.layer_activations = std::max(stage.layer_activations, activations);
-    stage.layer_operands = std::max(stage.layer_operands, operands);
+    Lifetimes& layer = layers[{buffer.direction, buffer.stage.value, buffer.layer}];
+    Bytes Lifetimes::*const of = lifetime_of(buffer.kind);
+    stage.all.*of += buffer.bytes;
+    layer.*of += buffer.bytes;
+    stage.largest_activations = std::max(stage.largest_activations,
+                                         layer.until_input_gradient + layer.until_weight_gradient);
+    stage.largest_operands = std::max(stage.largest_operands, layer.weight_operands);
   }
   for (int rank = 0; rank < plan.layout.pp; ++rank) {
     const MemoryTable memory = rank_memory(plan, device.device(), program, timeline, Rank{rank});

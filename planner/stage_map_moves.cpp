@@ -63,6 +63,11 @@ StageMap shifted(const StageMap& map, std::size_t from, std::size_t to) {
 
 }  // namespace
 
+Plan with_stage_map(Plan plan, StageMap map) {
+  plan.layout.stage_map = std::move(map);
+  return plan;
+}
+
 StageMapSearch search_stage_map(const Plan& plan, const DeviceModel& device, int most_moves) {
   StageMapSearch out;
   out.plan = plan;
@@ -70,8 +75,7 @@ StageMapSearch search_stage_map(const Plan& plan, const DeviceModel& device, int
     const auto known = std::find_if(out.tries.begin(), out.tries.end(),
                                     [&](const StageMapTry& other) { return other.map == map; });
     if (known != out.tries.end()) return *known;
-    Plan tried = plan;
-    tried.layout.stage_map = map;
+    const Plan tried = with_stage_map(plan, map);
     const CellTimes times = plan_cell_times(tried, device.costs());
     out.tries.push_back({map, time_schedule(plan.schedule, times).makespan.value(),
                          lower_bound(plan_problem(tried, device, times)).makespan});
@@ -94,8 +98,7 @@ StageMapSearch search_stage_map(const Plan& plan, const DeviceModel& device, int
     for (const StageMap& map : maps) {
       const double family = look_at(map).family;
       if (family >= shortest * (1 - 1e-9)) continue;
-      Plan tried = plan;
-      tried.layout.stage_map = map;
+      const Plan tried = with_stage_map(plan, map);
       if (!fits(tried, device)) continue;
       shortest = family;
       better = map;

@@ -18,6 +18,9 @@ struct StageMapSearch {
   std::vector<StageMapTry> tries;  // best first
 };
 
+// The same plan with another map.
+Plan with_stage_map(Plan plan, StageMap map);
+
 // Moves layers between neighbouring stages (the embedding stays first, the head last) as long as
 // the family's schedule gets shorter, at most `most_moves` times; every map looked at is in the
 // result. A map that does not fit into memory is not taken.

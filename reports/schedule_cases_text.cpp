@@ -49,7 +49,8 @@ the activations that it may hold, T the length of a pair where that is less than
     latency     head_d + sum over the stages of d of N (F + toB + I + W) / A
                 activations live from F to W, and at most A live at once (Little's law)
 
-The largest over all ranks counts, and the way of one micro-batch there and back. Uneven stages: every minimum and every
+Where memory counts in bytes, A is what fits at the most, k forwards have to fit as they are, and activations are weighed by
+the bytes that each keeps at the least. The largest over all ranks counts, and the way of one micro-batch there and back. Uneven stages: every minimum and every
 saving is taken at its best for the schedule, so that the bound holds and is weaker. It is above none of the 2,191
 makespans of the reference table and none of the searched schedules of a thousand random problems (tests).
 )";
@@ -62,12 +63,6 @@ std::string escaped(const std::string& text) {
     out += letter;
   }
   return out;
-}
-
-Plan with_map(const Plan& plan, const StageMap& map) {
-  Plan changed = plan;
-  changed.layout.stage_map = map;
-  return changed;
 }
 
 std::string plan_section(const PlanScheduleRows& rows) {
@@ -125,13 +120,11 @@ std::string plan_section(const PlanScheduleRows& rows) {
                         format_stage_map(rows.bound.maps.front().map));
   }
   if (best.whole && best.whole->better()) {
-    const Plan before = with_map(rows.plan, best.map);
     text += fmt::format(
-        "\n**Changed**, on the best map, from {} to the schedule with the shortest step (it came "
-        "of "
-        "\"{}\"):\n\n",
+        "\n**Changed**, on the best map, from {} to the schedule with the shortest step of those "
+        "found (of which the\nshortest by its cells was annealed from \"{}\"):\n\n",
         name, best.whole->search.start);
-    text += schedule_change_text(before.schedule, best.whole->plan.schedule, best.whole->times);
+    text += schedule_change_text(rows.plan.schedule, best.whole->plan.schedule, best.whole->times);
   }
   return text;
 }

@@ -13,19 +13,20 @@ constexpr CellKind kKinds[] = {CellKind::kF, CellKind::kB,  CellKind::kI,
                                CellKind::kW, CellKind::kFB, CellKind::kFI};
 
 TokenBytes bytes_of_token(CellKind kind, const StageBytes& forward, const StageBytes& backward) {
-  const double made = (forward.until_gradient + forward.until_weight).value();
-  const double freed = (backward.until_gradient + backward.until_weight).value();
-  const double operands = backward.operands.value();
-  const double traded = operands - backward.until_gradient.value();  // by I
-  const double layer = forward.layer_activations.value();
-  const double layer_operands = backward.layer_operands.value();
+  const Lifetimes &made_of = forward.all, &freed_of = backward.all;
+  const double made = (made_of.until_input_gradient + made_of.until_weight_gradient).value();
+  const double freed = (freed_of.until_input_gradient + freed_of.until_weight_gradient).value();
+  const double operands = freed_of.weight_operands.value();
+  const double traded = operands - freed_of.until_input_gradient.value();  // by I
+  const double layer = forward.largest_activations.value();
+  const double layer_operands = backward.largest_operands.value();
   // Halves of several layers go through them one by one, freeing as they make.
   const auto several = [](double kept, double first) { return std::max(0.0, kept) + first; };
   switch (kind) {
     case CellKind::kF: return {made, made};
     case CellKind::kB: return {layer_operands, -freed};
     case CellKind::kI: return {several(traded, layer_operands), traded};
-    case CellKind::kW: return {0, -(backward.until_weight.value() + operands)};
+    case CellKind::kW: return {0, -(freed_of.until_weight_gradient.value() + operands)};
     case CellKind::kFB: return {several(made - freed, layer + layer_operands), made - freed};
     case CellKind::kFI: return {several(made + traded, layer + layer_operands), made + traded};
   }
@@ -56,8 +57,10 @@ void count_bytes(CompactProblem& problem, const Schedule& placement, const Activ
     // So many fit at the most, whichever they are.
     double least = std::numeric_limits<double>::infinity();
     for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) {
-      const StageBytes& of = stage(chunk);
-      least = std::min(least, (of.until_weight + std::min(of.until_gradient, of.operands)).value());
+      const Lifetimes& of = stage(chunk).all;
+      least = std::min(
+          least, (of.until_weight_gradient + std::min(of.until_input_gradient, of.weight_operands))
+                     .value());
     }
     if (least > 0 && std::isfinite(least)) {
       int& count = problem.limits[rank];

@@ -18,7 +18,7 @@ constexpr Token F0{CellKind::kF, 0, 0}, I0{CellKind::kI, 0, 0}, W0{CellKind::kW,
 CompactProblem one_stage(double limit) {
   const Schedule schedule = make_schedule("1f1b", 1, 8);
   CompactProblem problem = compact_problem(schedule, uniform_times(schedule, {}), {100});
-  const StageBytes stage{Bytes{10}, Bytes{4}, Bytes{6}, Bytes{14}, Bytes{6}};
+  const StageBytes stage{{Bytes{10}, Bytes{4}, Bytes{6}}, Bytes{14}, Bytes{6}};
   count_bytes(problem, schedule, {{{stage}}, {Bytes{limit}}});
   return problem;
 }
@@ -75,7 +75,7 @@ TEST_CASE("the search keeps limits in bytes, and its bound holds under them") {
     for (auto& stages : bytes.stages) {
       for (int stage = 0; stage < placement.stages(); ++stage) {
         const double a = part(random), b = part(random), c = part(random);
-        stages.push_back({Bytes{a}, Bytes{b}, Bytes{c}, Bytes{0.5 * (a + b)}, Bytes{0.5 * c}});
+        stages.push_back({{Bytes{a}, Bytes{b}, Bytes{c}}, Bytes{0.5 * (a + b)}, Bytes{0.5 * c}});
       }
     }
     CompactProblem problem = compact_problem(placement, wanted.times, wanted.limits);
