@@ -25,7 +25,7 @@ JointSearch search_maps_and_schedules(const Plan& plan, const DeviceModel& devic
                                       long effort) {
   JointSearch out;
   for (const StageMapTry& tried : search_stage_map(plan, device, most_moves).tries)
-    out.tries.push_back({tried.map, tried.family, tried.bound, 0, std::nullopt});
+    out.tries.push_back({tried.map, tried.family, tried.bound, 0, std::nullopt, std::nullopt});
   rank_tries(out.tries);
   if (effort <= 0) effort = default_effort(plan.schedule);
   std::size_t kept = out.tries.size();
@@ -36,7 +36,9 @@ JointSearch search_maps_and_schedules(const Plan& plan, const DeviceModel& devic
       const Plan own = with_stage_map(plan, tried.map);
       if ((shortest > 0 && tried.bound >= shortest) || !fits(own, device)) continue;
       const auto spent = static_cast<long>(round.effort * static_cast<double>(effort)) + 1;
-      tried.searched = search_cells(own, device, spent).makespan;
+      ScheduleSearchResult found = search_cells(own, device, spent);
+      tried.searched = found.makespan;
+      tried.shortest = std::move(found.schedule);
       shortest = shortest == 0 ? tried.searched : std::min(shortest, tried.searched);
     }
     rank_tries(out.tries);
@@ -46,8 +48,9 @@ JointSearch search_maps_and_schedules(const Plan& plan, const DeviceModel& devic
   for (std::size_t number = 0; number < kept; ++number) {
     JointTry& tried = out.tries[number];
     if (tried.searched == 0) break;
-    tried.whole = search_plan_schedule(with_stage_map(plan, tried.map), device, effort);
-    tried.searched = std::min(tried.searched, tried.whole->search.makespan);
+    tried.whole = search_plan_schedule(with_stage_map(plan, tried.map), device, effort, {},
+                                       {*tried.shortest});
+    tried.searched = tried.whole->search.makespan;
     if (step && tried.whole->after >= *step) continue;
     step = tried.whole->after;
     out.best = number;

@@ -12,9 +12,12 @@ namespace orrery {
 
 struct JointTry {
   StageMap map;
-  double family = 0;    // the family's schedule on it, by the cell times
-  double bound = 0;     // no schedule on it is shorter whose activations fit
-  double searched = 0;  // the shortest found; 0: not searched, since its bound is above others'
+  double family = 0;  // the family's schedule on it, by the cell times
+  double bound = 0;   // no schedule on it is shorter whose activations fit
+  // The shortest found in the last search of it; 0: not searched, since its bound is above others'
+  // or its family's schedule does not fit.
+  double searched = 0;
+  std::optional<Schedule> shortest;         // of the short searches
   std::optional<PlanScheduleSearch> whole;  // of the last round
 };
 

@@ -79,7 +79,8 @@ ScheduleSearchResult search_cells(const Plan& plan, const DeviceModel& device, l
 }
 
 PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& device, long effort,
-                                        const SearchProgress& progress) {
+                                        const SearchProgress& progress,
+                                        const std::vector<Schedule>& also) {
   constexpr int kRounds = 4;
   PlanScheduleSearch out;
   out.plan = plan;
@@ -89,7 +90,9 @@ PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& dev
   out.before = out.after = step_of(plan, device);
   for (int round = 0; round < kRounds && !out.fits; ++round) {
     admit(plan, out.times, out.bytes);
-    out.search = search_schedule(request_for(plan, out.times, out.bytes, effort), progress);
+    ScheduleSearchRequest request = request_for(plan, out.times, out.bytes, effort);
+    request.starts.insert(request.starts.end(), also.begin(), also.end());
+    out.search = search_schedule(request, progress);
     // Contention is not in the cell times: of the schedules found the one that it hurts least
     // counts.
     std::vector<Schedule> found = out.search.others;

@@ -21,8 +21,10 @@ struct PlanScheduleSearch {
   bool better() const { return after < before; }
 };
 
+// `also`: further schedules of the plan's stages to start from.
 PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& device, long effort,
-                                        const SearchProgress& progress = {});
+                                        const SearchProgress& progress = {},
+                                        const std::vector<Schedule>& also = {});
 
 // The search alone: nothing of what it finds is simulated or sure to fit to the last byte.
 ScheduleSearchResult search_cells(const Plan& plan, const DeviceModel& device, long effort);
