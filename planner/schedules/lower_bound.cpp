@@ -86,6 +86,13 @@ class Bounds {
   }
 
  private:
+  // Prices of forwards and backwards by chunk, so that no pair saves more than those of its halves
+  // together: then all pairs together save no more than all prices, and each forward that stays
+  // alone loses its own.
+  struct Savings {
+    std::vector<double> forward, backward;
+  };
+
   // Sums and minima over the slots of a rank.
   struct OfRank {
     double head = kNever;      // earliest forward
@@ -96,6 +103,7 @@ class Bounds {
     double byte_residency = 0;  // the same times the bytes that each keeps at the least
     double backward = 0;        // longest I + W
     int forwards = 0;
+    Savings savings;
   };
 
   static void raise_to(LowerBound& bound, const LowerBound& other) {
@@ -130,23 +138,43 @@ class Bounds {
     }
   }
 
-  // What a pair with a forward of this chunk saves at the most.
-  double saving(int rank, std::size_t forward) const {
+  // What a pair of these chunks saves.
+  double saving(int rank, std::size_t forward, std::size_t backward) const {
     const auto own = static_cast<std::size_t>(rank);
     const auto& slots = problem_.of_rank[own];
-    const Slot& slot = at(slots[forward]);
-    double most = 0;
-    for (std::size_t other = 0; other < slots.size(); ++other) {
-      const Slot& backward = at(slots[other]);
-      most = std::max({most,
-                       slot.F + backward.I + backward.W - problem_.pair(own, forward, other).length,
-                       slot.F + backward.I - problem_.pair(own, forward, other).input_length});
+    const Slot &first = at(slots[forward]), &second = at(slots[backward]);
+    const CompactPair& pair = problem_.pair(own, forward, backward);
+    return std::max(
+        {0.0, first.F + second.I + second.W - pair.length, first.F + second.I - pair.input_length});
+  }
+
+  // Of two chunks the dual of their assignment, the prices of forwards as high as they can be; of
+  // more, each forward is priced at its best pair.
+  Savings savings(int rank) const {
+    const std::size_t chunks = problem_.of_rank[static_cast<std::size_t>(rank)].size();
+    Savings prices{std::vector(chunks, 0.0), std::vector(chunks, 0.0)};
+    const auto s = [&](std::size_t forward, std::size_t backward) {
+      return saving(rank, forward, backward);
+    };
+    if (chunks == 2) {
+      // Which backward goes with forward 0 where both have as many.
+      const std::size_t with = s(0, 0) + s(1, 1) >= s(0, 1) + s(1, 0) ? 0 : 1;
+      prices.backward[with] = std::max(0.0, s(1, with) - s(1, 1 - with));
+      prices.backward[1 - with] = std::max(0.0, s(0, 1 - with) - s(0, with));
+      prices.forward[0] = s(0, with) - prices.backward[with];
+      prices.forward[1] = s(1, 1 - with) - prices.backward[1 - with];
+      return prices;
     }
-    return most;
+    for (std::size_t forward = 0; forward < chunks; ++forward) {
+      for (std::size_t backward = 0; backward < chunks; ++backward)
+        prices.forward[forward] = std::max(prices.forward[forward], s(forward, backward));
+    }
+    return prices;
   }
 
   OfRank gather(int rank) const {
     OfRank of;
+    of.savings = savings(rank);
     double needs = 0;
     const auto& slots = problem_.of_rank[static_cast<std::size_t>(rank)];
     for (std::size_t chunk = 0; chunk < slots.size(); ++chunk) {
@@ -159,7 +187,8 @@ class Bounds {
       const double to_gradient = gradient_[own] - head_[own] - least(index).forward;
       of.to_gradient = std::min(of.to_gradient, to_gradient);
       of.rest = std::min(of.rest, to_gradient + way_out_[own]);
-      of.work += slot.microbatches * (slot.F + slot.I + slot.W - saving(rank, chunk));
+      of.work += slot.microbatches * (slot.F + slot.I + slot.W - of.savings.forward[chunk] -
+                                      of.savings.backward[chunk]);
       const double residency =
           slot.microbatches * (least(index).forward + to_gradient + least(index).backward);
       of.residency += residency;
@@ -211,7 +240,7 @@ class Bounds {
     };
     if (slots.size() == 2) {
       const Slot &a = at(slots[0]), &b = at(slots[1]);
-      const double save_a = saving(rank, 0), save_b = saving(rank, 1);
+      const double save_a = of.savings.forward[0], save_b = of.savings.forward[1];
       for (int of_a = 0; of_a <= std::min(most, a.microbatches); ++of_a) {
         const int most_b = std::min(most_beside(rank, of_a), b.microbatches);
         if (most_b < 0) break;
@@ -228,7 +257,7 @@ class Bounds {
     for (std::size_t chunk = 0; chunk < slots.size(); ++chunk) {
       const double F = at(slots[chunk]).F;
       shortest = std::min(shortest, F);
-      gain = std::max(gain, F - saving(rank, chunk));
+      gain = std::max(gain, F - of.savings.forward[chunk]);
     }
     for (int count = 0; count <= most; ++count) {
       const double busy_until = std::max(of.gradient, of.head + count * shortest);
