@@ -80,12 +80,15 @@ struct TimedPair {
   PairOffsets offsets;
 };
 
-// Pairs of two stages, [forward][backward], from a pipeline of one rank that holds both: nothing
+struct TimedStages {
+  std::array<std::array<TimedPair, 2>, 2> pairs;  // [forward][backward]
+  std::array<BackwardTimes, 2> backwards{{{Seconds{kNever}, {}}, {Seconds{kNever}, {}}}};
+};
+
+// Pairs and full backwards of two stages, from a pipeline of one rank that holds both: nothing
 // waits for messages there.
-std::array<std::array<TimedPair, 2>, 2> time_pairs(const Plan& plan,
-                                                   const std::vector<LayerKind>& first,
-                                                   const std::vector<LayerKind>& second,
-                                                   const CostSource& costs) {
+TimedStages time_stages(const Plan& plan, const std::vector<LayerKind>& first,
+                        const std::vector<LayerKind>& second, const CostSource& costs) {
   Plan alone = plan;
   alone.layout.pp = 1;
   alone.layout.stage_map = {first, second};
@@ -107,14 +110,20 @@ std::array<std::array<TimedPair, 2>, 2> time_pairs(const Plan& plan,
                      F(2, 1), F(3, 0), pair_cell(half(3, 1), half(2, 1)), B(2, 0), B(3, 1),
                      B(3, 0)}};
   const Simulated step(alone, costs);
-  std::array<std::array<TimedPair, 2>, 2> pairs;
+  TimedStages timed;
   for (std::size_t index = 0; index < schedule.ranks.front().size(); ++index) {
     const Cell& cell = schedule.ranks.front()[index];
-    if (cell.kind != CellKind::kFB) continue;
-    pairs[cell.forward.chunk.index()][cell.backward.chunk.index()] = {
-        step.cells.front()[index].length(), offsets_of(step, 0, static_cast<int>(index))};
+    if (cell.kind == CellKind::kF) continue;
+    const Seconds length = step.cells.front()[index].length();
+    const PairOffsets offsets = offsets_of(step, 0, static_cast<int>(index));
+    if (cell.kind == CellKind::kFB) {
+      timed.pairs[cell.forward.chunk.index()][cell.backward.chunk.index()] = {length, offsets};
+      continue;
+    }
+    BackwardTimes& backward = timed.backwards[cell.backward.chunk.index()];
+    if (length < backward.length) backward = {length, offsets.gradient_ready};
   }
-  return pairs;
+  return timed;
 }
 
 bool has_pairs(const Schedule& schedule) {
@@ -195,7 +204,12 @@ class PlanTimes {
   // Pairs that gain nothing are taken as their halves one after the other.
   void read_pairs() {
     using Layers = std::vector<LayerKind>;
-    std::map<std::pair<Layers, Layers>, std::array<std::array<TimedPair, 2>, 2>> known;
+    std::map<std::pair<Layers, Layers>, TimedStages> known;
+    for (const auto& stages : times_.stages) {
+      auto& backwards = times_.backwards.emplace_back();
+      for (const StageTimes& stage : stages)
+        backwards.push_back({stage.I + stage.W, stage.I + stage.W});
+    }
     for (std::size_t rank = 0; rank < schedule_.chunks.size(); ++rank) {
       const auto& chunks = schedule_.chunks[rank];
       auto& pairs = times_.rank_pairs[rank];
@@ -210,8 +224,12 @@ class PlanTimes {
       for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
         for (std::size_t backward = 0; backward < chunks.size(); ++backward) {
           const auto [of, is_new] = known.try_emplace({layers(forward), layers(backward)});
-          if (is_new) of->second = time_pairs(plan_, layers(forward), layers(backward), costs_);
-          const TimedPair& timed = of->second[0][forward == backward ? 0 : 1];
+          if (is_new) of->second = time_stages(plan_, layers(forward), layers(backward), costs_);
+          const TimedPair& timed = of->second.pairs[0][forward == backward ? 0 : 1];
+          const ChunkPlace place = chunks[forward];
+          BackwardTimes& full =
+              times_.backwards[static_cast<std::size_t>(place.direction)][place.stage.index()];
+          if (of->second.backwards[0].length < full.length) full = of->second.backwards[0];
           if (timed.length >= pairs[forward][backward]) continue;
           pairs[forward][backward] = timed.length;
           offsets[forward][backward] = timed.offsets;

@@ -134,7 +134,7 @@ class StageMapBounder {
     slot.rank = problem.ranks();
     slot.microbatches = microbatches_;
     slot.F = b.F - a.F + hops * send_activation_;
-    slot.I = b.I - a.I + hops * send_gradient_;
+    slot.I = slot.B = slot.gradient_ready = b.I - a.I + hops * send_gradient_;
     const int own = static_cast<int>(problem.slots.size());
     problem.slots.push_back(slot);
     problem.of_rank.push_back({own});

@@ -31,6 +31,8 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
       slot.F = stage.F.value();
       slot.I = stage.I.value();
       slot.W = stage.W.value();
+      slot.B = times.backward(place).length.value();
+      slot.gradient_ready = times.backward(place).gradient_ready.value();
       problem.slots.push_back(slot);
       problem.microbatches = std::max(problem.microbatches, slot.microbatches);
     }
@@ -177,7 +179,7 @@ double token_duration(const CompactProblem& problem, int rank, const Token& toke
   const Slot& slot = problem.slot(rank, token.has_forward() ? token.forward : token.backward);
   switch (token.kind) {
     case CellKind::kF: return slot.F;
-    case CellKind::kB: return slot.I + slot.W;
+    case CellKind::kB: return slot.B;
     case CellKind::kI: return slot.I;
     case CellKind::kW: return slot.W;
     case CellKind::kFB:
@@ -275,7 +277,10 @@ bool CompactTimer::run(const CompactOrder& order, double give_up) {
           case CellKind::kF: now = forward_at = start + of_forward.F; break;
           case CellKind::kI: now = gradient_at = start + of_backward.I; break;
           case CellKind::kW: now = start + of_backward.W; break;
-          case CellKind::kB: now = gradient_at = start + (of_backward.I + of_backward.W); break;
+          case CellKind::kB:
+            now = start + of_backward.B;
+            gradient_at = start + of_backward.gradient_ready;
+            break;
           case CellKind::kFB:
           case CellKind::kFI: {
             const CompactPair& pair = problem_.pair(rank, token.forward, token.backward);

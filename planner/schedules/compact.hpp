@@ -25,6 +25,7 @@ struct Slot {
   int previous = -1, next = -1;  // slots of the stages beside it; -1 at an end
   int microbatches = 0;
   double F = 0, I = 0, W = 0;
+  double B = 0, gradient_ready = 0;               // length, and when its output is there
   double send_activation = 0, send_gradient = 0;  // 0 to a stage on the same rank
 };
 
@@ -82,6 +83,8 @@ struct CompactProblem {
     return bytes[rank][(static_cast<std::size_t>(token.kind) * chunks + token.forward) * chunks +
                        token.backward];
   }
+  // Whether a full backward takes less time than I and W.
+  bool backward_helps(const Slot& slot) const { return slot.B < (slot.I + slot.W) * (1 - 1e-9); }
   // Whether the halves take less time together than one after the other.
   bool pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const;
   const Slot& slot(int rank, int chunk) const {

@@ -15,6 +15,10 @@ struct Least {
   double backward = 0;  // from its gradient to the end of its W
 };
 
+double full_backward(const Slot& slot) {
+  return std::min(slot.I + slot.W, slot.B);
+}
+
 class Bounds {
  public:
   explicit Bounds(const CompactProblem& problem)
@@ -27,7 +31,8 @@ class Bounds {
       const auto& slots = problem.of_rank[rank];
       for (const int index : slots) {
         const Slot& slot = at(index);
-        least_[static_cast<std::size_t>(index)] = {slot.F, slot.I, slot.I + slot.W};
+        least_[static_cast<std::size_t>(index)] = {slot.F, std::min(slot.I, slot.gradient_ready),
+                                                   full_backward(slot)};
       }
       for (std::size_t forward = 0; forward < slots.size(); ++forward) {
         Least& of_forward = least_[static_cast<std::size_t>(slots[forward])];
@@ -144,8 +149,8 @@ class Bounds {
     const auto& slots = problem_.of_rank[own];
     const Slot &first = at(slots[forward]), &second = at(slots[backward]);
     const CompactPair& pair = problem_.pair(own, forward, backward);
-    return std::max(
-        {0.0, first.F + second.I + second.W - pair.length, first.F + second.I - pair.input_length});
+    return std::max({0.0, first.F + full_backward(second) - pair.length,
+                     first.F + full_backward(second) - second.W - pair.input_length});
   }
 
   // Of two chunks the dual of their assignment, the prices of forwards as high as they can be; of
@@ -187,7 +192,7 @@ class Bounds {
       const double to_gradient = gradient_[own] - head_[own] - least(index).forward;
       of.to_gradient = std::min(of.to_gradient, to_gradient);
       of.rest = std::min(of.rest, to_gradient + way_out_[own]);
-      of.work += slot.microbatches * (slot.F + slot.I + slot.W - of.savings.forward[chunk] -
+      of.work += slot.microbatches * (slot.F + full_backward(slot) - of.savings.forward[chunk] -
                                       of.savings.backward[chunk]);
       const double residency =
           slot.microbatches * (least(index).forward + to_gradient + least(index).backward);

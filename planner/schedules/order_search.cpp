@@ -16,8 +16,9 @@ Token mirror_image(Token token) {
 }
 
 bool same_times(const Slot& a, const Slot& b) {
-  return a.microbatches == b.microbatches && a.F == b.F && a.I == b.I && a.W == b.W &&
-         a.send_activation == b.send_activation && a.send_gradient == b.send_gradient;
+  return a.microbatches == b.microbatches && a.F == b.F && a.I == b.I && a.W == b.W && a.B == b.B &&
+         a.gradient_ready == b.gradient_ready && a.send_activation == b.send_activation &&
+         a.send_gradient == b.send_gradient;
 }
 
 bool same_bytes(const CompactProblem& problem, int rank, int other) {
@@ -41,12 +42,13 @@ bool acts_alike(const Token& a, const Token& b) {
 
 }  // namespace
 
-CompactOrder split_backwards(const CompactOrder& order) {
+CompactOrder split_backwards(const CompactProblem& problem, const CompactOrder& order) {
   CompactOrder split;
-  for (const auto& tokens : order) {
+  for (std::size_t rank = 0; rank < order.size(); ++rank) {
     auto& own = split.emplace_back();
-    for (const Token& token : tokens) {
-      if (token.kind != CellKind::kB) {
+    for (const Token& token : order[rank]) {
+      if (token.kind != CellKind::kB ||
+          problem.backward_helps(problem.slot(static_cast<int>(rank), token.backward))) {
         own.push_back(token);
         continue;
       }
@@ -94,7 +96,7 @@ OrderSearch::OrderSearch(const CompactProblem& problem, CompactOrder start, std:
       timer_(problem),
       random_(seed),
       unit_(mean_cell(problem)),
-      current_(split_backwards(start)) {
+      current_(split_backwards(problem, start)) {
   mirrored_ = is_mirrored(problem_, current_);
   best_ = std::move(start);
   best_makespan_ = timer_.makespan(best_);
@@ -127,6 +129,11 @@ bool OrderSearch::move(int token) {
 
 bool OrderSearch::take_apart(int token) {
   const Token pair = changed_[static_cast<std::size_t>(token)];
+  if (pair.kind == CellKind::kB) {
+    changed_[static_cast<std::size_t>(token)].kind = CellKind::kI;
+    changed_.insert(changed_.begin() + token + 1, {CellKind::kW, pair.backward, pair.backward});
+    return true;
+  }
   if (pair.kind != CellKind::kFB) return false;
   const Token F{CellKind::kF, pair.forward, pair.forward};
   const Token I{CellKind::kI, pair.backward, pair.backward};
@@ -144,7 +151,27 @@ bool OrderSearch::take_apart(int token) {
   return true;
 }
 
-// A forward and an input gradient near `token`, and the weight gradient that belongs to it.
+// An input gradient and a weight gradient of its chunk soon after it.
+bool OrderSearch::join_backward(int rank, int token) {
+  constexpr int kNear = 6;
+  const Token& gradient = changed_[static_cast<std::size_t>(token)];
+  if (gradient.kind != CellKind::kI ||
+      !problem_.backward_helps(problem_.slot(rank, gradient.backward)))
+    return false;
+  const int end = std::min(static_cast<int>(changed_.size()), token + kNear);
+  for (int index = token + 1; index < end; ++index) {
+    Token& weight = changed_[static_cast<std::size_t>(index)];
+    if (weight.kind != CellKind::kW || weight.backward != gradient.backward) continue;
+    // Where one of the two is.
+    const bool early = whole_of(random_, 0, 1) == 1;
+    changed_[static_cast<std::size_t>(early ? token : index)].kind = CellKind::kB;
+    changed_.erase(changed_.begin() + (early ? index : token));
+    return true;
+  }
+  return false;
+}
+
+// A forward and an input gradient near `token`, and its weight gradient, if that is not with it.
 bool OrderSearch::put_together(int rank, int token) {
   constexpr int kNear = 4, kWeightNear = 8;
   const int size = static_cast<int>(changed_.size());
@@ -153,18 +180,21 @@ bool OrderSearch::put_together(int rank, int token) {
        ++index) {
     const CellKind kind = changed_[static_cast<std::size_t>(index)].kind;
     if (kind == CellKind::kF && forward < 0 && whole_of(random_, 0, 1) == 1) forward = index;
-    if (kind == CellKind::kI && gradient < 0 && whole_of(random_, 0, 1) == 1) gradient = index;
+    const bool backward = kind == CellKind::kI || kind == CellKind::kB;
+    if (backward && gradient < 0 && whole_of(random_, 0, 1) == 1) gradient = index;
   }
   if (forward < 0 || gradient < 0) return false;
   const std::uint8_t chunk = changed_[static_cast<std::size_t>(gradient)].backward;
-  for (int index = gradient + 1; index < std::min(size, gradient + kWeightNear); ++index) {
+  const bool whole = changed_[static_cast<std::size_t>(gradient)].kind == CellKind::kB;
+  for (int index = gradient + 1; !whole && index < std::min(size, gradient + kWeightNear);
+       ++index) {
     const Token& other = changed_[static_cast<std::size_t>(index)];
     if (other.kind == CellKind::kW && other.backward == chunk) {
       weight = index;
       break;
     }
   }
-  if (weight < 0) return false;
+  if (weight < 0 && !whole) return false;
   const Token pair{CellKind::kFB, changed_[static_cast<std::size_t>(forward)].forward, chunk};
   if (!problem_.pair_helps(static_cast<std::size_t>(rank), pair.forward, pair.backward))
     return false;
@@ -172,7 +202,9 @@ bool OrderSearch::put_together(int rank, int token) {
       whole_of(random_, 0, 1) == 1 ? std::max(forward, gradient) - 1 : std::min(forward, gradient);
   int out[] = {forward, gradient, weight};
   std::sort(std::begin(out), std::end(out));
-  for (int index = 2; index >= 0; --index) changed_.erase(changed_.begin() + out[index]);
+  for (int index = 2; index >= 0; --index) {
+    if (out[index] >= 0) changed_.erase(changed_.begin() + out[index]);
+  }
   to = std::clamp(to, 0, static_cast<int>(changed_.size()));
   changed_.insert(changed_.begin() + to, pair);
   return true;
@@ -183,7 +215,7 @@ bool OrderSearch::change(int rank, int token) {
   const int which = whole_of(random_, 0, 9);
   const bool made = which <= 5   ? move(token)
                     : which <= 7 ? take_apart(token)
-                                 : put_together(rank, token);
+                                 : join_backward(rank, token) || put_together(rank, token);
   return made && keeps_limit(problem_, static_cast<std::size_t>(rank), changed_);
 }
 

@@ -28,6 +28,7 @@ class OrderSearch {
   bool change(int rank, int token);
   bool move(int token);
   bool take_apart(int token);
+  bool join_backward(int rank, int token);
   bool put_together(int rank, int token);
   void mirror(int rank);
   void find_critical_path();
@@ -47,7 +48,7 @@ class OrderSearch {
 };
 
 // Full backwards taken apart into input gradient and weight gradient.
-CompactOrder split_backwards(const CompactOrder& order);
+CompactOrder split_backwards(const CompactProblem& problem, const CompactOrder& order);
 
 // Whether direction 1 does at rank p-1-r what direction 0 does at rank r, in as much time.
 bool is_mirrored(const CompactProblem& problem, const CompactOrder& order);

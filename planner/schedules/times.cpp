@@ -45,7 +45,7 @@ Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
   const StageTimes& stage = times.at(place_of(schedule, rank, half));
   switch (cell.kind) {
     case CellKind::kF: return stage.F;
-    case CellKind::kB: return stage.I + stage.W;
+    case CellKind::kB: return times.backward(place_of(schedule, rank, half)).length;
     case CellKind::kI: return stage.I;
     case CellKind::kW: return stage.W;
     case CellKind::kFB:
@@ -64,6 +64,10 @@ Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
 
 CellOffsets cell_offsets(const Schedule& schedule, Rank rank, const Cell& cell,
                          const CellTimes& times) {
+  if (cell.kind == CellKind::kB) {
+    const BackwardTimes own = times.backward(place_of(schedule, rank, cell.backward));
+    return {own.length, own.gradient_ready, {}};
+  }
   const bool pair = cell.kind == CellKind::kFB || cell.kind == CellKind::kFI;
   if (!pair || !times.has_offsets()) {
     const Seconds end = cell_duration(schedule, rank, cell, times);

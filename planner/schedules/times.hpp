@@ -7,7 +7,7 @@
 
 namespace orrery {
 
-// Durations of one stage's cells, in the letters of core/schedule.hpp. B takes I + W.
+// Durations of one stage's cells, in the letters of core/schedule.hpp.
 struct StageTimes {
   Seconds F;
   Seconds I;
@@ -24,6 +24,12 @@ StageTimes without_overlap(Seconds F, Seconds I, Seconds W);
 struct PairOffsets {
   Seconds needs_gradient;
   Seconds forward_ready;
+  Seconds gradient_ready;
+};
+
+// A full backward: how long it takes, and when its output is ready, from its start.
+struct BackwardTimes {
+  Seconds length;
   Seconds gradient_ready;
 };
 
@@ -44,6 +50,8 @@ struct CellTimes {
   // [rank][forward chunk][backward chunk], where they differ by the backward half too. Empty:
   // `pairs`.
   std::vector<std::vector<std::vector<PairOffsets>>> rank_offsets = {};
+  // [direction][stage], where B is not just I and then W. Empty: it is, atomic.
+  std::vector<std::vector<BackwardTimes>> backwards = {};
   // [direction][stage]; empty: `hop`.
   std::vector<std::vector<SendTimes>> sends = {};
 
@@ -55,6 +63,12 @@ struct CellTimes {
   }
   const StageTimes& at(ChunkPlace place) const {
     return stages[static_cast<std::size_t>(place.direction)][place.stage.index()];
+  }
+  BackwardTimes backward(ChunkPlace place) const {
+    if (!backwards.empty())
+      return backwards[static_cast<std::size_t>(place.direction)][place.stage.index()];
+    const Seconds length = at(place).I + at(place).W;
+    return {length, length};
   }
   // Latency of what `from` sends on: the activation to the next stage, the gradient to the
   // previous.
