@@ -48,7 +48,7 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
         CompactPair own_pair;
         own_pair.length = pair.value();
         own_pair.input_length = (by_rank ? pair - times.at(chunks[backward]).W : first.FI).value();
-        if (times.has_offsets()) {
+        if (times.has_pair_offsets()) {
           const PairOffsets& offsets =
               times.offsets(Rank{rank}, chunks[forward], ChunkId{static_cast<int>(forward)},
                             ChunkId{static_cast<int>(backward)});

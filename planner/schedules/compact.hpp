@@ -25,7 +25,7 @@ struct Slot {
   int previous = -1, next = -1;  // slots of the stages beside it; -1 at an end
   int microbatches = 0;
   double F = 0, I = 0, W = 0;
-  double B = 0, gradient_ready = 0;               // length, and when its output is there
+  double B = 0, gradient_ready = 0;  // of a full backward: length, and when its output is there
   double send_activation = 0, send_gradient = 0;  // 0 to a stage on the same rank
 };
 

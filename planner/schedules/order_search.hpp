@@ -47,7 +47,7 @@ class OrderSearch {
   double best_makespan_ = 0;
 };
 
-// Full backwards taken apart into input gradient and weight gradient.
+// Full backwards taken apart into input gradient and weight gradient, where both take as long.
 CompactOrder split_backwards(const CompactProblem& problem, const CompactOrder& order);
 
 // Whether direction 1 does at rank p-1-r what direction 0 does at rank r, in as much time.

@@ -102,7 +102,7 @@ class Search {
     constexpr int kCells = 300;
     int cells = 0;
     for (const Slot& slot : problem_.slots) cells += 3 * slot.microbatches;
-    if (request_.times.has_offsets() || !request_.times.backwards.empty()) return false;
+    if (request_.times.has_offsets()) return false;
     for (std::size_t rank = 0; rank < problem_.of_rank.size(); ++rank) {
       const std::size_t chunks = problem_.of_rank[rank].size();
       for (std::size_t pair = 0; pair < chunks * chunks; ++pair) {

@@ -69,7 +69,7 @@ CellOffsets cell_offsets(const Schedule& schedule, Rank rank, const Cell& cell,
     return {own.length, own.gradient_ready, {}};
   }
   const bool pair = cell.kind == CellKind::kFB || cell.kind == CellKind::kFI;
-  if (!pair || !times.has_offsets()) {
+  if (!pair || !times.has_pair_offsets()) {
     const Seconds end = cell_duration(schedule, rank, cell, times);
     return {end, end, {}};
   }

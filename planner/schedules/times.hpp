@@ -50,12 +50,14 @@ struct CellTimes {
   // [rank][forward chunk][backward chunk], where they differ by the backward half too. Empty:
   // `pairs`.
   std::vector<std::vector<std::vector<PairOffsets>>> rank_offsets = {};
-  // [direction][stage], where B is not just I and then W. Empty: it is, atomic.
+  // [direction][stage]. Empty: B takes I + W, its output is ready at its end.
   std::vector<std::vector<BackwardTimes>> backwards = {};
   // [direction][stage]; empty: `hop`.
   std::vector<std::vector<SendTimes>> sends = {};
 
-  bool has_offsets() const { return !pairs.empty() || !rank_offsets.empty(); }
+  bool has_pair_offsets() const { return !pairs.empty() || !rank_offsets.empty(); }
+  // Whether any output can be ready before the end of its cell.
+  bool has_offsets() const { return has_pair_offsets() || !backwards.empty(); }
   // Of a pair on `rank` with a forward of `forward`, its chunk number and that of the backward.
   const PairOffsets& offsets(Rank rank, ChunkPlace forward, ChunkId chunk, ChunkId backward) const {
     if (!rank_offsets.empty()) return rank_offsets[rank.index()][chunk.index()][backward.index()];

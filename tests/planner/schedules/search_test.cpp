@@ -136,6 +136,16 @@ TEST_CASE("what the search finds is valid, keeps every limit and takes the time 
         }
       }
     }
+    // Full backwards that are shorter than I and W, with outputs before their end.
+    if (instance % 5 < 2) {
+      for (const auto& stages : wanted.times.stages) {
+        auto& backwards = wanted.times.backwards.emplace_back();
+        for (const StageTimes& stage : stages) {
+          const Seconds B = (stage.I + stage.W) * (0.7 + 0.3 * part(random));
+          backwards.push_back({B, B * (0.6 + 0.4 * part(random))});
+        }
+      }
+    }
     const std::vector<int> peaks = peak_activations(placement);
     for (const int peak : peaks)
       wanted.limits.push_back(std::max(2, peak + std::uniform_int_distribution(-1, 3)(random)));
