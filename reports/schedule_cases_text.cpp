@@ -50,9 +50,11 @@ the activations that it may hold, T the length of a pair where that is less than
                 activations live from F to W, and at most A live at once (Little's law)
 
 Where memory counts in bytes, A is what fits at the most, k forwards have to fit as they are, and activations are weighed by
-the bytes that each keeps at the least. The largest over all ranks counts, and the way of one micro-batch there and back. Uneven stages: every minimum and every
-saving is taken at its best for the schedule, so that the bound holds and is weaker. It is above none of the 2,191
-makespans of the reference table and none of the searched schedules of a thousand random problems (tests).
+the bytes that each keeps at the least. I + W is a full backward B where that is shorter. The largest over all ranks counts,
+and the way of one micro-batch there and back. Uneven stages: every minimum is taken at its best for the schedule, so that
+the bound holds and is weaker; of the pairs of two chunks the assignment that saves most, where every backward goes with one
+forward. It is above none of the 2,191 makespans of the reference table and none of the searched schedules of a thousand
+random problems (tests).
 )";
 
 // A bar would end the cell of a table.
