@@ -52,8 +52,7 @@ class Filler {
     return static_cast<std::size_t>(problem_.of_rank[rank][chunk]);
   }
 
-  // When the inputs of a token are there, as far as is known. `before` counts tokens of the same
-  // kind that are passed over.
+  // When the inputs of a token are there, as far as is known.
   double ready(std::size_t rank, const Token& token) const {
     double when = 0;
     if (token.has_forward()) {

@@ -8,8 +8,9 @@
 //   V-Min                              1,      1,    1,      1         (p + 4) div 3
 //   V-Half                             2,      1,    2,      1         (p + 2) div 2
 //
-// The block assumes F = I = W; other times leave waits in the steady state. Orders are those of the
-// slots; a cell runs as soon as its inputs are there.
+// The block assumes F = I = W; other times leave waits in the steady state. Warm-up and cool-down
+// are reordered as in the paper (planner/schedules/v_grid.hpp), and waits that the times given
+// leave are filled.
 #include <optional>
 #include <string>
 

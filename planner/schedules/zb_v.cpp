@@ -5,8 +5,10 @@
 #include "core/error.hpp"
 #include "planner/schedules/fill_waits.hpp"
 #include "planner/schedules/list_schedule.hpp"
+#include "planner/schedules/lower_bound.hpp"
 #include "planner/schedules/order_search.hpp"
 #include "planner/schedules/rank_cells.hpp"
+#include "planner/schedules/v_rounds.hpp"
 
 namespace orrery {
 namespace {
@@ -20,6 +22,34 @@ constexpr Intake kIntakes[] = {
     [](int r, int p, int limit) { return std::max(1, limit - p / 2 - r / 2); },
     [](int r, int p, int limit) { return std::clamp(2 * (p - r) - 1, 1, limit - 1); },
 };
+
+// Gradients first, weight gradients in the waits, under each of the rules for intake.
+std::vector<ListPolicy> list_policies(int pp, int limit) {
+  std::vector<ListPolicy> policies;
+  for (const Intake intake : kIntakes) {
+    for (const bool at_first : {false, true}) {
+      for (const double overrun : {0.0, 0.5, 1.0}) {  // of a W: waits that it may not start in
+        for (const double second_forward : {-0.5, 0.5}) {
+          for (const double alternation : {0.0, 2.0}) {
+            ListPolicy& policy = policies.emplace_back();
+            for (int rank = 0; rank < pp; ++rank) {
+              const int first = intake(rank, pp, limit);
+              RankPolicy own;
+              own.chunks.push_back({0, 1, at_first ? limit - 1 : first, first});
+              own.chunks.push_back({second_forward, 1.1, limit, limit});
+              own.wait_before_weight = overrun;
+              own.alternation = alternation;
+              policy.ranks.push_back(std::move(own));
+            }
+          }
+        }
+      }
+    }
+  }
+  return policies;
+}
+
+constexpr double kWithRounding = 1 + 1e-9;
 
 }  // namespace
 
@@ -36,39 +66,28 @@ Schedule zb_v(const ScheduleRequest& request) {
   const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
   const CompactProblem problem =
       compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));
+  const double bound = lower_bound(problem).makespan;
   CompactTimer timer(problem);
   std::optional<CompactOrder> best;
   double fastest = CompactTimer::kDeadlock;
-  for (const Intake intake : kIntakes) {
-    for (const bool at_first : {false, true}) {
-      for (const double overrun : {0.0, 0.5, 1.0}) {  // of a W: waits that it may not start in
-        for (const double second_forward : {-0.5, 0.5}) {
-          for (const double alternation : {0.0, 2.0}) {
-            ListPolicy policy;
-            for (int rank = 0; rank < request.pp; ++rank) {
-              const int first = intake(rank, request.pp, limit);
-              RankPolicy own;
-              own.chunks.push_back({0, 1, at_first ? limit - 1 : first, first});
-              own.chunks.push_back({second_forward, 1.1, limit, limit});
-              own.wait_before_weight = overrun;
-              own.alternation = alternation;
-              policy.ranks.push_back(std::move(own));
-            }
-            const auto order = list_schedule(problem, policy);
-            if (!order) continue;
-            const CompactOrder filled = fill_waits(problem, *order);
-            const double makespan = timer.makespan(filled);
-            if (makespan >= fastest) continue;
-            fastest = makespan;
-            best = filled;
-          }
-        }
-      }
+  const auto consider = [&](const CompactOrder& order) {
+    const CompactOrder filled = fill_waits(problem, order);
+    const double makespan = timer.makespan(filled);
+    if (makespan >= fastest) return;
+    fastest = makespan;
+    best = filled;
+  };
+  const auto is_proven = [&] { return fastest <= bound * kWithRounding; };
+  for (const CompactOrder& order : v_rounds(problem)) consider(order);
+  if (!is_proven()) {
+    for (const ListPolicy& policy : list_policies(request.pp, limit)) {
+      if (const auto order = list_schedule(problem, policy)) consider(*order);
     }
   }
   ORRERY_CHECK(best.has_value(), "no zb-v with pp={} and a limit of {}", request.pp, limit);
   constexpr long kTokens = 4'000'000;  // timed in all: hundredths of a second
   const long tokens = 6L * request.pp * request.microbatches;
+  if (is_proven()) return expand_order(placement, *best);
   OrderSearch polish(problem, std::move(*best), 1);
   polish.advance(kTokens / tokens, 0.005, 6);
   return expand_order(placement, polish.best());

@@ -1,9 +1,10 @@
 #pragma once
 // ZB-V (Qi et al., "Pipeline Parallelism with Controllable Memory", arXiv 2405.15362): two chunks a
 // rank placed as a V, and no bubble in the steady state with 1F1B's memory, 2 p half-chunks. Made
-// for given times as zb-auto is: list schedules in which gradients go first and weight gradients
-// fill waits, under a few rules for how many forwards of the first chunk a rank takes in; the best
-// of them is polished by a short search of its order.
+// for given times, by rounds as there (planner/schedules/v_rounds.hpp) and, where that does not
+// reach the lower bound or the memory is less, by list schedules in which gradients go first and
+// weight gradients fill waits, under a few rules for how many forwards of the first chunk a rank
+// takes in; the best of them is polished by a short search of its order.
 //
 // Published idle with equal times and m >= 2p: (p-1) F / 2, the lower bound.
 #include <optional>

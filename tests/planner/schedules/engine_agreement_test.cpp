@@ -102,7 +102,7 @@ TEST_CASE("schedules of F, I and W take the time that SimGrid says, to 1e-9") {
 
 TEST_CASE("a searched schedule of uneven stages takes the time that SimGrid says, to 1e-9") {
   const OwnTimes costs;
-  Plan plan = plan_with("v-half", 4, 8, 2);
+  Plan plan = plan_with("v-min", 4, 8, 2);
   ScheduleSearchRequest request;
   request.starts.push_back(plan.schedule);
   request.times = cell_times(plan, lower(plan), costs);
