@@ -1,7 +1,7 @@
 #pragma once
 // A schedule of two chunks a rank, placed as a V, on a grid of slots that every cell fills: what
 // building blocks are laid out on (Qi et al., "Pipeline Parallelism with Controllable Memory",
-// arXiv 2405.15362, section 4). Weight gradients have no slots of their own: they take the first
+// arXiv 2405.15362). Weight gradients have no slots of their own: they take the first
 // idle slots after their input gradients.
 #include <array>
 #include <cstddef>
