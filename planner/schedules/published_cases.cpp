@@ -19,6 +19,7 @@ constexpr std::string_view kUneven = "Uneven stages";
 // Figures by the independent simulator of tests/data/published/schedule-reference.csv; "search": a
 // parametrised list scheduling with local search, checked by the same simulator.
 constexpr std::string_view kDualPipe = "DualPipe", kSearch = "search", kZbv = "ZBV",
+                           kVHalf = "V-Half", kVMin = "V-Min", kVSearch = "V-search",
                            kZbH1 = "ZB-H1";
 
 constexpr std::array kCases = {
@@ -44,6 +45,14 @@ constexpr std::array kCases = {
     ScheduleCase{kV, "zb-v", 8, 32, 1, 1.2, 0.6, 1, 0.1, 8, kZbv, 97.5},
     ScheduleCase{kV, "zb-v", 8, 32, 1, 1, 1, 1, 1, 8, kZbv, 137.5},
     ScheduleCase{kV, "zb-v", 8, 32, 1, 1, 1, 1, 0.1, 8.5, kSearch, 102.9},
+    ScheduleCase{kV, "v-half", 8, 32, 1, 1, 1, 1, 0, 5, kVHalf, 104.5},
+    ScheduleCase{kV, "v-half", 8, 32, 1, 1, 1, 1, 0.1, 5, kVHalf, 109.3},
+    ScheduleCase{kV, "v-half", 8, 32, 1, 1.2, 0.6, 1, 0.1, 5, kVHalf, 108.7},
+    ScheduleCase{kV, "v-half", 8, 32, 1, 1, 1, 1, 1, 5, kVHalf, 216.0},
+    ScheduleCase{kV, "v-min", 8, 32, 1, 1, 1, 1, 0, 4, kVSearch, 107.5},
+    ScheduleCase{kV, "v-min", 8, 32, 1, 1.2, 0.6, 1, 0, 4, kVSearch, 124.3},
+    ScheduleCase{kV, "v-min", 8, 32, 1, 1, 1, 1, 0.1, 4, kVMin, 128.3},
+    ScheduleCase{kV, "v-min", 8, 32, 1, 1.2, 0.6, 1, 0.1, 4, kVMin, 147.4},
     ScheduleCase{kOne, "zb-h1", 8, 32, 1, 1, 1, 1, 1, 16, "ZB-auto", 121.0},
     ScheduleCase{kOne, "zb-h1", 8, 32, 1, 1, 1, 1, 1, 15, "ZB-H2", 110.0},
     ScheduleCase{kOne, "zb-h1", 8, 32, 1, 1, 1, 1, 0, 8, kZbH1, 103.0},
