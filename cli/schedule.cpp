@@ -71,7 +71,8 @@ ShareTimes parse_times(const std::string& text) {
     const bool known = key == "F" || key == "I" || key == "W" || key == "FB" || key == "comm";
     if (!known) {
       reject_input(fmt::format("--times: unknown time '{}'", key),
-                   "there are F, I, W, FB (a co-scheduled pair) and comm (a message)");
+                   "there are F, I, W, FB (a co-scheduled pair) and comm (a message); a full "
+                   "backward, B, takes I + W, or what a --times-file says");
     }
     if (number.empty() || *end != '\0' || !std::isfinite(value) || value < 0 || value > 1e12) {
       reject_input(fmt::format("--times: '{}' is no time for {}", number, key),

@@ -135,9 +135,10 @@ class BranchAndBound {
       const int left = own.microbatches - gradients_[slot];
       if (left > 0) {
         const double known = gradient_[at(slot, gradients_[slot])];
-        double start =
-            std::max(free_[static_cast<std::size_t>(own.rank)], known < kNever ? known : arrival);
-        if (gradients_[slot] >= forwards_[slot]) start += own.F;
+        // Its own forward comes first, and may be over before the gradient is there.
+        const double forward = gradients_[slot] >= forwards_[slot] ? own.F : 0;
+        const double start = std::max(free_[static_cast<std::size_t>(own.rank)] + forward,
+                                      known < kNever ? known : arrival);
         most = std::max(
             {most, start + left * (own.I + own.W), start + left * own.I + way_back_[slot]});
         arrival = start + own.I + own.send_gradient;

@@ -226,14 +226,15 @@ void OrderSearch::mirror(int rank) {
     image.push_back(mirror_image(token));
 }
 
-void OrderSearch::advance(long evaluations, double hot, double halvings) {
+long OrderSearch::advance(long evaluations, double hot, double halvings, double enough) {
   constexpr int kPathLasts = 20;    // changes kept before it is looked for again
   constexpr double kHopeless = 15;  // temperatures
   constexpr long kTries = 50;       // for each order timed
   const int ranks = problem_.ranks();
   // Most changes drawn cannot be made; where hardly any can, the search ends all the same.
   long tries = 0;
-  for (long number = 0; number < evaluations && tries < kTries * evaluations; ++tries) {
+  long number = 0;
+  for (; number < evaluations && tries < kTries * evaluations && best_makespan_ > enough; ++tries) {
     const double progress = static_cast<double>(number) / static_cast<double>(evaluations);
     const double temperature = unit_ * hot * power_of_two(-halvings * progress);
     CompactTimer::Place at;
@@ -274,6 +275,7 @@ void OrderSearch::advance(long evaluations, double hot, double halvings) {
       if (mirrored_) mirror(at.rank);
     }
   }
+  return number;
 }
 
 }  // namespace orrery

@@ -17,9 +17,9 @@ class OrderSearch {
   // `start` is valid and keeps the limits. Full backwards are taken as I and W.
   OrderSearch(const CompactProblem& problem, CompactOrder start, std::uint64_t seed);
 
-  // Goes on for so many orders, at a temperature that falls from `hot` (in mean cell lengths) by so
-  // many halvings.
-  void advance(long evaluations, double hot, double halvings);
+  // Goes on for so many orders, or until one takes no longer than `enough`, at a temperature that
+  // falls from `hot` (in mean cell lengths) by so many halvings; how many it timed.
+  long advance(long evaluations, double hot, double halvings, double enough = 0);
   const CompactOrder& best() const { return best_; }
   double makespan() const { return best_makespan_; }
 

@@ -137,10 +137,12 @@ ListPolicy PolicySearch::change(ListPolicy policy) {
   return policy;
 }
 
-void PolicySearch::advance(long evaluations) {
+long PolicySearch::advance(long evaluations, double enough) {
   constexpr long kPatience = 3000;       // schedules without improvement before a new start
   constexpr double kTemperature = 0.05;  // of a mean cell
-  for (long number = 0; number < evaluations; ++number) {
+  long number = 0;
+  while (number < evaluations && best_makespan_ > enough) {
+    ++number;
     const bool fresh = current_.ranks.empty() || current_cost_ == CompactTimer::kDeadlock ||
                        since_better_ > kPatience;
     ListPolicy policy = fresh ? draw() : change(current_);
@@ -166,6 +168,7 @@ void PolicySearch::advance(long evaluations) {
       best_ = std::move(*order);
     }
   }
+  return number;
 }
 
 }  // namespace orrery

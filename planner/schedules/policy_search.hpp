@@ -13,8 +13,8 @@ class PolicySearch {
  public:
   PolicySearch(const CompactProblem& problem, std::uint64_t seed);
 
-  // Goes on for so many schedules.
-  void advance(long evaluations);
+  // Goes on for so many schedules, or until one takes no longer than `enough`; how many it made.
+  long advance(long evaluations, double enough = 0);
   // Empty until a policy got through.
   const CompactOrder& best() const { return best_; }
   double makespan() const { return best_makespan_; }

@@ -1,8 +1,10 @@
 #include "planner/schedules/search.hpp"
 
 #include <algorithm>
+#include <array>
 #include <future>
 #include <memory>
+#include <numeric>
 #include <thread>
 
 #include "planner/schedules/chance.hpp"
@@ -21,6 +23,8 @@ constexpr int kRounds = 6;
 constexpr double kForPolicies = 0.3;  // of the effort
 // A list schedule takes as long as so many orders.
 constexpr long kPolicyCost = 10;
+// Of each chain in the first round; twice as many in each that follows.
+constexpr long kFirstPolicies = 100;
 // Temperatures in mean cells, by chain, and how often they are halved: both end near 0.0005.
 constexpr double kHottest[kChains] = {0.03, 0.2};
 constexpr double kHalvings[kChains] = {6, 8.5};
@@ -74,8 +78,10 @@ class Search {
         result.best_start = start.makespan;
     }
     if (!is_proven()) search_policies();
+    // What few nodes prove needs no annealing; what they do not, fewer do with a better start.
+    if (!starts_.empty() && !is_proven() && is_small()) exhaust(kFewNodes);
     if (!starts_.empty() && !is_proven()) anneal();
-    if (!starts_.empty() && !is_proven() && is_small()) exhaust();
+    if (!starts_.empty() && !is_proven() && is_small()) exhaust(kManyNodes);
     result.bound = bound_;
     result.evaluations = spent_;
     if (starts_.empty()) return result;
@@ -93,9 +99,9 @@ class Search {
   }
 
  private:
-  bool is_proven() const {
-    return !starts_.empty() && starts_.front().makespan <= bound_.makespan * (1 + 1e-9);
-  }
+  // Nothing shorter is worth looking for.
+  double enough() const { return bound_.makespan * (1 + 1e-9); }
+  bool is_proven() const { return !starts_.empty() && starts_.front().makespan <= enough(); }
   // Few cells, no pairs that could gain anything, activations only counted.
   bool is_small() const {
     if (!problem_.bytes.empty()) return false;
@@ -112,9 +118,9 @@ class Search {
     return cells <= kCells;
   }
 
-  void exhaust() {
-    constexpr long kNodes = 200'000;
-    const ExactResult exact = shortest_schedule(problem_, starts_.front().makespan, kNodes);
+  static constexpr long kFewNodes = 20'000, kManyNodes = 200'000;
+  void exhaust(long nodes) {
+    const ExactResult exact = shortest_schedule(problem_, starts_.front().makespan, nodes);
     spent_ += exact.nodes;
     if (exact.order) starts_.insert(starts_.begin(), {*exact.order, exact.makespan, "exhaustive"});
     if (exact.proven) bound_ = {starts_.front().makespan, Binding::kExhausted, bound_.rank};
@@ -150,12 +156,17 @@ class Search {
       searches.push_back(std::make_unique<PolicySearch>(
           problem_, request_.seed * 1000 + static_cast<std::uint64_t>(chain)));
     }
-    for (int round = 0; round < kRounds && !is_proven(); ++round) {
+    long round = std::min(kFirstPolicies, each);
+    for (long made = 0; made < each && !is_proven(); round = std::min(2 * round, each - made)) {
       std::vector<std::function<void()>> tasks;
-      for (const auto& search : searches)
-        tasks.emplace_back([&search, each] { search->advance(each / kRounds + 1); });
+      std::array<long, kChains> spent{};
+      for (std::size_t chain = 0; chain < kChains; ++chain) {
+        tasks.emplace_back(
+            [&, chain] { spent[chain] = searches[chain]->advance(round, enough()); });
+      }
       run_all(tasks);
-      spent_ += kChains * kPolicyCost * (each / kRounds + 1);
+      for (const long schedules : spent) spent_ += kPolicyCost * schedules;
+      made += round;
       std::erase_if(starts_, [](const Start& start) { return start.name == "list"; });
       for (const auto& search : searches) {
         if (!search->best().empty())
@@ -163,7 +174,7 @@ class Search {
       }
       rank_starts();
       report();
-      if (is_hopeless()) return;
+      if (made >= each / kRounds && is_hopeless()) return;
     }
   }
 
@@ -201,15 +212,16 @@ class Search {
     const long each = static_cast<long>(kForSlides * left / static_cast<double>(tries.size())) + 1;
     std::vector<std::unique_ptr<OrderSearch>> searches;
     std::vector<std::function<void()>> tasks;
+    std::vector<long> spent(tries.size());
     for (std::size_t number = 0; number < tries.size(); ++number) {
       searches.push_back(std::make_unique<OrderSearch>(problem_, tries[number].order,
                                                        request_.seed * 1000 + 700 + number));
-      tasks.emplace_back([search = searches.back().get(), each] {
-        search->advance(each, kHottest[0], kHalvings[0]);
+      tasks.emplace_back([this, &timed = spent[number], search = searches.back().get(), each] {
+        timed = search->advance(each, kHottest[0], kHalvings[0], enough());
       });
     }
     run_all(tasks);
-    spent_ += each * static_cast<long>(tries.size());
+    spent_ += std::accumulate(spent.begin(), spent.end(), 0L);
     for (std::size_t number = 0; number < tries.size(); ++number) {
       starts_.push_back(
           {searches[number]->best(), searches[number]->makespan(), tries[number].name});
@@ -245,14 +257,16 @@ class Search {
         }
       }
       std::vector<std::function<void()>> tasks;
+      std::array<long, kChains> spent{};
       for (int chain = 0; chain < kChains; ++chain) {
         const double halvings = kHalvings[chain] / kRounds;
         const double hot = kHottest[chain] * power_of_two(-halvings * round);
-        tasks.emplace_back([search = chains[static_cast<std::size_t>(chain)].get(), each, hot,
-                            halvings] { search->advance(each, hot, halvings); });
+        tasks.emplace_back([this, &timed = spent[static_cast<std::size_t>(chain)],
+                            search = chains[static_cast<std::size_t>(chain)].get(), each, hot,
+                            halvings] { timed = search->advance(each, hot, halvings, enough()); });
       }
       run_all(tasks);
-      spent_ += kChains * each;
+      spent_ += std::accumulate(spent.begin(), spent.end(), 0L);
       for (int chain = 0; chain < kChains; ++chain) {
         const OrderSearch& search = *chains[static_cast<std::size_t>(chain)];
         starts_.push_back(

@@ -34,6 +34,7 @@ class TimesReader {
     }
     if (offsets_ == 0) file_.times.pairs.clear();
     if (!sends_) file_.times.sends.clear();
+    if (!backwards_) file_.times.backwards.clear();
     return std::move(file_);
   }
 
@@ -58,6 +59,7 @@ class TimesReader {
     auto& stages = file_.times.stages.emplace_back();
     auto& pairs = file_.times.pairs.emplace_back();
     auto& sends = file_.times.sends.emplace_back();
+    auto& backwards = file_.times.backwards.emplace_back();
     std::vector<Reader> list = direction.tables("stages");
     if (static_cast<int>(list.size()) != placement_.stages()) {
       direction.error("stages", fmt::format("{} stages, the schedule has {}", list.size(),
@@ -67,7 +69,11 @@ class TimesReader {
       const double F = stage.required_double("F", 0, kMost);
       const double I = stage.required_double("I", 0, kMost);
       const double W = stage.required_double("W", 0, kMost);
-      const double FB = stage.optional_double("FB", F + I + W, 0, kMost);
+      const double B = stage.optional_double("B", I + W, 0, kMost);
+      const double sent = stage.optional_double("B_gradient_ready", B, 0, B);
+      backwards.push_back({Seconds{B}, Seconds{sent}});
+      backwards_ = backwards_ || stage.has("B") || stage.has("B_gradient_ready");
+      const double FB = stage.optional_double("FB", F + B, 0, kMost);
       const double FI = stage.optional_double("FI", F + I, 0, kMost);
       stages.push_back({Seconds{F}, Seconds{I}, Seconds{W}, Seconds{FB}, Seconds{FI}});
       const int given = (stage.has("needs_gradient") ? 1 : 0) +
@@ -100,7 +106,7 @@ class TimesReader {
   const Schedule& placement_;
   TimesFile file_;
   int stages_ = 0, offsets_ = 0;
-  bool sends_ = false;
+  bool sends_ = false, backwards_ = false;
 };
 
 }  // namespace

@@ -6,8 +6,11 @@
 //    "limits": [9, 9.5, ...],             optional: activations by rank, in shares of 1/pp
 //    "directions": [                      one, or two for bidirectional schedules
 //      {"stages": [{"F": 1, "I": 1.2, "W": 0.6,
-//                   "FB": 2.4, "FI": 2,   optional: pairs with a forward of this stage; F + I + W,
-//                   F + I "needs_gradient": 0.2, "forward_ready": 2.1, "gradient_ready": 2.4,
+//                   "B": 1.6, "B_gradient_ready": 1.4,
+//                                         optional: a full backward, and when its output is ready,
+//                                         from its start; I + W, and its end
+//                   "FB": 2.4, "FI": 2,   optional: pairs with a forward of this stage; F + B, F +
+//                   I "needs_gradient": 0.2, "forward_ready": 2.1, "gradient_ready": 2.4,
 //                                         optional, all or none: inside a pair, from its start
 //                   "send_activation": 0.1, "send_gradient": 0.1},      optional: instead of "hop"
 //                  ...]}]}

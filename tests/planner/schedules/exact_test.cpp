@@ -1,9 +1,13 @@
 #include "planner/schedules/exact.hpp"
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <functional>
+#include <random>
 
+#include "planner/schedules/order_search.hpp"
+#include "planner/schedules/policy_search.hpp"
 #include "planner/schedules/rank_cells.hpp"
 #include "planner/schedules/search.hpp"
 #include "tests/planner/published_table.hpp"
@@ -101,6 +105,63 @@ TEST_CASE("branch and bound finds what trying all orders finds") {
       }
     }
   }
+}
+
+// Found first or proven first, it is the same: an annealing that starts from what the branch and
+// bound never saw gets nowhere below it. Stages, limits and latencies of every kind.
+TEST_CASE("nothing is shorter than what branch and bound proves the shortest") {
+  std::mt19937_64 random(17);
+  const auto part = [&](double least, double most) {
+    return std::uniform_real_distribution(least, most)(random);
+  };
+  const auto whole = [&](int least, int most) {
+    return std::uniform_int_distribution(least, most)(random);
+  };
+  int proven = 0, as_short = 0;
+  for (int instance = 0; instance < 300; ++instance) {
+    const char* const name = std::array{"one chunk", "V", "both directions"}[instance % 3];
+    const int pp = instance % 3 == 0 ? whole(2, 4) : 2;
+    const int microbatches = instance % 3 == 2 ? 4 : whole(2, instance % 3 == 0 ? 5 : 3);
+    const Schedule placement = placement_of(name, pp, microbatches);
+    CompactProblem problem = problem_of(placement, 1, 1, 1, instance % 2 * part(0, 0.5), 2);
+    for (Slot& slot : problem.slots) {
+      slot.F = part(0.3, 1.5);
+      slot.I = part(0.3, 1.5);
+      slot.W = part(0.3, 1.5);
+      slot.B = slot.gradient_ready = slot.I + slot.W;
+    }
+    for (std::size_t rank = 0; rank < problem.of_rank.size(); ++rank) {
+      problem.limits[rank] = whole(2, 4);
+      for (std::size_t pair = 0; pair < problem.pairs[rank].size(); ++pair) {
+        const std::size_t chunks = problem.of_rank[rank].size();
+        const Slot& forward = problem.slot(static_cast<int>(rank), static_cast<int>(pair / chunks));
+        const Slot& backward =
+            problem.slot(static_cast<int>(rank), static_cast<int>(pair % chunks));
+        problem.pairs[rank][pair].input_length = forward.F + backward.I;
+        problem.pairs[rank][pair].length = forward.F + backward.I + backward.W;
+      }
+    }
+    PolicySearch lists(problem, static_cast<std::uint64_t>(instance));
+    lists.advance(200);
+    if (lists.best().empty()) continue;
+    OrderSearch orders(problem, lists.best(), static_cast<std::uint64_t>(instance));
+    orders.advance(5000, 0.2, 8);
+    const ExactResult exact = shortest_schedule(problem, 1000, 300'000);
+    if (!exact.proven) continue;
+    ++proven;
+    CAPTURE(instance, name, pp, microbatches);
+    REQUIRE(exact.order);
+    REQUIRE_THAT(CompactTimer(problem).makespan(*exact.order),
+                 Catch::WithinAbs(exact.makespan, 1e-9));
+    REQUIRE(orders.makespan() >= exact.makespan - 1e-6);
+    // And nothing changes where it starts from the shortest.
+    const ExactResult again = shortest_schedule(problem, exact.makespan, 300'000);
+    REQUIRE(again.proven);
+    REQUIRE_FALSE(again.order);
+    as_short += orders.makespan() <= exact.makespan + 1e-6;
+  }
+  CHECK(proven > 250);
+  CHECK(as_short > 150);
 }
 
 // tests/data/schedule-certificates.csv: the shortest makespan of every small problem.

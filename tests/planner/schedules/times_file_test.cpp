@@ -51,6 +51,25 @@ TEST_CASE("times of a file are those of its stages, with what is left out filled
   CHECK(timing.cells[0][2].start.value() == Approx(1.05 + 2 + 3 + 0.1));
 }
 
+// Stage 1 of 1F1B on two ranks gets a full backward that is shorter than I + W = 3 and hands its
+// output on before its end; stage 0 keeps I + W = 1.8.
+TEST_CASE("a file of times can give full backwards a length and an output of their own") {
+  const Schedule schedule = make_schedule("1f1b", 2, 4);
+  const File file(R"({"format_version": "1.0", "hop": 0.1, "directions": [{"stages": [
+    {"F": 1, "I": 1.2, "W": 0.6}, {"F": 2, "I": 2, "W": 1, "B": 2.5, "B_gradient_ready": 2}]}]})");
+  const TimesFile read = read_times(file.path(), schedule);
+  CHECK(read.times.backward({Stage{0}, 0}).length.value() == Approx(1.8));
+  CHECK(read.times.backward({Stage{0}, 0}).gradient_ready.value() == Approx(1.8));
+  CHECK(read.times.backward({Stage{1}, 0}).length.value() == 2.5);
+  CHECK(read.times.stages[0][1].FB.value() == 4.5);
+  const ScheduleTiming timing = time_schedule(schedule, read.times);
+  CHECK(timing.cells[1][1].length().value() == Approx(2.5));
+  CHECK(timing.cells[0][2].start.value() == Approx(1 + 0.1 + 2 + 2 + 0.1));
+  const File late(R"({"format_version": "1.0", "directions": [{"stages": [
+    {"F": 1, "I": 1, "W": 1, "B": 1.5, "B_gradient_ready": 1.6}, {"F": 1, "I": 1, "W": 1}]}]})");
+  CHECK_THROWS_WITH(read_times(late.path(), schedule), Catch::Contains("B_gradient_ready"));
+}
+
 TEST_CASE("a file of times that does not suit the schedule is refused with all reasons") {
   const Schedule schedule = make_schedule("1f1b", 3, 4);
   const File file(kFull);
