@@ -17,6 +17,7 @@
 namespace orrery {
 namespace {
 
+constexpr double kWithRounding = 1 + 1e-9;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 // Every cell of a schedule by itself: pairs and full backwards taken apart.
@@ -126,6 +127,30 @@ TimedStages time_stages(const Plan& plan, const std::vector<LayerKind>& first,
   return timed;
 }
 
+// The full backward of a stage, in the same way.
+BackwardTimes time_backward(const Plan& plan, const std::vector<LayerKind>& layers,
+                            const CostSource& costs) {
+  Plan alone = plan;
+  alone.layout.pp = 1;
+  alone.layout.stage_map = {layers};
+  Schedule& schedule = alone.schedule;
+  schedule = {};
+  schedule.microbatches = 2;
+  schedule.chunks = {{ChunkPlace{Stage{0}, 0}}};
+  auto& cells = schedule.ranks.emplace_back();
+  for (int number = 0; number < schedule.microbatches; ++number) {
+    cells.push_back(forward_cell(Microbatch{number}, ChunkId{0}));
+    cells.push_back(backward_cell(CellKind::kB, Microbatch{number}, ChunkId{0}));
+  }
+  const Simulated step(alone, costs);
+  BackwardTimes shortest{Seconds{kNever}, {}};
+  for (const int index : {1, 3}) {
+    const Seconds length = step.cells.front()[static_cast<std::size_t>(index)].length();
+    if (length < shortest.length) shortest = {length, offsets_of(step, 0, index).gradient_ready};
+  }
+  return shortest;
+}
+
 bool has_pairs(const Schedule& schedule) {
   return std::any_of(schedule.ranks.begin(), schedule.ranks.end(), [](const auto& cells) {
     return std::any_of(cells.begin(), cells.end(),
@@ -152,7 +177,16 @@ class PlanTimes {
           row.push_back(times_.at(forward).F + times_.at(backward).I + times_.at(backward).W);
       }
     }
-    if (has_pairs(schedule_)) read_pairs();
+    for (const auto& stages : times_.stages) {
+      auto& backwards = times_.backwards.emplace_back();
+      for (const StageTimes& stage : stages)
+        backwards.push_back({stage.I + stage.W, stage.I + stage.W});
+    }
+    if (has_pairs(schedule_)) {
+      read_pairs();
+    } else {
+      read_backwards();
+    }
   }
 
   CellTimes take() { return std::move(times_); }
@@ -201,15 +235,29 @@ class PlanTimes {
     }
   }
 
+  // One that takes longer than I and W is taken as these.
+  void take_backward(ChunkPlace place, const BackwardTimes& timed) {
+    BackwardTimes& full =
+        times_.backwards[static_cast<std::size_t>(place.direction)][place.stage.index()];
+    if (timed.length <= full.length * kWithRounding) full = timed;
+  }
+
+  void read_backwards() {
+    std::map<std::vector<LayerKind>, BackwardTimes> known;
+    for (const auto& chunks : schedule_.chunks) {
+      for (const ChunkPlace place : chunks) {
+        const auto& layers = plan_.layout.stage_map[place.stage.index()];
+        const auto [of, is_new] = known.try_emplace(layers);
+        if (is_new) of->second = time_backward(plan_, layers, costs_);
+        take_backward(place, of->second);
+      }
+    }
+  }
+
   // Pairs that gain nothing are taken as their halves one after the other.
   void read_pairs() {
     using Layers = std::vector<LayerKind>;
     std::map<std::pair<Layers, Layers>, TimedStages> known;
-    for (const auto& stages : times_.stages) {
-      auto& backwards = times_.backwards.emplace_back();
-      for (const StageTimes& stage : stages)
-        backwards.push_back({stage.I + stage.W, stage.I + stage.W});
-    }
     for (std::size_t rank = 0; rank < schedule_.chunks.size(); ++rank) {
       const auto& chunks = schedule_.chunks[rank];
       auto& pairs = times_.rank_pairs[rank];
@@ -227,9 +275,7 @@ class PlanTimes {
           if (is_new) of->second = time_stages(plan_, layers(forward), layers(backward), costs_);
           const TimedPair& timed = of->second.pairs[0][forward == backward ? 0 : 1];
           const ChunkPlace place = chunks[forward];
-          BackwardTimes& full =
-              times_.backwards[static_cast<std::size_t>(place.direction)][place.stage.index()];
-          if (of->second.backwards[0].length < full.length) full = of->second.backwards[0];
+          take_backward(place, of->second.backwards[0]);
           if (timed.length >= pairs[forward][backward]) continue;
           pairs[forward][backward] = timed.length;
           offsets[forward][backward] = timed.offsets;

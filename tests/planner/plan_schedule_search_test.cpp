@@ -77,6 +77,20 @@ TEST_CASE("cells of a plan that are not in pairs take exactly what they take in 
   CHECK(most < 1e-3);
 }
 
+TEST_CASE("a plan without pairs takes by its cells exactly what it takes in its simulation") {
+  for (const char* const kind : {"1f1b", "gpipe", "zb-h1", "zb-v"}) {
+    const PublishedPlan published(kind);
+    const DeviceModel device = published.device();
+    const CellTimes times = plan_cell_times(published.plan, device.costs());
+    const double cells = time_schedule(published.plan.schedule, times).makespan.value();
+    CAPTURE(kind);
+    CHECK_THAT(cells, Catch::WithinRel(last_cell(published.plan, device.costs()).value(), 1e-4));
+    // Communication of the input gradients goes on beside the weight gradients.
+    const StageTimes& stage = times.stages[0][5];
+    CHECK(times.backward({Stage{5}, 0}).length < (stage.I + stage.W) * 0.95);
+  }
+}
+
 TEST_CASE("DeepSeek-V3's searched schedule fits and is shorter on SimGrid") {
   const PublishedPlan published;
   const DeviceModel device = published.device();

@@ -164,7 +164,8 @@ TEST_CASE("nothing is shorter than what branch and bound proves the shortest") {
   CHECK(as_short > 150);
 }
 
-// tests/data/schedule-certificates.csv: the shortest makespan of every small problem.
+// tests/data/schedule-certificates.csv: the shortest makespan of every small problem, and
+// which bound or search proves it.
 TEST_CASE("small problems are searched to their proven optimum") {
   int rows = 0, by_bound = 0;
   for (const PublishedRow& row : published_table("../schedule-certificates.csv")) {
@@ -182,6 +183,7 @@ TEST_CASE("small problems are searched to their proven optimum") {
     CAPTURE(row.text("stages"), row.text("p"), row.text("m"), row.text("limit"), row.text("I"),
             row.text("hop"), row.text("makespan"));
     REQUIRE(result.proven());
+    REQUIRE(to_string(result.bound.binding) == row.text("proof"));
     REQUIRE_THAT(result.makespan, Catch::WithinAbs(row.number("makespan"), 1e-9));
     by_bound += result.bound.binding != Binding::kExhausted;
     ++rows;
