@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "planner/schedules/fill_waits.hpp"
 #include "planner/schedules/list_schedule.hpp"
 #include "planner/schedules/lower_bound.hpp"
 #include "planner/schedules/order_search.hpp"
 #include "planner/schedules/rank_cells.hpp"
+#include "planner/schedules/shortest_order.hpp"
 #include "planner/schedules/v_rounds.hpp"
 
 namespace orrery {
@@ -66,30 +66,19 @@ Schedule zb_v(const ScheduleRequest& request) {
   const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
   const CompactProblem problem =
       compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));
-  const double bound = lower_bound(problem).makespan;
-  CompactTimer timer(problem);
-  std::optional<CompactOrder> best;
-  double fastest = CompactTimer::kDeadlock;
-  const auto consider = [&](const CompactOrder& order) {
-    const CompactOrder filled = fill_waits(problem, order);
-    const double makespan = timer.makespan(filled);
-    if (makespan >= fastest) return;
-    fastest = makespan;
-    best = filled;
-  };
-  const auto is_proven = [&] { return fastest <= bound * kWithRounding; };
-  for (const CompactOrder& order : v_rounds(problem)) consider(order);
-  if (!is_proven()) {
+  const double enough = lower_bound(problem).makespan * kWithRounding;
+  ShortestOrder best(problem);
+  for (const CompactOrder& order : v_rounds(problem)) best.consider(order);
+  if (best.makespan() > enough) {
     for (const ListPolicy& policy : list_policies(request.pp, limit)) {
-      if (const auto order = list_schedule(problem, policy)) consider(*order);
+      if (const auto order = list_schedule(problem, policy)) best.consider(*order);
     }
   }
-  ORRERY_CHECK(best.has_value(), "no zb-v with pp={} and a limit of {}", request.pp, limit);
-  constexpr long kTokens = 4'000'000;  // timed in all: hundredths of a second
+  ORRERY_CHECK(best.order().has_value(), "no zb-v with pp={} and a limit of {}", request.pp, limit);
+  constexpr long kTokens = 4'000'000;  // timed in all: a tenth of a second
   const long tokens = 6L * request.pp * request.microbatches;
-  if (is_proven()) return expand_order(placement, *best);
-  OrderSearch polish(problem, std::move(*best), 1);
-  polish.advance(kTokens / tokens, 0.005, 6);
+  OrderSearch polish(problem, *best.order(), 1);
+  polish.advance(kTokens / tokens, 0.005, 6, enough);
   return expand_order(placement, polish.best());
 }
 

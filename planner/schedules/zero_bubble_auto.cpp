@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "core/error.hpp"
-#include "planner/schedules/fill_waits.hpp"
 #include "planner/schedules/list_schedule.hpp"
 #include "planner/schedules/rank_cells.hpp"
+#include "planner/schedules/shortest_order.hpp"
 #include "planner/schedules/zero_bubble.hpp"
 
 namespace orrery {
@@ -36,20 +36,11 @@ Schedule zb_auto(const ScheduleRequest& request) {
   const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
   const CompactProblem problem =
       compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));
-  CompactTimer timer(problem);
-  std::optional<CompactOrder> best;
-  double fastest = CompactTimer::kDeadlock;
-  const auto consider = [&](const CompactOrder& order) {
-    const CompactOrder filled = fill_waits(problem, order);
-    const double makespan = timer.makespan(filled);
-    if (makespan >= fastest) return;
-    fastest = makespan;
-    best = filled;
-  };
+  ShortestOrder best(problem);
   const CompactOrder by_hand = *compact_order(zb_h1(request));
   if (std::all_of(by_hand.begin(), by_hand.end(),
                   [&](const auto& tokens) { return keeps_limit(tokens, limit); }))
-    consider(by_hand);
+    best.consider(by_hand);
   for (const Intake intake : kIntakes) {
     for (const double overrun : {0.0, 0.5, 1.0}) {  // of a W: waits that it may not start in
       for (const double alternation : {0.0, 2.0}) {
@@ -61,12 +52,13 @@ Schedule zb_auto(const ScheduleRequest& request) {
           own.alternation = alternation;
           policy.ranks.push_back(std::move(own));
         }
-        if (const auto order = list_schedule(problem, policy)) consider(*order);
+        if (const auto order = list_schedule(problem, policy)) best.consider(*order);
       }
     }
   }
-  ORRERY_CHECK(best.has_value(), "no zb-auto with pp={} and a limit of {}", request.pp, limit);
-  return expand_order(placement, *best);
+  ORRERY_CHECK(best.order().has_value(), "no zb-auto with pp={} and a limit of {}", request.pp,
+               limit);
+  return expand_order(placement, *best.order());
 }
 
 }  // namespace orrery
