@@ -122,7 +122,8 @@ class StageMapBounder {
     }
   }
 
-  // So many stages with these entries as one, on a rank of its own.
+  // So many stages with these entries as one, on a rank of its own. Without weight gradients, which
+  // a bound needs of the last stage on a way only: not known here, and left out.
   // `turns`: a V's last rank is among them, which holds two stages with no message between.
   void add_stages(CompactProblem& problem, int stages, int from, int to, int& last,
                   bool turns = false) const {

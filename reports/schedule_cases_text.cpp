@@ -39,13 +39,15 @@ constexpr std::string_view kHow = R"(
 ## The bound
 
 With head(s) the earliest start of a forward on stage s, G(s) that of an input gradient, toB(s) the least time from the end
-of a forward on s to its input gradient, rest(s) to the end of the micro-batch's last cell, N the forwards of a rank d, A
-the activations that it may hold, T the length of a pair where that is less than F + I + W:
+of a forward on s to its input gradient, rest(s) to the end of the micro-batch's last cell, drain(s) to that end from the
+end of its input gradient on s, N the forwards of a rank d, A the activations that it may hold, T the length of a pair where
+that is less than F + I + W:
 
     warm-up     min over k <= A of  max(G_d, head_d + k F) + (N - k) T + k (I + W)
                 before G_d only forwards can run, alone; each of them leaves a backward without a partner
-    cool-down   max(0, toB_d - (A-1)(I+W), rest_d - A(I+W)), added where N > A
-                after the last forward at most A micro-batches are left to work on
+    cool-down   max(0, toB_d - (A-1)(I+W), rest_d - A(I+W), drain_d - A W), added (the middle two where N > A)
+                after the last forward at most A micro-batches are left to work on, after the last input gradient at
+                most A weight gradients
     latency     head_d + sum over the stages of d of N (F + toB + I + W) / A
                 activations live from F to W, and at most A live at once (Little's law)
 

@@ -107,6 +107,8 @@ class Bounds {
     double residency = 0;       // of all activations
     double byte_residency = 0;  // the same times the bytes that each keeps at the least
     double backward = 0;        // longest I + W
+    double drain = kNever;      // from a gradient's output to the end of what follows elsewhere
+    double weight = 0;          // longest W, or what a full backward still does behind its output
     int forwards = 0;
     Savings savings;
   };
@@ -199,6 +201,11 @@ class Bounds {
       of.residency += residency;
       of.byte_residency += residency * least_bytes(rank, static_cast<std::uint8_t>(chunk));
       of.backward = std::max(of.backward, slot.I + slot.W);
+      of.drain = std::min(
+          of.drain, slot.previous < 0
+                        ? 0
+                        : slot.send_gradient + way_out_[static_cast<std::size_t>(slot.previous)]);
+      of.weight = std::max({of.weight, slot.W, slot.B - slot.gradient_ready});
       // What may be left of a pair when its forward's output is out.
       for (std::size_t other = 0; other < slots.size(); ++other) {
         const CompactPair& pair = problem_.pair(static_cast<std::size_t>(rank), chunk, other);
@@ -271,11 +278,14 @@ class Bounds {
     return best;
   }
 
+  // After the last gradient of a rank only weight gradients are left to it, of as many activations
+  // as it may hold: no pair has it, for the forward there would have a later one.
   double cool_down(int rank, const OfRank& of) const {
     const int limit = problem_.limits[static_cast<std::size_t>(rank)];
-    if (of.forwards <= limit) return 0;
+    const double drain = std::max(0.0, of.drain - std::min(limit, of.forwards) * of.weight);
+    if (of.forwards <= limit) return drain;
     return std::max(
-        {0.0, of.to_gradient - (limit - 1) * of.backward, of.rest - limit * of.backward});
+        {drain, of.to_gradient - (limit - 1) * of.backward, of.rest - limit * of.backward});
   }
 
   const CompactProblem& problem_;

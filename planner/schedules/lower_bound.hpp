@@ -7,10 +7,14 @@
 //   toB(s)    from the end of a forward on s to its input gradient, at the least
 //   rest(s)   from the end of a forward on s to the end of the micro-batch's last cell anywhere
 //
+//   drain(s)  from the end of an input gradient on s to the same
+//
 //   work      rank d has all its cells to do, less what pairs can save, from head_d = min head(s)
-//   on warm-up   before G_d only k <= A forwards can run there, none of them in a pair cool-down
-//   after the last forward at most A micro-batches are left to work on, so that d idles
-//             toB_d - (A-1)(I+W) or rest_d - A(I+W)
+//             on
+//   warm-up   before G_d only k <= A forwards can run there, none of them in a pair
+//   cool-down after the last forward at most A micro-batches are left to work on, so that d idles
+//             toB_d - (A-1)(I+W) or rest_d - A(I+W); after the last input gradient at most A
+//             weight gradients, so that it idles drain_d - A W
 //   Little    activations are alive from F to W, sum of residencies <= A x time
 //   path      one micro-batch has to go all the way there and back
 //
