@@ -50,6 +50,13 @@ struct Options {
 class ScheduleFaults : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+  // The first sentence alone.
+  std::string reason() const {
+    std::string text = what();
+    text = text.substr(0, text.find('\n'));
+    constexpr std::string_view kError = "error: ";
+    return text.starts_with(kError) ? text.substr(kError.size()) : text;
+  }
 };
 
 struct ShareTimes {
@@ -155,7 +162,8 @@ CellTimes times_for(const Options& options, const Schedule& schedule,
   return file.times;
 }
 
-// Chunk activations by rank: of --memory-limit or the times file; none where neither says.
+// Chunk activations by rank: of --memory-limit or the times file; none where neither says. Throws
+// where not even one fits.
 std::vector<int> given_limits(const Options& options, const Schedule& schedule,
                               const std::optional<std::vector<double>>& of_file) {
   std::vector<int> limits;
@@ -165,8 +173,41 @@ std::vector<int> given_limits(const Options& options, const Schedule& schedule,
     } else if (of_file) {
       limits.push_back(chunk_limit(schedule, (*of_file)[rank]));
     }
+    if (!limits.empty() && limits.back() < 1) {
+      const int chunks = chunks_of_direction(schedule);
+      throw ScheduleFaults(fmt::format(
+          "error: the limit of rank {} is less than what one micro-batch leaves on one stage, {}\n"
+          "   = raise the limit",
+          rank, chunks == 1 ? "1" : fmt::format("1/{}", chunks)));
+    }
   }
   return limits;
+}
+
+// Families that are made for given times are made for the means of those in a file.
+ScheduleRequest request_for(const Options& options, const Schedule& placement,
+                            const CellTimes& times,
+                            const std::optional<std::vector<double>>& limits) {
+  ScheduleRequest request = request_of(options);
+  if (options.times_file.empty()) return request;
+  StageTimes sum{};
+  Seconds ways;
+  double stages = 0;
+  for (int direction = 0; direction < placement.directions; ++direction) {
+    for (int stage = 0; stage < placement.stages(); ++stage) {
+      const ChunkPlace place{Stage{stage}, direction};
+      const StageTimes& own = times.at(place);
+      sum = {sum.F + own.F, sum.I + own.I, sum.W + own.W, sum.FB + own.FB, sum.FI + own.FI};
+      ways += (times.latency(place, false) + times.latency(place, true)) / 2.0;
+      ++stages;
+    }
+  }
+  const double share = chunks_of_direction(placement) / stages;
+  request.share = {sum.F * share, sum.I * share, sum.W * share, sum.FB * share, sum.FI * share};
+  request.hop = ways / stages;
+  if (limits && options.memory_limit <= 0)
+    request.memory = *std::min_element(limits->begin(), limits->end());
+  return request;
 }
 
 SearchProgress progress_bar() {
@@ -197,11 +238,11 @@ ScheduleReport search(const Options& options, std::vector<Schedule> starts, cons
   if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
   if (result.schedule.ranks.empty()) {
     throw ScheduleFaults(
-        "error: no schedule was found that holds so few activations\n   = "
-        "raise --memory-limit or --effort");
+        "error: no schedule was found that holds so few activations\n   = raise the limit");
   }
   ScheduleReport report = report_on(options, result.schedule, times, request.limits);
   report.limits_given = !limits.empty();
+  report.bound = result.bound;
   report.search = std::move(result);
   return report;
 }
@@ -230,15 +271,19 @@ int compare(const Options& options, const Stopwatch& stopwatch) {
       continue;
     }
     Schedule schedule = family.generate(request);
-    const std::vector<int> limits = given_limits(options, schedule, std::nullopt);
-    if (const auto faults =
-            limits.empty() ? check_schedule(schedule) : check_schedule(schedule, limits.front());
-        !faults.empty()) {
-      left_out.emplace_back(name, fmt::format("{}: {}", name, faults.front().reason));
-      continue;
+    try {
+      const std::vector<int> limits = given_limits(options, schedule, std::nullopt);
+      if (const auto faults =
+              limits.empty() ? check_schedule(schedule) : check_schedule(schedule, limits);
+          !faults.empty()) {
+        left_out.emplace_back(name, fmt::format("{}: {}", name, faults.front().reason));
+        continue;
+      }
+      const CellTimes times = times_for(options, schedule);
+      reports.push_back(report_on(options, std::move(schedule), times, limits));
+    } catch (const ScheduleFaults& faults) {
+      left_out.emplace_back(name, fmt::format("{}: {}", name, faults.reason()));
     }
-    const CellTimes times = times_for(options, schedule);
-    reports.push_back(report_on(options, std::move(schedule), times, limits));
   }
   if (options.p2p == "eager") {
     // One placement after the other; its first family gives the limit where none is given.
@@ -246,11 +291,16 @@ int compare(const Options& options, const Stopwatch& stopwatch) {
       if (schedule_family(kind).why_not(request)) continue;
       std::vector<Schedule> starts = schedules_on_placement_of(kind, request);
       const CellTimes times = times_for(options, starts.front());
-      const std::vector<int> limits = given_limits(options, starts.front(), std::nullopt);
       constexpr long kShare = 20;  // of the default: a few seconds in all
       const long effort =
           options.effort > 0 ? options.effort : default_effort(starts.front()) / kShare;
-      reports.push_back(search(options, std::move(starts), times, limits, effort));
+      try {
+        const std::vector<int> limits = given_limits(options, starts.front(), std::nullopt);
+        reports.push_back(search(options, std::move(starts), times, limits, effort));
+      } catch (const ScheduleFaults& faults) {
+        left_out.emplace_back(
+            "searched", fmt::format("searched, on the stages of {}: {}", kind, faults.reason()));
+      }
     }
   }
   const RunTiming timing{stopwatch.wall_s(), stopwatch.cpu_s()};
@@ -282,7 +332,7 @@ void check_options(const Options& options) {
   if (!options.compare.empty() &&
       (from_file || options.search || options.draw || options.critical_path ||
        !options.output.empty() || !options.times_file.empty())) {
-    diagnostics.error({}, "--compare takes sizes, --times and --memory-limit only",
+    diagnostics.error({}, "--compare is for families of one size and times alike",
                       "leave --file, --times-file, --search, --draw and -o out");
   }
   if (options.chunks > 0 && options.compare.empty() &&
@@ -291,6 +341,8 @@ void check_options(const Options& options) {
     diagnostics.error({}, "--chunks is of the interleaved kinds: others have a number of their own",
                       "leave --chunks out");
   }
+  if (options.memory_limit != options.memory_limit)
+    diagnostics.error({}, "--memory-limit is not a number", "write one, such as 8.5");
   if (options.search && options.p2p == "rendezvous") {
     diagnostics.error({}, "the search times messages as eager",
                       "search first (-o), then time the file with --p2p rendezvous");
@@ -319,20 +371,17 @@ int schedule(const Options& options) {
   if (options.p2p == "rendezvous" && times.has_offsets())
     reject_input("offsets inside pairs are for eager messages", "leave --p2p rendezvous out");
   const std::vector<int> limits = given_limits(options, starts.front(), limits_of_file);
+  const ScheduleRequest request = request_for(options, starts.front(), times, limits_of_file);
+  if (options.file.empty() && !options.times_file.empty())
+    starts.front() = make_schedule(options.kind, request);
   ScheduleReport report;
   if (options.search) {
     if (options.file.empty())
-      starts = search_starts(options.kind, request_of(options), times,
-                             search_limits(starts.front(), limits));
+      starts = search_starts(options.kind, request, times, search_limits(starts.front(), limits));
     report = search(options, std::move(starts), times, limits, options.effort);
   } else {
-    for (std::size_t rank = 0; rank < limits.size(); ++rank) {
-      std::vector<ScheduleFault> faults;
-      for (ScheduleFault& fault : check_schedule(starts.front(), limits[rank])) {
-        if (fault.rank == Rank{static_cast<int>(rank)}) faults.push_back(std::move(fault));
-      }
-      check_faults(faults, starts.front().family);
-    }
+    if (!limits.empty())
+      check_faults(check_schedule(starts.front(), limits), starts.front().family);
     report = report_on(options, std::move(starts.front()), times, limits);
   }
   if (!options.output.empty()) write_output(options.output, to_json(report.schedule));
@@ -360,13 +409,16 @@ Command add_schedule(CLI::App& app) {
       ->check(CLI::Range(1, 100000));
   command->add_option("--chunks", options->chunks, "Chunks a rank, for interleaved kinds")
       ->check(CLI::Range(1, 64));
+  CLI::Option* const times =
+      command
+          ->add_option("--times", options->times,
+                       "Of a rank's whole share, in any unit: F, I, W, and if wanted FB (a "
+                       "co-scheduled pair) and comm (a message)")
+          ->capture_default_str();
   command
-      ->add_option("--times", options->times,
-                   "Of a rank's whole share, in any unit: F, I, W, and if wanted FB (a "
-                   "co-scheduled pair) and comm (a message)")
-      ->capture_default_str();
-  command->add_option("--times-file", options->times_file,
-                      "Times of every stage and limits of every rank (JSON) instead");
+      ->add_option("--times-file", options->times_file,
+                   "Times of every stage and limits of every rank (JSON) instead")
+      ->excludes(times);
   command->add_option("--p2p", options->p2p, "How messages go")
       ->capture_default_str()
       ->check(CLI::IsMember({"eager", "rendezvous"}));

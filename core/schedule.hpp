@@ -53,6 +53,8 @@ inline Cell pair_cell(Half forward, Half backward) {
   return {CellKind::kFB, forward, backward};
 }
 
+inline constexpr std::size_t kMostChunks = 64;  // of a rank
+
 // What a chunk of a rank is: a stage of the model, travelled in one direction.
 // Direction 0 enters at rank 0; direction 1 (bidirectional schedules) enters at the last rank.
 struct ChunkPlace {

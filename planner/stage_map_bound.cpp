@@ -222,11 +222,11 @@ class StageMapBounder {
   // The embedding takes a layer with it, the head too.
   int least_of_front(int front) const { return front == 0 ? 2 : 1; }
   int least_of_back(int back) const { return back == entries() ? 2 : 1; }
-  // Backwards alone: no pair takes less.
+  // Input gradients alone: no two are ever in one cell, and no cell with one takes less.
   double work(int from, int to) const {
     const LayerTimes &a = sums_[static_cast<std::size_t>(from)],
                      &b = sums_[static_cast<std::size_t>(to)];
-    return microbatches_ * (b.I + b.W - a.I - a.W);
+    return microbatches_ * (b.I - a.I);
   }
 
   // Least over all ways to go on of the largest bound of the groups that are left.

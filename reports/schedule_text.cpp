@@ -214,7 +214,7 @@ std::string schedule_comparison_text(
       "1/pp\n"
       "  bound: no schedule of the same stages that holds as many activations is shorter; what "
       "binds it\n";
-  if (!skipped.empty()) text += "\nNot of this size:\n";
+  if (!skipped.empty()) text += "\nLeft out:\n";
   for (const auto& [name, why] : skipped) text += fmt::format("  {}\n", why);
   return text;
 }

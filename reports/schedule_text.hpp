@@ -23,9 +23,7 @@ struct ScheduleReport {
   bool limits_given = false;
   LowerBound bound;
   std::optional<ScheduleSearchResult> search;
-  double gap() const {
-    return bound.makespan > 0 ? timing.makespan.value() / bound.makespan - 1 : 0;
-  }
+  double gap() const { return gap_between(timing.makespan.value(), bound.makespan); }
 };
 
 std::string schedule_text(const ScheduleReport& report);

@@ -4,19 +4,17 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <map>
 #include <span>
 #include <tuple>
 #include <utility>
 
+#include "core/error.hpp"
 #include "core/op.hpp"
 #include "workload/cell_graph.hpp"
 
 namespace orrery {
 namespace {
-
-constexpr int kNoLimit = std::numeric_limits<int>::max();
 
 // The three pieces of work that a micro-batch needs on each stage.
 constexpr std::array kParts = {Pass::kF, Pass::kI, Pass::kW};
@@ -43,15 +41,16 @@ class Checker {
  public:
   explicit Checker(const Schedule& schedule) : schedule_(schedule) {}
 
-  std::vector<ScheduleFault> run(int activation_limit) {
+  // `limits`: of each rank; empty: none.
+  std::vector<ScheduleFault> run(const std::vector<int>& limits) {
     check_placement();
-    if (!faults_.empty()) return finish(kNoLimit);
+    if (!faults_.empty()) return finish({});
     check_ranges();
     collect_work();
     check_work();
     // An order fault is a deadlock too, told more plainly.
     if (check_order()) check_deadlock();
-    return finish(activation_limit);
+    return finish(limits);
   }
 
  private:
@@ -83,8 +82,8 @@ class Checker {
   bool check_order();
   void check_deadlock();
   std::string tell(std::span<const CellWait> cycle, const CellGraph& graph) const;
-  void check_memory(int activation_limit);
-  std::vector<ScheduleFault> finish(int activation_limit);
+  void check_memory(const std::vector<int>& limits);
+  std::vector<ScheduleFault> finish(const std::vector<int>& limits);
 
   const Schedule& schedule_;
   std::map<std::pair<int, int>, Rank> hosts_;  // (direction, stage)
@@ -113,6 +112,11 @@ void Checker::check_placement() {
   }
   int chunks = 0;
   for (Rank rank{0}; rank.value < schedule_.pp(); ++rank.value) {
+    const std::size_t own = schedule_.chunks[rank.index()].size();
+    if (own == 0 || own > kMostChunks) {
+      add(FaultKind::kPlacement, rank, -1,
+          fmt::format("rank {} hosts {} stages; each has 1 to {}", rank.value, own, kMostChunks));
+    }
     for (const ChunkPlace& place : schedule_.chunks[rank.index()]) {
       ++chunks;
       if (place.direction < 0 || place.direction >= schedule_.directions || !place.stage.valid()) {
@@ -278,8 +282,9 @@ std::string Checker::tell(std::span<const CellWait> cycle, const CellGraph& grap
   return text;
 }
 
-void Checker::check_memory(int activation_limit) {
+void Checker::check_memory(const std::vector<int>& limits) {
   for (Rank rank{0}; rank.value < schedule_.pp(); ++rank.value) {
+    const int activation_limit = limits[rank.index()];
     int live = 0;
     for (int index = 0; index < static_cast<int>(cells(rank).size()); ++index) {
       const Cell& cell_at = cell(rank, index);
@@ -294,10 +299,10 @@ void Checker::check_memory(int activation_limit) {
   }
 }
 
-std::vector<ScheduleFault> Checker::finish(int activation_limit) {
+std::vector<ScheduleFault> Checker::finish(const std::vector<int>& limits) {
   // Counting what is alive makes sense only where all that is allocated is freed, once and in
   // order.
-  if (activation_limit != kNoLimit && faults_.empty()) check_memory(activation_limit);
+  if (!limits.empty() && faults_.empty()) check_memory(limits);
   std::stable_sort(faults_.begin(), faults_.end(), [](const auto& a, const auto& b) {
     return std::tie(a.kind, a.rank, a.cell) < std::tie(b.kind, b.rank, b.cell);
   });
@@ -307,11 +312,18 @@ std::vector<ScheduleFault> Checker::finish(int activation_limit) {
 }  // namespace
 
 std::vector<ScheduleFault> check_schedule(const Schedule& schedule) {
-  return Checker(schedule).run(kNoLimit);
+  return Checker(schedule).run({});
 }
 
 std::vector<ScheduleFault> check_schedule(const Schedule& schedule, int activation_limit) {
-  return Checker(schedule).run(activation_limit);
+  return Checker(schedule).run(std::vector(schedule.ranks.size(), activation_limit));
+}
+
+std::vector<ScheduleFault> check_schedule(const Schedule& schedule,
+                                          const std::vector<int>& activation_limits) {
+  ORRERY_CHECK(activation_limits.size() == schedule.ranks.size(), "{} limits for {} ranks",
+               activation_limits.size(), schedule.ranks.size());
+  return Checker(schedule).run(activation_limits);
 }
 
 std::vector<int> peak_activations(const Schedule& schedule) {

@@ -3,7 +3,8 @@
 // it is timed, drawn or lowered. No times are needed: the check is about work and order alone.
 //
 // Valid means
-//   placement  each stage of each direction is hosted by exactly one chunk of one rank;
+//   placement  each stage of each direction is hosted by exactly one chunk of one rank, and each
+//              rank hosts 1 to 64;
 //   range      every cell names a chunk of its rank and a micro-batch of that chunk's direction;
 //   work       each micro-batch has on every stage of its direction exactly one F, one input
 //              gradient (I, B or a pair) and one weight gradient (W, B or F&B);
@@ -47,6 +48,9 @@ std::vector<ScheduleFault> check_schedule(const Schedule& schedule);
 // The same, and on each rank the first moment at which it holds more than `activation_limit` chunk
 // activations.
 std::vector<ScheduleFault> check_schedule(const Schedule& schedule, int activation_limit);
+// The same with a limit for each rank.
+std::vector<ScheduleFault> check_schedule(const Schedule& schedule,
+                                          const std::vector<int>& activation_limits);
 
 // The largest number of chunk activations alive at once, by rank. An activation is alive from the
 // start of its F to the end of the cell with its weight gradient (W, B or F&B); a cell's frees come

@@ -10,7 +10,9 @@ namespace orrery {
 
 int chunk_limit(const Schedule& placement, double shares) {
   // A hair more, so that 2.9999999 shares of a decimal figure are three.
-  return std::max(1, static_cast<int>(std::floor(shares * chunks_of_direction(placement) + 1e-9)));
+  constexpr double kMost = 1e9;
+  return static_cast<int>(
+      std::floor(std::min(kMost, shares * chunks_of_direction(placement) + 1e-9)));
 }
 
 CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
@@ -40,14 +42,14 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
     for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
       for (std::size_t backward = 0; backward < chunks.size(); ++backward) {
         const bool by_rank = !times.rank_pairs.empty();
-        // Without its weight gradient a pair is shorter by that.
         const StageTimes& first = times.at(chunks[forward]);
         const Seconds pair =
             by_rank ? times.rank_pairs[static_cast<std::size_t>(rank)][forward][backward]
                     : first.FB;
         CompactPair own_pair;
         own_pair.length = pair.value();
-        own_pair.input_length = (by_rank ? pair - times.at(chunks[backward]).W : first.FI).value();
+        own_pair.input_length =
+            (by_rank ? first.F + times.at(chunks[backward]).I : first.FI).value();
         if (times.has_pair_offsets()) {
           const PairOffsets& offsets =
               times.offsets(Rank{rank}, chunks[forward], ChunkId{static_cast<int>(forward)},
@@ -173,6 +175,19 @@ bool CompactProblem::pair_helps(std::size_t rank, std::size_t forward, std::size
   const Slot& second = slot(static_cast<int>(rank), static_cast<int>(backward));
   const double apart = first.F + second.I + second.W;
   return pair(rank, forward, backward).length < apart * (1 - 1e-9);
+}
+
+bool CompactProblem::input_pair_helps(std::size_t rank, std::size_t forward,
+                                      std::size_t backward) const {
+  const Slot& first = slot(static_cast<int>(rank), static_cast<int>(forward));
+  const Slot& second = slot(static_cast<int>(rank), static_cast<int>(backward));
+  return pair(rank, forward, backward).input_length < (first.F + second.I) * (1 - 1e-9);
+}
+
+double mean_cell(const CompactProblem& problem) {
+  double sum = 0;
+  for (const Slot& slot : problem.slots) sum += slot.F + slot.I + slot.W;
+  return sum / static_cast<double>(3 * problem.slots.size());
 }
 
 double token_duration(const CompactProblem& problem, int rank, const Token& token) {

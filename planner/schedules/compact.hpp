@@ -6,6 +6,7 @@
 // chunk 1", without numbers. Times as in planner/schedules/timing.hpp, messages eager.
 //
 // Chunks are numbered over all ranks ("slots"); a token names a chunk of its rank.
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -17,8 +18,6 @@
 #include "planner/schedules/times.hpp"
 
 namespace orrery {
-
-inline constexpr std::size_t kMostChunks = 64;  // of a rank
 
 struct Slot {
   int rank = 0;
@@ -51,10 +50,10 @@ struct CompactPair {
   double needs_gradient = 0, forward_ready = -1, gradient_ready = -1;
 
   double forward_at(double start, double end) const {
-    return forward_ready < 0 ? end : start + forward_ready;
+    return forward_ready < 0 ? end : std::min(end, start + forward_ready);
   }
   double gradient_at(double start, double end) const {
-    return gradient_ready < 0 ? end : start + gradient_ready;
+    return gradient_ready < 0 ? end : std::min(end, start + gradient_ready);
   }
   bool operator==(const CompactPair&) const = default;
 };
@@ -85,8 +84,10 @@ struct CompactProblem {
   }
   // Whether a full backward takes less time than I and W.
   bool backward_helps(const Slot& slot) const { return slot.B < (slot.I + slot.W) * (1 - 1e-9); }
-  // Whether the halves take less time together than one after the other.
+  // Whether the halves take less time together than one after the other, with the weight gradient
+  // (F&B) and without (F&I).
   bool pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const;
+  bool input_pair_helps(std::size_t rank, std::size_t forward, std::size_t backward) const;
   const Slot& slot(int rank, int chunk) const {
     return slots[static_cast<std::size_t>(
         of_rank[static_cast<std::size_t>(rank)][static_cast<std::size_t>(chunk)])];
@@ -118,6 +119,9 @@ bool keeps_limit(const CompactProblem& problem, std::size_t rank, std::span<cons
 double peak_bytes(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens);
 
 double token_duration(const CompactProblem& problem, int rank, const Token& token);
+
+// Mean length of F, I and W over all slots: the unit of what is as long as a cell, or as nothing.
+double mean_cell(const CompactProblem& problem);
 
 class CompactTimer {
  public:

@@ -8,14 +8,16 @@ namespace orrery {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-// A schedule that is shorter by less is not.
-constexpr double kLeastGain = 1e-6;
+// Of a mean cell: a schedule that is shorter by less is not, and equal times may differ by less.
+constexpr double kLeastGain = 1e-6, kSameTime = 1e-10;
 
 class BranchAndBound {
  public:
   BranchAndBound(const CompactProblem& problem, double known, long node_limit)
       : problem_(problem), node_limit_(node_limit), stride_(problem.microbatches) {
     result_.makespan = known;
+    least_gain_ = kLeastGain * mean_cell(problem);
+    same_time_ = kSameTime * mean_cell(problem);
     const std::size_t slots = problem.slots.size();
     forwards_.assign(slots, 0);
     gradients_.assign(slots, 0);
@@ -203,12 +205,12 @@ class BranchAndBound {
     for (const auto& other : known) {
       bool no_later = true;
       for (std::size_t index = 0; index < times_.size() && no_later; ++index)
-        no_later = other[index] <= times_[index] + 1e-12;
+        no_later = other[index] <= times_[index] + same_time_;
       if (no_later) return true;
     }
     std::erase_if(known, [&](const auto& other) {
       for (std::size_t index = 0; index < times_.size(); ++index) {
-        if (times_[index] > other[index] + 1e-12) return false;
+        if (times_[index] > other[index] + same_time_) return false;
       }
       return true;
     });
@@ -221,7 +223,7 @@ class BranchAndBound {
       result_.proven = false;
       return;
     }
-    if (bound() > result_.makespan - kLeastGain) return;
+    if (bound() > result_.makespan - least_gain_) return;
     // The cell that could be through first.
     std::optional<Choice> first;
     bool done = true;
@@ -229,12 +231,12 @@ class BranchAndBound {
       done = done && weights_[slot] == problem_.slots[slot].microbatches;
       for (const CellKind kind : {CellKind::kF, CellKind::kI, CellKind::kW}) {
         const std::optional<Choice> choice = next(slot, kind);
-        if (choice && (!first || choice->end < first->end - 1e-12)) first = choice;
+        if (choice && (!first || choice->end < first->end - same_time_)) first = choice;
       }
     }
     if (done) {
       const double makespan = *std::max_element(free_.begin(), free_.end());
-      if (makespan < result_.makespan - kLeastGain) {
+      if (makespan < result_.makespan - least_gain_) {
         result_.makespan = makespan;
         result_.order = order_;
       }
@@ -246,11 +248,14 @@ class BranchAndBound {
     for (const int index : problem_.of_rank[rank]) {
       for (const CellKind kind : {CellKind::kI, CellKind::kF, CellKind::kW}) {
         const std::optional<Choice> choice = next(static_cast<std::size_t>(index), kind);
-        if (choice && choice->start < first->end - 1e-12) choices.push_back(*choice);
+        if (!choice) continue;
+        // A cell that takes no time starts when it ends.
+        const bool is_first = choice->slot == first->slot && choice->kind == first->kind;
+        if (is_first || choice->start < first->end - same_time_) choices.push_back(*choice);
       }
     }
     std::stable_sort(choices.begin(), choices.end(),
-                     [](const Choice& a, const Choice& b) { return a.start < b.start - 1e-12; });
+                     [](const Choice& a, const Choice& b) { return a.start < b.start; });
     for (const Choice& choice : choices) {
       carry_out(choice);
       if (!result_.proven) return;
@@ -315,6 +320,7 @@ class BranchAndBound {
   const CompactProblem& problem_;
   long node_limit_;
   int stride_;
+  double least_gain_ = 0, same_time_ = 0;
   ExactResult result_;
   std::vector<double> way_back_;
   std::vector<int> forwards_, gradients_, weights_;  // [slot] done

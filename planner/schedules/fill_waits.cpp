@@ -6,7 +6,7 @@ namespace orrery {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-constexpr double kSameTime = 1e-9;
+constexpr double kSameTime = 1e-9;  // of a mean cell
 // Cells looked at beyond the one whose turn it is.
 constexpr std::size_t kAhead = 24;
 
@@ -14,6 +14,7 @@ class Filler {
  public:
   Filler(const CompactProblem& problem, const CompactOrder& order)
       : problem_(problem),
+        same_time_(kSameTime * mean_cell(problem)),
         stride_(static_cast<std::size_t>(problem.microbatches)),
         order_(order),
         activation_(problem.slots.size() * stride_, kNever),
@@ -37,7 +38,7 @@ class Filler {
       for (std::size_t rank = 0; rank < order_.size(); ++rank) {
         if (at_[rank] == order_[rank].size()) continue;
         const double start = choose(rank);
-        if (start < first - kSameTime) {
+        if (start < first - same_time_) {
           first = start;
           best = rank;
         }
@@ -77,20 +78,20 @@ class Filler {
     std::vector<Token>& tokens = order_[rank];
     const std::size_t turn = at_[rank];
     const double start = std::max(free_[rank], ready(rank, tokens[turn]));
-    if (start <= free_[rank] + kSameTime) return start;
+    if (start <= free_[rank] + same_time_) return start;
     for (std::size_t later = turn + 1; later < std::min(tokens.size(), turn + kAhead); ++later) {
       const Token token = tokens[later];
       if (std::find(tokens.begin() + static_cast<std::ptrdiff_t>(turn),
                     tokens.begin() + static_cast<std::ptrdiff_t>(later),
                     token) != tokens.begin() + static_cast<std::ptrdiff_t>(later))
         continue;  // one like it comes first
-      if (ready(rank, token) > free_[rank] + kSameTime) continue;
+      if (ready(rank, token) > free_[rank] + same_time_) continue;
       std::vector<Token> changed = tokens;
       changed.erase(changed.begin() + static_cast<std::ptrdiff_t>(later));
       changed.insert(changed.begin() + static_cast<std::ptrdiff_t>(turn), token);
       // Only what fits into the wait, as far as that is known.
       const double end = free_[rank] + token_duration(problem_, static_cast<int>(rank), token);
-      if (end > start + kSameTime || !keeps_limit(problem_, rank, changed)) continue;
+      if (end > start + same_time_ || !keeps_limit(problem_, rank, changed)) continue;
       tokens = std::move(changed);
       return free_[rank];
     }
@@ -132,6 +133,7 @@ class Filler {
   }
 
   const CompactProblem& problem_;
+  double same_time_;
   std::size_t stride_;
   CompactOrder order_;
   std::vector<double> activation_, gradient_;  // [slot * stride + n]: when inputs arrive

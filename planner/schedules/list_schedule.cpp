@@ -7,7 +7,7 @@ namespace orrery {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-constexpr double kSameTime = 1e-9;
+constexpr double kSameTime = 1e-9;  // of a mean cell
 constexpr double kWithRounding = 1 + 1e-9;
 
 // A well mixed number in [0, 1) that depends on all of its arguments.
@@ -25,6 +25,7 @@ class ListScheduler {
  public:
   ListScheduler(const CompactProblem& problem, const ListPolicy& policy)
       : problem_(problem),
+        same_time_(kSameTime * mean_cell(problem)),
         policy_(policy),
         stride_(static_cast<std::size_t>(problem.microbatches)),
         activation_(problem.slots.size() * stride_, kNever),
@@ -161,7 +162,7 @@ class ListScheduler {
     for (std::size_t index = 0; index < count; ++index) {
       const Candidate& candidate = candidates[index];
       const double patience = candidate.token.kind == CellKind::kI ? policy.wait_for_gradient : 0.0;
-      if (!candidate.fits || candidate.start > earliest + patience + kSameTime) continue;
+      if (!candidate.fits || candidate.start > earliest + patience + same_time_) continue;
       if (best == nullptr || candidate.liked > best->liked) best = &candidate;
     }
     // Of several W's that of the chunk with most of them waiting.
@@ -179,7 +180,7 @@ class ListScheduler {
           problem_.slots[static_cast<std::size_t>(slot_index(rank, weight_chunk))].W;
       const double full = is_full(rank) ? 1 : 0;
       const auto name = static_cast<std::uint8_t>(weight_chunk);
-      if (best == nullptr || best->start - now > policy.wait_before_weight * length + kSameTime ||
+      if (best == nullptr || best->start - now > policy.wait_before_weight * length + same_time_ ||
           policy.weight + full > best->liked) {
         return {now, {CellKind::kW, name, name}};
       }
@@ -202,8 +203,8 @@ class ListScheduler {
         const double first = std::min(forward.start, gradient.start);
         if (start > std::max(now, first) + patience) continue;
         const double liked = forward.liked + gradient.liked;
-        const bool sooner = start < best.start - kSameTime;
-        const bool as_soon = start <= best.start + kSameTime;
+        const bool sooner = start < best.start - same_time_;
+        const bool as_soon = start <= best.start + same_time_;
         if (sooner || (as_soon && liked > most_liked)) {
           best = {start, {CellKind::kFB, forward.token.forward, gradient.token.backward}};
           most_liked = liked;
@@ -271,6 +272,7 @@ class ListScheduler {
   }
 
   const CompactProblem& problem_;
+  double same_time_;
   const ListPolicy& policy_;
   std::size_t stride_;
   long left_ = 0;

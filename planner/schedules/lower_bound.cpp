@@ -45,7 +45,9 @@ class Bounds {
           const auto lower = [](double& value, double by) { value = std::clamp(by, 0.0, value); };
           lower(of_forward.forward, out);
           lower(of_backward.gradient, back - pair.needs_gradient);
-          lower(of_backward.backward, pair.length - pair.needs_gradient);
+          const double weight = at(slots[backward]).W;
+          lower(of_backward.backward,
+                std::min(pair.length, pair.input_length + weight) - pair.needs_gradient);
         }
       }
     }
@@ -305,6 +307,11 @@ std::string_view to_string(Binding binding) {
     case Binding::kExhausted: return "exhaustive search";
   }
   return "?";
+}
+
+double gap_between(double makespan, double bound) {
+  if (makespan <= 0) return 0;
+  return bound > 0 ? std::max(0.0, makespan / bound - 1) : kNever;
 }
 
 LowerBound lower_bound(const CompactProblem& problem) {

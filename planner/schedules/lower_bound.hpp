@@ -43,6 +43,9 @@ struct LowerBound {
   int rank = 0;  // that binds
 };
 
+// How much longer, as a fraction; infinite where the bound says nothing.
+double gap_between(double makespan, double bound);
+
 LowerBound lower_bound(const CompactProblem& problem);
 // What this rank alone says.
 LowerBound lower_bound_of_rank(const CompactProblem& problem, int rank);

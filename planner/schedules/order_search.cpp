@@ -134,13 +134,21 @@ bool OrderSearch::take_apart(int token) {
     changed_.insert(changed_.begin() + token + 1, {CellKind::kW, pair.backward, pair.backward});
     return true;
   }
-  if (pair.kind != CellKind::kFB) return false;
+  if (pair.kind != CellKind::kFB && pair.kind != CellKind::kFI) return false;
   const Token F{CellKind::kF, pair.forward, pair.forward};
   const Token I{CellKind::kI, pair.backward, pair.backward};
   const Token W{CellKind::kW, pair.backward, pair.backward};
   changed_.erase(changed_.begin() + token);
-  const int which = whole_of(random_, 0, 2);
   const auto at = changed_.begin() + token;
+  if (pair.kind == CellKind::kFI) {
+    if (whole_of(random_, 0, 1) == 0) {
+      changed_.insert(at, {F, I});
+    } else {
+      changed_.insert(at, {I, F});
+    }
+    return true;
+  }
+  const int which = whole_of(random_, 0, 2);
   if (which == 0) {
     changed_.insert(at, {F, I, W});
   } else if (which == 1) {
@@ -194,10 +202,17 @@ bool OrderSearch::put_together(int rank, int token) {
       break;
     }
   }
-  if (weight < 0 && !whole) return false;
-  const Token pair{CellKind::kFB, changed_[static_cast<std::size_t>(forward)].forward, chunk};
-  if (!problem_.pair_helps(static_cast<std::size_t>(rank), pair.forward, pair.backward))
-    return false;
+  Token pair{CellKind::kFB, changed_[static_cast<std::size_t>(forward)].forward, chunk};
+  const auto own = static_cast<std::size_t>(rank);
+  const bool with_weight =
+      (weight >= 0 || whole) && problem_.pair_helps(own, pair.forward, pair.backward);
+  // The weight gradient stays where it is: seldom where it could come too.
+  const bool without = !whole && problem_.input_pair_helps(own, pair.forward, pair.backward);
+  if (!with_weight && !without) return false;
+  if (without && (!with_weight || whole_of(random_, 0, 3) == 0)) {
+    pair.kind = CellKind::kFI;
+    weight = -1;
+  }
   int to =
       whole_of(random_, 0, 1) == 1 ? std::max(forward, gradient) - 1 : std::min(forward, gradient);
   int out[] = {forward, gradient, weight};

@@ -1,7 +1,8 @@
 #pragma once
-// Searches the orders of a schedule by simulated annealing: a token is moved, a pair taken apart or
-// put together, most often on the critical path; a change that keeps the memory limit is kept where
-// the cost does not grow, or by chance where it grows a little.
+// Searches the orders of a schedule by simulated annealing: a token is moved, a pair (with its
+// weight gradient or without) taken apart or put together, most often on the critical path; a
+// change that keeps the memory limit is kept where the cost does not grow, or by chance where it
+// grows a little.
 //
 // From an order that is its own mirror image (direction 1 does what direction 0 does at the other
 // end) only such orders are searched: half the decisions.

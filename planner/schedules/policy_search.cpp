@@ -14,12 +14,6 @@ double search_cost(double makespan, const std::vector<double>& ends) {
   return makespan + kOfMeanEnd * sum / static_cast<double>(ends.size());
 }
 
-double mean_cell(const CompactProblem& problem) {
-  double sum = 0;
-  for (const Slot& slot : problem.slots) sum += slot.F + slot.I + slot.W;
-  return sum / static_cast<double>(3 * problem.slots.size());
-}
-
 PolicySearch::PolicySearch(const CompactProblem& problem, std::uint64_t seed)
     : problem_(problem), timer_(problem), random_(seed), unit_(mean_cell(problem)) {}
 

@@ -39,7 +39,4 @@ class PolicySearch {
 // apart the many orders of one makespan.
 double search_cost(double makespan, const std::vector<double>& ends);
 
-// Mean length of F, I and W over all slots: what temperatures and patience are counted in.
-double mean_cell(const CompactProblem& problem);
-
 }  // namespace orrery

@@ -31,7 +31,7 @@ class Rendezvous {
         return std::move(result_);
       }
     }
-    summarise_spans(schedule_, result_.timing);
+    summarise_spans(schedule_, times_, result_.timing);
     // The last batch counts: a rank is not through before it.
     for (std::size_t rank = 0; rank < end_.size(); ++rank)
       result_.timing.makespan = std::max(result_.timing.makespan, end_[rank]);

@@ -2,18 +2,23 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <future>
 #include <memory>
 #include <numeric>
 #include <thread>
 
+#include "core/error.hpp"
 #include "planner/schedules/chance.hpp"
 #include "planner/schedules/compact.hpp"
 #include "planner/schedules/exact.hpp"
 #include "planner/schedules/families.hpp"
 #include "planner/schedules/order_search.hpp"
 #include "planner/schedules/policy_search.hpp"
+#include "planner/schedules/serial_order.hpp"
 #include "planner/schedules/slide_pairs.hpp"
+#include "planner/schedules/timing.hpp"
+#include "workload/schedule_checker.hpp"
 
 namespace orrery {
 namespace {
@@ -29,8 +34,9 @@ constexpr long kFirstPolicies = 100;
 constexpr double kHottest[kChains] = {0.03, 0.2};
 constexpr double kHalvings[kChains] = {6, 8.5};
 constexpr int kMostSlides = 2;
-constexpr double kForSlides = 0.2;  // of the effort
-constexpr std::size_t kKept = 16;   // of the shortest
+constexpr double kForSlides = 0.2;                            // of the effort
+constexpr std::size_t kKept = 16;                             // of the shortest
+constexpr const char* kSerial = "one micro-batch at a time";  // where no family fits
 
 struct Start {
   CompactOrder order;
@@ -74,6 +80,7 @@ class Search {
     result.bound = bound_;
     take_families();
     for (const Start& start : starts_) {
+      if (start.name == kSerial) continue;
       if (result.best_start == 0 || start.makespan < result.best_start)
         result.best_start = start.makespan;
     }
@@ -84,6 +91,7 @@ class Search {
     if (!starts_.empty() && !is_proven() && is_small()) exhaust(kManyNodes);
     result.bound = bound_;
     result.evaluations = spent_;
+    result.nodes = nodes_;
     if (starts_.empty()) return result;
     const Start& best = starts_.front();
     result.schedule = expand_order(placement_, best.order);
@@ -92,8 +100,8 @@ class Search {
       result.others.push_back(expand_order(placement_, starts_[other].order));
       result.others.back().family = "searched";
     }
-    result.makespan = best.makespan;
-    result.gap = bound_.makespan > 0 ? std::max(0.0, best.makespan / bound_.makespan - 1) : 0;
+    result.makespan = confirmed(result.schedule, best.makespan);
+    result.gap = gap_between(result.makespan, bound_.makespan);
     result.start = best.name;
     return result;
   }
@@ -112,7 +120,9 @@ class Search {
     for (std::size_t rank = 0; rank < problem_.of_rank.size(); ++rank) {
       const std::size_t chunks = problem_.of_rank[rank].size();
       for (std::size_t pair = 0; pair < chunks * chunks; ++pair) {
-        if (problem_.pair_helps(rank, pair / chunks, pair % chunks)) return false;
+        if (problem_.pair_helps(rank, pair / chunks, pair % chunks) ||
+            problem_.input_pair_helps(rank, pair / chunks, pair % chunks))
+          return false;
       }
     }
     return cells <= kCells;
@@ -121,7 +131,7 @@ class Search {
   static constexpr long kFewNodes = 20'000, kManyNodes = 200'000;
   void exhaust(long nodes) {
     const ExactResult exact = shortest_schedule(problem_, starts_.front().makespan, nodes);
-    spent_ += exact.nodes;
+    nodes_ += exact.nodes;
     if (exact.order) starts_.insert(starts_.begin(), {*exact.order, exact.makespan, "exhaustive"});
     if (exact.proven) bound_ = {starts_.front().makespan, Binding::kExhausted, bound_.rank};
   }
@@ -140,12 +150,29 @@ class Search {
     CompactTimer timer(problem_);
     for (const Schedule& schedule : request_.starts) {
       auto order = compact_order(schedule);
-      if (!order || schedule.ranks.front().empty() || !keeps_limits(problem_, *order)) continue;
+      const bool has_cells = std::any_of(schedule.ranks.begin(), schedule.ranks.end(),
+                                         [](const auto& cells) { return !cells.empty(); });
+      if (!order || !has_cells || !keeps_limits(problem_, *order)) continue;
       const double makespan = timer.makespan(*order);
       starts_.push_back({std::move(*order), makespan, schedule.family});
       ++spent_;
     }
-    rank_starts();
+    if (!starts_.empty()) return rank_starts();
+    CompactOrder serial = serial_order(problem_);
+    if (!keeps_limits(problem_, serial)) return;
+    const double makespan = timer.makespan(serial);
+    starts_.push_back({std::move(serial), makespan, kSerial});
+    ++spent_;
+  }
+
+  // By code that the search does not use: what is found is valid and takes the time it says.
+  double confirmed(const Schedule& schedule, double makespan) const {
+    const std::vector<ScheduleFault> faults = check_schedule(schedule);
+    ORRERY_CHECK(faults.empty(), "a schedule was found that is none: {}", faults.front().reason);
+    const double timed = time_schedule(schedule, request_.times).makespan.value();
+    ORRERY_CHECK(std::abs(timed - makespan) <= 1e-9 * makespan,
+                 "a schedule was found that takes {}, not {}", timed, makespan);
+    return timed;
   }
 
   void search_policies() {
@@ -284,7 +311,7 @@ class Search {
   CompactProblem problem_;
   LowerBound bound_;
   long effort_;
-  long spent_ = 0;
+  long spent_ = 0, nodes_ = 0;
   std::vector<Start> starts_;  // best first
 };
 

@@ -54,9 +54,7 @@ Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
           .rank_pairs[rank.index()][cell.forward.chunk.index()][cell.backward.chunk.index()];
     case CellKind::kFI: {
       if (times.rank_pairs.empty()) return stage.FI;
-      const Seconds pair =
-          times.rank_pairs[rank.index()][cell.forward.chunk.index()][cell.backward.chunk.index()];
-      return pair - times.at(place_of(schedule, rank, cell.backward)).W;
+      return stage.F + times.at(place_of(schedule, rank, cell.backward)).I;
     }
   }
   return {};
@@ -75,7 +73,9 @@ CellOffsets cell_offsets(const Schedule& schedule, Rank rank, const Cell& cell,
   }
   const ChunkPlace place = place_of(schedule, rank, cell.forward);
   const PairOffsets& own = times.offsets(rank, place, cell.forward.chunk, cell.backward.chunk);
-  return {own.forward_ready, own.gradient_ready, own.needs_gradient};
+  // Of an F&I, which ends before the F&B that they are given for, at its end.
+  const Seconds end = cell_duration(schedule, rank, cell, times);
+  return {std::min(own.forward_ready, end), std::min(own.gradient_ready, end), own.needs_gradient};
 }
 
 }  // namespace orrery

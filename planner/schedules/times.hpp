@@ -45,7 +45,7 @@ struct CellTimes {
   // [direction][stage of the forward half]; empty: atomic.
   std::vector<std::vector<PairOffsets>> pairs = {};
   // [rank][forward chunk][backward chunk]: F&B where the backward half matters too, with uneven
-  // stages; F&I is shorter by the W. Empty: StageTimes::FB and FI.
+  // stages; F&I takes F + I. Empty: StageTimes::FB and FI.
   std::vector<std::vector<std::vector<Seconds>>> rank_pairs = {};
   // [rank][forward chunk][backward chunk], where they differ by the backward half too. Empty:
   // `pairs`.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/document.hpp"
 #include "core/reader.hpp"
 
@@ -76,6 +78,15 @@ class TimesReader {
       const double FB = stage.optional_double("FB", F + B, 0, kMost);
       const double FI = stage.optional_double("FI", F + I, 0, kMost);
       stages.push_back({Seconds{F}, Seconds{I}, Seconds{W}, Seconds{FB}, Seconds{FI}});
+      // What runs beside each other takes no less than the longer of them.
+      const auto no_less = [&](const char* name, double value, double than, const char* which) {
+        if (value >= than * (1 - 1e-9)) return;
+        stage.error(name, fmt::format("{} is {}, less than {}, {}", name, value, which, than),
+                    "work that overlaps takes as long as its longest part at the least");
+      };
+      no_less("B", B, std::max(I, W), "the longer of I and W");
+      no_less("FB", FB, std::max(F, B), "the longer of F and B");
+      no_less("FI", FI, std::max(F, I), "the longer of F and I");
       const int given = (stage.has("needs_gradient") ? 1 : 0) +
                         (stage.has("forward_ready") ? 1 : 0) +
                         (stage.has("gradient_ready") ? 1 : 0);
@@ -86,8 +97,7 @@ class TimesReader {
                     "needs_gradient, forward_ready and gradient_ready belong together",
                     "give all three or none");
       }
-      // A pair with an input gradient only is not longer than one with both.
-      const double needs = stage.optional_double("needs_gradient", 0, 0, FB);
+      const double needs = stage.optional_double("needs_gradient", 0, 0, std::min(FB, FI));
       const double forward = stage.optional_double("forward_ready", FB, 0, FB);
       const double gradient = stage.optional_double("gradient_ready", FB, 0, FB);
       pairs.push_back({Seconds{needs}, Seconds{forward}, Seconds{gradient}});

@@ -1,4 +1,5 @@
 #pragma once
+// clang-format off
 // Times of the cells of a schedule from a JSON file, stage by stage, in any one unit:
 //
 //   {"format_version": "1.0",
@@ -9,11 +10,13 @@
 //                   "B": 1.6, "B_gradient_ready": 1.4,
 //                                         optional: a full backward, and when its output is ready,
 //                                         from its start; I + W, and its end
-//                   "FB": 2.4, "FI": 2,   optional: pairs with a forward of this stage; F + B, F +
-//                   I "needs_gradient": 0.2, "forward_ready": 2.1, "gradient_ready": 2.4,
+//                   "FB": 2.4, "FI": 2,   optional: pairs with a forward of this stage; default
+//                                         F + B and F + I; none is shorter than what it overlaps
+//                   "needs_gradient": 0.2, "forward_ready": 2.1, "gradient_ready": 2.4,
 //                                         optional, all or none: inside a pair, from its start
 //                   "send_activation": 0.1, "send_gradient": 0.1},      optional: instead of "hop"
 //                  ...]}]}
+// clang-format on
 #include <optional>
 #include <string>
 #include <vector>

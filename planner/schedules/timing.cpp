@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "planner/schedules/period.hpp"
 
 namespace orrery {
 namespace {
@@ -54,29 +55,9 @@ const Span& span_of(const CellGraph& graph, const ScheduleTiming& timing, int ve
   return timing.cells[at.rank.index()][static_cast<std::size_t>(at.cell)];
 }
 
-// Forwards in the middle half of the step, as many as a whole number of rounds through the chunks
-// of all ranks where there are so many: families work in such rounds.
-Seconds period_of_rank(const Schedule& schedule, std::size_t rank, const std::vector<Span>& spans) {
-  std::vector<Seconds> starts;
-  for (std::size_t cell = 0; cell < spans.size(); ++cell) {
-    if (schedule.ranks[rank][cell].has_forward()) starts.push_back(spans[cell].start);
-  }
-  const std::size_t forwards = starts.size();
-  const std::size_t round = schedule.chunks[rank].size() * schedule.ranks.size();
-  std::size_t width = forwards / 2;
-  if (round > 0 && width >= round) width = width / round * round;
-  if (width == 0) return {};
-  const std::size_t first = (forwards - width) / 2;
-  const double microbatches =
-      static_cast<double>(width) * schedule.microbatches / static_cast<double>(forwards);
-  const std::size_t last = std::min(first + width, forwards - 1);
-  const double share = static_cast<double>(width) / static_cast<double>(last - first);
-  return (starts[last] - starts[first]) * share / microbatches;
-}
-
 }  // namespace
 
-void summarise_spans(const Schedule& schedule, ScheduleTiming& timing) {
+void summarise_spans(const Schedule& schedule, const CellTimes& times, ScheduleTiming& timing) {
   Seconds all_busy, most_busy;
   timing.windows.assign(timing.cells.size(), Seconds{});
   for (std::size_t rank = 0; rank < timing.cells.size(); ++rank) {
@@ -88,8 +69,8 @@ void summarise_spans(const Schedule& schedule, ScheduleTiming& timing) {
     timing.makespan = std::max(timing.makespan, last);
     timing.windows[rank] = last - first;
     timing.window = std::max(timing.window, timing.windows[rank]);
-    timing.period = std::max(timing.period, period_of_rank(schedule, rank, timing.cells[rank]));
   }
+  timing.period = steady_period(schedule, timing.cells, times);
   if (timing.makespan > Seconds{}) {
     const Seconds mean_busy = all_busy / static_cast<double>(timing.cells.size());
     timing.bubble_fraction = 1 - mean_busy / timing.makespan;
@@ -122,7 +103,7 @@ ScheduleTiming time_schedule(const Schedule& schedule, const CellGraph& graph,
     timing.cells[at.rank.index()][cell] = {start, start + duration};
     timing.busy[at.rank.index()] += duration;
   }
-  summarise_spans(schedule, timing);
+  summarise_spans(schedule, times, timing);
   return timing;
 }
 

@@ -30,9 +30,8 @@ struct ScheduleTiming {
   std::vector<Seconds> busy;             // [rank]; a pair counts for its own, overlapped length
   std::vector<Seconds> windows;          // [rank]
   Seconds makespan;
-  Seconds window;  // the longest
-  // Time from one micro-batch to the next in the middle half of the step, on the slowest rank.
-  Seconds period;
+  Seconds window;              // the longest
+  Seconds period;              // of a micro-batch in the middle half of the step (period.hpp)
   double bubble_fraction = 0;  // 1 - mean busy / makespan
   double window_bubble = 0;    // 1 - largest busy / window
 };
@@ -42,8 +41,8 @@ ScheduleTiming time_schedule(const Schedule& schedule, const CellTimes& times);
 ScheduleTiming time_schedule(const Schedule& schedule, const CellGraph& graph,
                              const CellTimes& times);
 
-// The figures that follow from the spans alone. `timing.cells` is set.
-void summarise_spans(const Schedule& schedule, ScheduleTiming& timing);
+// The figures that follow from the spans. `timing.cells` is set.
+void summarise_spans(const Schedule& schedule, const CellTimes& times, ScheduleTiming& timing);
 
 // One cell of the longest chain of waits that ends with the last cell of all.
 struct CriticalCell {

@@ -9,7 +9,7 @@ namespace orrery {
 namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-constexpr double kSameTime = 1e-9;
+constexpr double kSameTime = 1e-9;  // of a mean cell
 constexpr int kForward = 0, kGradient = 1;
 // The chunk on the way down the V, and the one on the way up.
 constexpr int kDown = 0, kUp = 1;
@@ -31,6 +31,7 @@ class Rounds {
   // `allowed`: what every rank may idle; empty for as little as can be.
   Rounds(const CompactProblem& problem, Fills fills, std::vector<double> allowed)
       : problem_(problem),
+        same_time_(kSameTime * mean_cell(problem)),
         fills_(fills),
         allowed_(std::move(allowed)),
         ranks_(problem.ranks()),
@@ -154,10 +155,10 @@ class Rounds {
     const double arrival = input(kind, chunk, rank);
     const Rank& own = of(rank);
     while (arrival < kNever && has_weight(rank) &&
-           arrival >= own.now + next_weight(rank) - kSameTime)
+           arrival >= own.now + next_weight(rank) - same_time_)
       put_weight(rank);
     if (fill && arrival < kNever && has_weight(rank) &&
-        arrival - own.now > patience(rank) + kSameTime)
+        arrival - own.now > patience(rank) + same_time_)
       put_weight(rank);
     put(kind, chunk, rank);
   }
@@ -167,7 +168,7 @@ class Rounds {
     for (int rank = ranks_ - 1; rank >= 0 && !stuck_; --rank) {
       const double arrival = input(kForward, kUp, rank);
       while (!stuck_ && of(rank).live + 2 + 2 * rank <= limit(rank) &&
-             of(rank).now + problem_.slot(rank, kDown).F <= arrival + kSameTime &&
+             of(rank).now + problem_.slot(rank, kDown).F <= arrival + same_time_ &&
              done(kForward, kDown, rank) < microbatches_) {
         for (int above = 0; above <= rank; ++above) put(kForward, kDown, above);
       }
@@ -227,6 +228,7 @@ class Rounds {
   }
 
   const CompactProblem& problem_;
+  double same_time_;
   Fills fills_;
   std::vector<double> allowed_;
   double most_allowed_ = 0;

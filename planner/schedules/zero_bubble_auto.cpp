@@ -32,7 +32,10 @@ std::optional<std::string> zb_auto_why_not(const ScheduleRequest& request) {
 Schedule zb_auto(const ScheduleRequest& request) {
   refuse(zb_auto_why_not(request));
   const Schedule placement = one_chunk_schedule("zb-auto", request);
-  const CellTimes times = times_of_share(placement, request.share, request.hop);
+  // No pairs, whatever they would gain: that is not this family.
+  const StageTimes& share = request.share;
+  const CellTimes times =
+      times_of_share(placement, without_overlap(share.F, share.I, share.W), request.hop);
   const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
   const CompactProblem problem =
       compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 #include <random>
+#include <tuple>
 
 #include "planner/schedules/compact.hpp"
 #include "planner/schedules/families.hpp"
@@ -128,7 +129,9 @@ TEST_CASE("what the search finds is valid, keeps every limit and takes the time 
       for (StageTimes& stage : wanted.times.stages[direction]) {
         const double F = time(random), I = time(random), W = time(random);
         const double FB = (F + I + W) * (instance % 4 < 2 ? 1 : 0.8 + 0.2 * part(random));
-        stage = {Seconds{F}, Seconds{I}, Seconds{W}, Seconds{FB}, Seconds{F + I}};
+        const double FI =
+            instance % 3 == 0 ? std::max({F, I, (F + I) * (0.7 + 0.3 * part(random))}) : F + I;
+        stage = {Seconds{F}, Seconds{I}, Seconds{W}, Seconds{FB}, Seconds{FI}};
         if (instance % 2 == 0) {
           wanted.times.pairs[direction].push_back({Seconds{0.2 * F * part(random)},
                                                    Seconds{FB * (0.7 + 0.3 * part(random))},
@@ -167,6 +170,33 @@ TEST_CASE("what the search finds is valid, keeps every limit and takes the time 
   }
   CHECK(found > 900);
   CHECK(shorter > 400);
+}
+
+TEST_CASE("a search uses pairs without weight gradients where they save time") {
+  ScheduleRequest request{.pp = 2, .microbatches = 4};
+  ScheduleSearchRequest wanted;
+  wanted.starts = schedules_on_placement_of("zb-h1", request);
+  StageTimes share = without_overlap(Seconds{1}, Seconds{1}, Seconds{1});
+  share.FI = Seconds{1.1};
+  wanted.times = times_of_share(wanted.starts.front(), share, Seconds{});
+  wanted.limits = {3, 3};
+  wanted.effort = 5000;
+  const ScheduleSearchResult result = search_schedule(wanted);
+  CHECK(result.makespan <= 11.2 + 1e-9);  // 13 without
+  CHECK(result.makespan >= result.bound.makespan);
+}
+
+// With room for one activation no family fits; one micro-batch after the other does, and no other
+// order can.
+TEST_CASE("a search finds the serial order where nothing else fits") {
+  for (const auto& [kind, pp, microbatches] :
+       {std::tuple{"dualpipe", 2, 4}, {"dualpipe", 8, 32}, {"zb-h1", 4, 3}}) {
+    const ScheduleSearchResult result =
+        search({kind, pp, microbatches, share(1, 1, 1, 3), 0, 1}, 500);
+    CAPTURE(kind, pp, microbatches);
+    REQUIRE_FALSE(result.schedule.ranks.empty());
+    CHECK(check_schedule(result.schedule, 1).empty());
+  }
 }
 
 // Of the rows of the public zero-bubble scheduler's orders those that no family of ours is made

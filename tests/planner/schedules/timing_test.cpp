@@ -178,14 +178,17 @@ TEST_CASE("the critical path goes from the first cell to the last without a gap"
 }
 
 TEST_CASE("the period of a schedule is what a micro-batch more costs") {
-  for (const char* family : {"1f1b", "zb-h1", "interleaved", "dualpipe", "dualpipev"}) {
-    const StageTimes share = stage_times(1, 1, 1, 2.55);
+  for (const ScheduleFamily& family : schedule_families()) {
+    if (family.name == "chimera") continue;  // only as many micro-batches as ranks at once
     const auto timed = [&](int microbatches) {
-      const Schedule schedule = make_schedule(family, 8, microbatches);
-      return time_schedule(schedule, times_of_share(schedule, share, Seconds{0.1}));
+      ScheduleRequest request{.pp = 8, .microbatches = microbatches};
+      request.share = stage_times(1, 1, 1, 2.55);
+      request.hop = Seconds{0.1};
+      const Schedule schedule = family.generate(request);
+      return time_schedule(schedule, times_of_share(schedule, request.share, request.hop));
     };
     const ScheduleTiming longer = timed(64);
-    CAPTURE(family);
+    CAPTURE(std::string(family.name));
     CHECK(longer.period.value() ==
           Approx((longer.makespan - timed(32).makespan).value() / 32).epsilon(1e-6));
   }
