@@ -101,10 +101,13 @@ int validate_schedules(const Options& options) {
       std::fprintf(stderr, "\r\033[K[%zu of %zu] %s, %d x %d", rows.size() + 1, cases.size(),
                    std::string(of.kind).c_str(), of.pp, of.microbatches);
     }
-    rows.push_back({of, run_case(of, options.effort)});
+    const Stopwatch stopwatch;
+    ScheduleCaseResult result = run_case(of, options.effort);
+    rows.push_back({of, std::move(result), stopwatch.wall_s()});
   }
   if (terminal) std::fprintf(stderr, "\r\033[K");
-  const std::string text = schedule_cases_text(rows, plan_rows(options.effort), options.effort);
+  const std::string text = schedule_cases_text(rows, plan_rows(options.effort),
+                                               measure_evaluation_speed(), options.effort);
   if (options.output.empty()) {
     std::fputs(text.c_str(), stdout);
   } else {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "planner/joint_search.hpp"
+#include "planner/schedules/evaluation_speed.hpp"
 #include "planner/schedules/published_cases.hpp"
 #include "planner/stage_map_bound.hpp"
 
@@ -12,6 +13,7 @@ namespace orrery {
 struct ScheduleCaseRow {
   ScheduleCase of;
   ScheduleCaseResult result;
+  double wall_s = 0;
 };
 
 // A plan's schedule and stage map searched together.
@@ -24,7 +26,8 @@ struct PlanScheduleRows {
 
 // `effort` as it was asked for; 0: the default.
 std::string schedule_cases_text(const std::vector<ScheduleCaseRow>& rows,
-                                const PlanScheduleRows& plan, long effort);
+                                const PlanScheduleRows& plan,
+                                const std::vector<EvaluationSpeed>& speeds, long effort);
 // Whether every figure that is published is met.
 bool all_met(const std::vector<ScheduleCaseRow>& rows);
 
