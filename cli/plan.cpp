@@ -99,6 +99,7 @@ PlanScheduleSearch search_best(const Options& options, const Setup& setup, Searc
 
 int plan(const Options& options) {
   const Stopwatch stopwatch;
+  check_outputs({options.output});
   const Setup setup = read_setup(options.setup);
   SearchRequest request;
   request.model = setup.model;

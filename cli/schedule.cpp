@@ -144,6 +144,10 @@ ScheduleReport report_on(const Options& options, Schedule schedule, const CellTi
     report.timing = std::move(met.timing);
   } else {
     report.timing = time_schedule(schedule, times);
+    if (!times.has_offsets()) {
+      report.would_deadlock =
+          time_rendezvous(schedule, p2p_order(schedule), times).deadlock.has_value();
+    }
   }
   report.bound = lower_bound(compact_problem(schedule, times, report.limits));
   report.schedule = std::move(schedule);

@@ -19,6 +19,17 @@ Seconds step_of(const Plan& plan, const DeviceModel& device) {
   return predict(plan, lower(plan), device, {}).timeline.step;
 }
 
+MemoryTable fullest_rank(const Plan& plan, const DeviceModel& device) {
+  const Program program = lower(plan);
+  const Timeline timeline = run_analytic(program, device.costs(), plan.layout.gpus());
+  MemoryTable fullest = rank_memory(plan, device.device(), program, timeline, Rank{0});
+  for (int rank = 1; rank < plan.layout.pp; ++rank) {
+    const MemoryTable memory = rank_memory(plan, device.device(), program, timeline, Rank{rank});
+    if (memory.total() > fullest.total()) fullest = memory;
+  }
+  return fullest;
+}
+
 // The plan's own schedule is within the limits, whatever they leave out.
 void admit(const Plan& plan, const CellTimes& times, ActivationBytes& bytes) {
   const std::optional<CompactOrder> order = compact_order(plan.schedule);
@@ -122,6 +133,10 @@ PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& dev
     for (std::size_t rank = 0; rank < lacking->size(); ++rank)
       out.bytes.limits[rank] -= (*lacking)[rank];
   }
+  const MemoryTable before = fullest_rank(plan, device);
+  out.memory_before = before.total();
+  out.capacity = before.capacity;
+  out.memory_after = out.better() ? fullest_rank(out.plan, device).total() : out.memory_before;
   return out;
 }
 

@@ -115,6 +115,10 @@ std::string plan_schedule_text(const PlanScheduleSearch& searched, const std::st
       searched.better() ? ""
       : searched.fits   ? fmt::format(": {} stays", family)
                         : fmt::format(": none found fits into memory, {} stays", family));
+  const MemoryUnit memory = memory_unit(std::max(searched.memory_before, searched.memory_after));
+  text += fmt::format("  memory     {:.1f} -> {:.1f} {} of the fullest rank, of {:.1f} {}\n",
+                      searched.memory_before / memory.bytes, searched.memory_after / memory.bytes,
+                      memory.name, searched.capacity / memory.bytes, memory.name);
   return text;
 }
 

@@ -164,7 +164,7 @@ std::string schedule_cases_text(const std::vector<ScheduleCaseRow>& rows,
   std::string text = fmt::format(
       "# Schedules: searched next to published\n\nWritten by `orrery validate --suite schedules{} "
       "-o "
-      "reports/schedules.md`; equal efforts give equal figures, but for seconds and speeds.\n",
+      "reports/schedules.md`;\nequal efforts give equal figures, but for seconds and speeds.\n",
       effort > 0 ? fmt::format(" --effort {}", effort) : "");
   text += kIntroduction;
   std::string_view group;

@@ -65,6 +65,15 @@ std::string family_of(const ScheduleReport& report) {
   return name.starts_with("interleaved") ? fmt::format("{} ({} chunks)", name, chunks) : name;
 }
 
+std::string messages_text(const ScheduleReport& report) {
+  if (report.rendezvous) return "rendezvous: both sides wait for each other";
+  std::string text = "eager: a send costs its rank no time";
+  if (report.would_deadlock)
+    text += *report.would_deadlock ? "; as rendezvous they would deadlock (--p2p rendezvous)"
+                                   : "; as rendezvous they would not deadlock";
+  return text;
+}
+
 std::string bound_text(const ScheduleReport& report) {
   const double share = share_of_chunk(report.schedule);
   std::string text = fmt::format(
@@ -108,8 +117,10 @@ Json report_json(const ScheduleReport& report) {
               {"binding", std::string(to_string(report.bound.binding))},
               {"binding_rank", report.bound.rank},
               {"gap", report.gap()}};
+  if (report.would_deadlock) out["rendezvous_deadlocks"] = *report.would_deadlock;
   if (report.search) {
     out["search"] = {{"evaluations", report.search->evaluations},
+                     {"nodes", report.search->nodes},
                      {"from", report.search->start},
                      {"best_start", report.search->best_start},
                      {"proven", report.search->proven()}};
@@ -138,9 +149,7 @@ std::string schedule_text(const ScheduleReport& report) {
                       figure(report.timing.period.value()));
   text += fmt::format("Activations  {}, in shares of 1/{} of the model\n",
                       range_of(report.peaks, share), schedule.pp());
-  text += fmt::format("Messages     {}\n", report.rendezvous
-                                               ? "rendezvous: both sides wait for each other"
-                                               : "eager: a send costs its rank no time");
+  text += fmt::format("Messages     {}\n", messages_text(report));
   if (report.search) {
     const ScheduleSearchResult& search = *report.search;
     text += fmt::format("Search       {} orders timed, from {}; ",

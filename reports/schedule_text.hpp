@@ -21,6 +21,9 @@ struct ScheduleReport {
   std::vector<int> peaks;   // [rank] chunk activations
   std::vector<int> limits;  // [rank] that the bound holds for
   bool limits_given = false;
+  // Of eager messages: whether sends that wait for their receiver would deadlock; nothing where
+  // outputs leave before the end of a cell.
+  std::optional<bool> would_deadlock;
   LowerBound bound;
   std::optional<ScheduleSearchResult> search;
   double gap() const { return gap_between(timing.makespan.value(), bound.makespan); }

@@ -161,6 +161,8 @@ std::string plan_search_json(const SearchRequest& request, const SearchResult& r
                               {"evaluations", search.evaluations},
                               {"step_before_s", searched->before.value()},
                               {"step_time_s", searched->after.value()},
+                              {"memory_before_bytes", searched->memory_before.value()},
+                              {"memory_bytes", searched->memory_after.value()},
                               {"taken", searched->better()}};
   }
   out["timing"] = timing_json(timing);

@@ -42,6 +42,7 @@ struct Start {
   CompactOrder order;
   double makespan = 0;
   std::string name;
+  bool given = false;  // as it was asked for: valid already
 };
 
 bool keeps_limits(const CompactProblem& problem, const CompactOrder& order) {
@@ -100,7 +101,7 @@ class Search {
       result.others.push_back(expand_order(placement_, starts_[other].order));
       result.others.back().family = "searched";
     }
-    result.makespan = confirmed(result.schedule, best.makespan);
+    result.makespan = best.given ? best.makespan : confirmed(result.schedule, best.makespan);
     result.gap = gap_between(result.makespan, bound_.makespan);
     result.start = best.name;
     return result;
@@ -154,7 +155,7 @@ class Search {
                                          [](const auto& cells) { return !cells.empty(); });
       if (!order || !has_cells || !keeps_limits(problem_, *order)) continue;
       const double makespan = timer.makespan(*order);
-      starts_.push_back({std::move(*order), makespan, schedule.family});
+      starts_.push_back({std::move(*order), makespan, schedule.family, true});
       ++spent_;
     }
     if (!starts_.empty()) return rank_starts();
@@ -332,7 +333,7 @@ std::vector<Schedule> search_starts(std::string_view kind, const ScheduleRequest
 }
 
 long default_effort(const Schedule& placement) {
-  constexpr double kTokens = 1.5e10;  // timed in half a minute on two cores
+  constexpr double kTokens = 6e9;  // timed in half a minute on two cores, list schedules among them
   double tokens = 0;
   for (const auto& chunks : placement.chunks) {
     for (const ChunkPlace& place : chunks) {

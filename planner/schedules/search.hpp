@@ -1,8 +1,8 @@
 #pragma once
 // Searches the schedule with the shortest makespan on a placement, for given times and a limit of
 // activations on every rank, and says how far from a proven lower bound it is.
-// What is returned has passed the checker and is timed by its cell graph, neither of which the
-// search uses.
+// What is found has passed the checker and is timed by its cell graph, neither of which the search
+// uses.
 //
 // In rounds: list schedules under many policies first, then chains of annealing from the best
 // starting points (families of the placement, list schedules), with the chains that lag taken to
@@ -58,7 +58,7 @@ using SearchProgress = std::function<void(long spent, long of, double best)>;
 std::vector<Schedule> search_starts(std::string_view kind, const ScheduleRequest& request,
                                     const CellTimes& times, const std::vector<int>& limits);
 
-// So many that a search takes about half a minute on two cores.
+// So many that a search takes at most about half a minute on two cores.
 long default_effort(const Schedule& placement);
 
 ScheduleSearchResult search_schedule(const ScheduleSearchRequest& request,

@@ -40,12 +40,49 @@ int find(const std::vector<Cell>& cells, const Half& half, bool (Cell::*does)() 
   return -1;
 }
 
-TEST_CASE("the checker rejects a thousand broken schedules") {
+// A backward put before a forward of its rank that the next rank has before that backward: each
+// waits for the other. False where the cell has no such forward.
+bool deadlock_at(Schedule& schedule, int rank, int chosen) {
+  std::vector<Cell>& cells = schedule.ranks[static_cast<std::size_t>(rank)];
+  const std::vector<Cell>& next = schedule.ranks[static_cast<std::size_t>(rank) + 1];
+  const Cell backward = cells[static_cast<std::size_t>(chosen)];
+  if (!backward.has_input_gradient()) return false;
+  const int own = find(cells, backward.backward, &Cell::has_forward, true);
+  const int there = find(next, backward.backward, &Cell::has_input_gradient, false);
+  for (int cell = own + 1; cell < chosen; ++cell) {
+    if (cells[static_cast<std::size_t>(cell)].kind != CellKind::kF) continue;
+    const Half& forward = cells[static_cast<std::size_t>(cell)].forward;
+    if (find(next, forward, &Cell::has_forward, true) > there) continue;
+    cells.erase(cells.begin() + chosen);
+    cells.insert(cells.begin() + cell, backward);
+    return true;
+  }
+  return false;
+}
+
+// The first that can be made after a random place; false where there is none, as in a pipeline of
+// two ranks that alternate.
+bool deadlock(Schedule& schedule, Random& random) {
+  const int pp = schedule.pp();
+  const int first_rank = pick(random, static_cast<std::size_t>(pp));
+  for (int rank = 0; rank < pp; ++rank) {
+    const int own = (first_rank + rank) % pp;
+    if (own + 1 == pp) continue;
+    const int cells = static_cast<int>(schedule.ranks[static_cast<std::size_t>(own)].size());
+    const int first = pick(random, static_cast<std::size_t>(cells));
+    for (int cell = 0; cell < cells; ++cell) {
+      if (deadlock_at(schedule, own, (first + cell) % cells)) return true;
+    }
+  }
+  return false;
+}
+
+TEST_CASE("the checker rejects more than a thousand broken schedules") {
   Random random(1000);
-  int broken[4] = {};
-  for (int instance = 0; instance < 1000; ++instance) {
-    const int kind = instance % 4;
-    Schedule schedule = draw(random, kind == 3);
+  int broken[5] = {};
+  for (int instance = 0; instance < 1250; ++instance) {
+    const int kind = instance % 5;
+    Schedule schedule = draw(random, kind >= 3);
     REQUIRE(check_schedule(schedule).empty());
     const int pp = schedule.pp();
     // Rank 0 gets nothing from other ranks that could be swapped.
@@ -72,6 +109,8 @@ TEST_CASE("the checker rejects a thousand broken schedules") {
       }
       REQUIRE(other >= 0);
       std::swap(cells[static_cast<std::size_t>(chosen)], cells[static_cast<std::size_t>(other)]);
+    } else if (kind == 4) {
+      while (!deadlock(schedule, random)) schedule = draw(random, true);
     } else {
       // Two forwards that come over the same link, in another order than they are sent: fine for
       // messages that wait for nobody, a deadlock for those that do.
@@ -94,7 +133,14 @@ TEST_CASE("the checker rejects a thousand broken schedules") {
     } else {
       const std::vector<ScheduleFault> faults = check_schedule(schedule);
       REQUIRE_FALSE(faults.empty());
-      CHECK_FALSE(faults.front().reason.empty());
+      for (const ScheduleFault& fault : faults) {
+        CAPTURE(fault.reason);
+        CHECK_FALSE(fault.reason.empty());
+        if (kind < 3) CHECK((fault.kind == FaultKind::kDeadlock || fault.rank == Rank{rank}));
+        // Nothing is where something is missing.
+        CHECK((fault.cell >= 0) == (fault.kind != FaultKind::kMissing));
+        if (kind == 4) CHECK(fault.kind == FaultKind::kDeadlock);
+      }
     }
     ++broken[kind];
   }
