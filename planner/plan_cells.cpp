@@ -254,7 +254,7 @@ class PlanTimes {
     }
   }
 
-  // Pairs that gain nothing are taken as their halves one after the other.
+  // Pairs that take longer than their halves one after the other are taken as these.
   void read_pairs() {
     using Layers = std::vector<LayerKind>;
     std::map<std::pair<Layers, Layers>, TimedStages> known;
@@ -276,7 +276,7 @@ class PlanTimes {
           const TimedPair& timed = of->second.pairs[0][forward == backward ? 0 : 1];
           const ChunkPlace place = chunks[forward];
           take_backward(place, of->second.backwards[0]);
-          if (timed.length >= pairs[forward][backward]) continue;
+          if (timed.length > pairs[forward][backward] * kWithRounding) continue;
           pairs[forward][backward] = timed.length;
           offsets[forward][backward] = timed.offsets;
         }

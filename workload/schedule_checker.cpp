@@ -16,6 +16,8 @@
 namespace orrery {
 namespace {
 
+constexpr std::size_t kMostFaults = 10'000;
+
 // The three pieces of work that a micro-batch needs on each stage.
 constexpr std::array kParts = {Pass::kF, Pass::kI, Pass::kW};
 
@@ -202,7 +204,11 @@ void Checker::check_work() {
     for (int stage = 0; stage < stages_; ++stage) {
       const Rank rank = hosts_.at({direction, stage});
       for (int microbatch = range.first; microbatch < range.last; ++microbatch) {
-        const Work& work = work_[{direction, stage, microbatch}];
+        // Enough to tell what is wrong with a file; all of millions would not fit.
+        if (faults_.size() >= kMostFaults) return;
+        static const Work kNone;
+        const auto known = work_.find({direction, stage, microbatch});
+        const Work& work = known == work_.end() ? kNone : known->second;
         for (const Pass part : kParts) {
           const std::vector<int>& found = work[static_cast<std::size_t>(part)];
           if (found.empty()) {

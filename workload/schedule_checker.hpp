@@ -42,7 +42,8 @@ struct ScheduleFault {
 // All faults, in a fixed order: by kind as listed above, then by rank and cell. Empty = valid. Of
 // deadlocks one cycle is reported, in words. Earlier kinds can hide later ones: a wrong placement
 // leaves nothing else to judge, deadlocks are looked for only where every stage has its work in
-// order, and memory is counted only where there is no other fault.
+// order, and memory is counted only where there is no other fault. Of missing and doubled work the
+// first 10,000 faults.
 std::vector<ScheduleFault> check_schedule(const Schedule& schedule);
 
 // The same, and on each rank the first moment at which it holds more than `activation_limit` chunk

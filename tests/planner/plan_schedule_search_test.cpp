@@ -84,7 +84,7 @@ TEST_CASE("a plan without pairs takes by its cells exactly what it takes in its 
     const CellTimes times = plan_cell_times(published.plan, device.costs());
     const double cells = time_schedule(published.plan.schedule, times).makespan.value();
     CAPTURE(kind);
-    CHECK_THAT(cells, Catch::WithinRel(last_cell(published.plan, device.costs()).value(), 1e-4));
+    CHECK_THAT(cells, Catch::WithinRel(last_cell(published.plan, device.costs()).value(), 1e-9));
     // Communication of the input gradients goes on beside the weight gradients.
     const StageTimes& stage = times.stages[0][5];
     CHECK(times.backward({Stage{5}, 0}).length < (stage.I + stage.W) * 0.95);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
+#include "planner/plan_cells.hpp"
 #include "planner/schedules/families.hpp"
 #include "planner/schedules/search.hpp"
 #include "planner/schedules/timing.hpp"
@@ -97,6 +98,29 @@ TEST_CASE("schedules of F, I and W take the time that SimGrid says, to 1e-9") {
     CHECK_THAT(last_cell(program, simgrid).value(), Catch::WithinRel(expected, 1e-9));
     const Timeline analytic = run_analytic(program, costs, plan.layout.gpus());
     CHECK_THAT(last_cell(program, analytic).value(), Catch::WithinRel(expected, 1e-9));
+  }
+}
+
+// Full backwards hand their gradient on before their end, and so do both halves of pairs.
+TEST_CASE("schedules with full backwards and pairs take the time that SimGrid says, to 1e-9") {
+  struct Case {
+    const char* family;
+    int pp, microbatches, vpp;
+  };
+  const OwnTimes costs;
+  for (const auto& [family, pp, microbatches, vpp] :
+       {Case{"1f1b", 4, 9, 1}, Case{"gpipe", 4, 6, 1}, Case{"1f1b-eager", 8, 16, 1},
+        Case{"interleaved", 4, 8, 2}, Case{"chimera", 4, 4, 1}, Case{"dualpipe", 4, 12, 1},
+        Case{"dualpipe", 8, 20, 1}, Case{"dualpipev", 4, 10, 2},
+        Case{"interleaved-overlap", 4, 8, 2}}) {
+    const Plan plan = plan_with(family, pp, microbatches, vpp);
+    const Program program = lower(plan);
+    const CellTimes times = plan_cell_times(plan, costs);
+    const double expected = time_schedule(plan.schedule, times).makespan.value();
+    const Timeline simgrid = run_folded(program, plan.cluster, costs, plan.layout.gpus());
+    CAPTURE(family, pp, microbatches);
+    CHECK(expected > 1);
+    CHECK_THAT(last_cell(program, simgrid).value(), Catch::WithinRel(expected, 1e-9));
   }
 }
 

@@ -197,7 +197,7 @@ TEST_CASE("small problems are searched to their proven optimum") {
     by_bound += result.bound.binding != Binding::kExhausted;
     ++rows;
   }
-  CHECK(rows == 384);
+  CHECK(rows == 480);
   CHECK(by_bound > 200);
 }
 
