@@ -82,7 +82,8 @@ PlanScheduleRows plan_rows(long effort) {
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
   const Setup setup = published_setup(published);
   const Plan plan = build_plan(published_request(published, setup), setup.device.costs());
-  PlanScheduleRows out{"DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches", plan, {}, {}};
+  PlanScheduleRows out{"DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches", plan, {}, {}, {}};
+  out.families = plan_families(published_request(published, setup), setup.device);
   out.joint = search_maps_and_schedules(plan, setup.device, kMoves, effort);
   const double shortest = out.joint.tries[out.joint.best].searched;
   out.bound = bound_stage_maps(plan, setup.device, shortest, 1);

@@ -70,6 +70,29 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
+// The families, each on its own stages.
+std::string families_text(const std::vector<PlanFamily>& families) {
+  std::string text =
+      "Every family by the times of its own cells, on the stage map that suits it; the bound is "
+      "that of its stages and memory. Seconds.\n\n"
+      "| family | cells | bound | gap | binds | fits 80 GB | step "
+      "|\n|---|---|---|---|---|---|---|\n";
+  std::string left_out;
+  for (const PlanFamily& family : families) {
+    if (family.why_not) {
+      left_out += fmt::format("{}{}", left_out.empty() ? "" : ", ", family.name);
+      continue;
+    }
+    text += fmt::format("| {} | {:.3f} | {:.3f} | {} | {} (rank {}) | {} | {:.3f} |\n", family.name,
+                        family.cells, family.bound.makespan,
+                        percent(gap_between(family.cells, family.bound.makespan)),
+                        to_string(family.bound.binding), family.bound.rank,
+                        family.fits ? "yes" : "no", family.step.value());
+  }
+  if (!left_out.empty()) text += fmt::format("\nNot of this size: {}.\n", left_out);
+  return text;
+}
+
 std::string plan_section(const PlanScheduleRows& rows) {
   constexpr std::size_t kShown = 10;
   const JointSearch& joint = rows.joint;
@@ -77,8 +100,10 @@ std::string plan_section(const PlanScheduleRows& rows) {
   const JointTry& family = joint.tries[joint.best_family];
   const std::string name = rows.plan.schedule.family;
   std::string text = fmt::format("\n## {}\n\n", rows.title);
+  text += families_text(rows.families);
   text +=
-      "Stage map and schedule searched together. Cells: times of the plan's own simulation without "
+      "\nStage map and schedule searched together. Cells: times of the plan's own simulation "
+      "without "
       "contention (uneven stages, every\npair of the chunks of a rank, the moments at which "
       "outputs "
       "leave, messages), memory in bytes. Step: on SimGrid, with contention\nand optimizer. "

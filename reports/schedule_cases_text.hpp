@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "planner/joint_search.hpp"
+#include "planner/plan_families.hpp"
 #include "planner/schedules/evaluation_speed.hpp"
 #include "planner/schedules/published_cases.hpp"
 #include "planner/stage_map_bound.hpp"
@@ -20,6 +21,7 @@ struct ScheduleCaseRow {
 struct PlanScheduleRows {
   std::string title;  // "DeepSeek-V3 on 2048 H800, 16 ranks x 120 micro-batches"
   Plan plan;          // its own map and schedule
+  std::vector<PlanFamily> families;
   JointSearch joint;
   StageMapBound bound;
 };
