@@ -6,7 +6,6 @@
 //   G(s)      earliest start of an input gradient on s
 //   toB(s)    from the end of a forward on s to its input gradient, at the least
 //   rest(s)   from the end of a forward on s to the end of the micro-batch's last cell anywhere
-//
 //   drain(s)  from the end of an input gradient on s to the same
 //
 //   work      rank d has all its cells to do, less what pairs can save, from head_d = min head(s)

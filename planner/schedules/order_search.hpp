@@ -15,7 +15,8 @@ namespace orrery {
 
 class OrderSearch {
  public:
-  // `start` is valid and keeps the limits. Full backwards are taken as I and W.
+  // `start` is valid and keeps the limits. Full backwards that are no shorter
+  // than I and W are taken as these.
   OrderSearch(const CompactProblem& problem, CompactOrder start, std::uint64_t seed);
 
   // Goes on for so many orders, or until one takes no longer than `enough`, at a temperature that

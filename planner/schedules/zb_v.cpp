@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "planner/schedules/family_problem.hpp"
 #include "planner/schedules/list_schedule.hpp"
 #include "planner/schedules/lower_bound.hpp"
 #include "planner/schedules/order_search.hpp"
@@ -54,21 +55,14 @@ constexpr double kWithRounding = 1 + 1e-9;
 }  // namespace
 
 std::optional<std::string> zb_v_why_not(const ScheduleRequest& request) {
-  if (request.memory > 0 && request.memory < 1)
-    return "zb-v needs memory for one share of the activations";
-  return no_room("zb-v", request);
+  return no_room_or_memory("zb-v", request);
 }
 
 Schedule zb_v(const ScheduleRequest& request) {
   refuse(zb_v_why_not(request));
   const Schedule placement = v_schedule("zb-v", request);
-  // No pairs, whatever they would gain: that is not this family.
-  const StageTimes& share = request.share;
-  const CellTimes times =
-      times_of_share(placement, without_overlap(share.F, share.I, share.W), request.hop);
-  const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
-  const CompactProblem problem =
-      compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));
+  const CompactProblem problem = family_problem(placement, request);
+  const int limit = problem.limits.front();
   const double enough = lower_bound(problem).makespan * kWithRounding;
   ShortestOrder best(problem);
   for (const CompactOrder& order : v_rounds(problem)) best.consider(order);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "planner/schedules/family_problem.hpp"
 #include "planner/schedules/list_schedule.hpp"
 #include "planner/schedules/rank_cells.hpp"
 #include "planner/schedules/shortest_order.hpp"
@@ -24,21 +25,14 @@ constexpr Intake kIntakes[] = {
 }  // namespace
 
 std::optional<std::string> zb_auto_why_not(const ScheduleRequest& request) {
-  if (request.memory > 0 && request.memory < 1)
-    return "zb-auto needs memory for one share of the activations";
-  return no_room("zb-auto", request);
+  return no_room_or_memory("zb-auto", request);
 }
 
 Schedule zb_auto(const ScheduleRequest& request) {
   refuse(zb_auto_why_not(request));
   const Schedule placement = one_chunk_schedule("zb-auto", request);
-  // No pairs, whatever they would gain: that is not this family.
-  const StageTimes& share = request.share;
-  const CellTimes times =
-      times_of_share(placement, without_overlap(share.F, share.I, share.W), request.hop);
-  const int limit = chunk_limit(placement, request.memory > 0 ? request.memory : request.pp);
-  const CompactProblem problem =
-      compact_problem(placement, times, std::vector<int>(placement.ranks.size(), limit));
+  const CompactProblem problem = family_problem(placement, request);
+  const int limit = problem.limits.front();
   ShortestOrder best(problem);
   const CompactOrder by_hand = *compact_order(zb_h1(request));
   if (std::all_of(by_hand.begin(), by_hand.end(),
