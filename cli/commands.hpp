@@ -26,5 +26,6 @@ Command add_realrun(CLI::App& app);
 Command add_calibrate(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_catalog(CLI::App& app);
+Command add_topology(CLI::App& app);
 
 }  // namespace orrery::cli

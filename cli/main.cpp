@@ -64,6 +64,7 @@ int run(int argc, char** argv) {
   commands["realrun"] = add_realrun(app);
   commands["compare"] = add_compare(app);
   commands["calibrate"] = add_calibrate(app);
+  commands["topology"] = add_topology(app);
   commands["catalog"] = add_catalog(app);
   try {
     app.parse(argc, argv);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "core/custom_fabric.hpp"
 #include "core/model_reader.hpp"
 
 namespace orrery {
@@ -14,24 +15,98 @@ constexpr std::pair<std::string_view, FabricKind> kFabricWords[] = {
     {"multi-rail-fat-tree", FabricKind::kMultiRailFatTree},
     {"fat-tree", FabricKind::kFatTree},
     {"single-switch", FabricKind::kSingleSwitch},
+    {"custom", FabricKind::kCustom},
     {"host", FabricKind::kHost},
 };
 
-NvlinkDomain decode_nvlink(Reader& reader) {
+constexpr std::pair<std::string_view, Routing> kRoutingWords[] = {
+    {"adaptive", Routing::kAdaptive},
+    {"static", Routing::kStatic},
+    {"ecmp", Routing::kEcmp},
+};
+
+NvlinkDomain decode_node_link(Reader& reader, bool pcie) {
   NvlinkDomain nvlink;
+  nvlink.pcie = pcie;
   nvlink.bandwidth = reader.required_quantity<BytesPerSecond>("bandwidth", Zero::kForbidden);
   nvlink.latency = reader.required_quantity<Seconds>("latency", Zero::kAllowed);
   reader.finish();
   return nvlink;
 }
 
-Nic decode_nic(Reader& reader) {
+// [[0, 1], [2, 3]]: which GPUs each NIC serves. Every NIC serves some, every GPU has one.
+std::vector<std::vector<int>> decode_serves(Reader& reader, const Nic& nic, int gpus_per_node) {
+  const Node* list = reader.node("serves");
+  if (list == nullptr) return {};
+  ReadContext& context = reader.context();
+  const auto error = [&](const Node& node, std::string message, std::string hint = "") {
+    context.diagnostics.error(node.place(context.file), std::move(message), std::move(hint));
+  };
+  if (list->kind != NodeKind::kArray) {
+    error(*list,
+          fmt::format("expected a list of GPUs for each NIC, found {}", with_article(list->kind)));
+    return {};
+  }
+  if (static_cast<int>(list->children.size()) != nic.per_node) {
+    error(*list, fmt::format("'serves' has {} lists for {} NICs a node", list->children.size(),
+                             nic.per_node));
+    return {};
+  }
+  std::vector<std::vector<int>> serves;
+  std::vector<int> served_by(static_cast<std::size_t>(gpus_per_node), -1);
+  for (const Node& gpus : list->children) {
+    serves.emplace_back();
+    const int number = static_cast<int>(serves.size()) - 1;
+    if (gpus.kind != NodeKind::kArray || gpus.children.empty()) {
+      error(gpus, fmt::format("NIC {} serves no GPU", number),
+            "list the GPUs of the node that use it, as in [0, 1]");
+      continue;
+    }
+    for (const Node& gpu : gpus.children) {
+      if (gpu.kind != NodeKind::kInteger || gpu.integer < 0 || gpu.integer >= gpus_per_node) {
+        error(gpu, fmt::format("expected a GPU of the node, 0 to {}", gpus_per_node - 1));
+        continue;
+      }
+      int& owner = served_by[static_cast<std::size_t>(gpu.integer)];
+      if (owner >= 0) {
+        error(gpu, fmt::format("GPU {} is served by NIC {} already", gpu.integer, owner));
+      }
+      owner = number;
+      serves.back().push_back(static_cast<int>(gpu.integer));
+    }
+  }
+  for (int gpu = 0; gpu < gpus_per_node; ++gpu) {
+    if (served_by[static_cast<std::size_t>(gpu)] < 0)
+      error(*list, fmt::format("GPU {} of the node has no NIC", gpu));
+  }
+  return serves;
+}
+
+Nic decode_nic(Reader& reader, int gpus_per_node) {
   Nic nic;
   nic.per_node = reader.required_int("per_node", {0, 1024});
   nic.bandwidth = reader.required_quantity<BytesPerSecond>(
       "bandwidth", nic.per_node > 0 ? Zero::kForbidden : Zero::kAllowed);
+  nic.serves = decode_serves(reader, nic, gpus_per_node);
   reader.finish();
   return nic;
+}
+
+void decode_edges(Reader& reader, Fabric& fabric) {
+  if (const Node* names = reader.required_array("switches")) {
+    for (const Node& name : names->children) fabric.switches.push_back(name.text);
+  }
+  for (Reader& entry : reader.tables("cables")) {
+    Cable cable;
+    cable.from = entry.required_string("from");
+    cable.to = entry.required_string("to");
+    // Zero here means the NIC's, which is not known yet.
+    cable.bandwidth =
+        entry.optional_quantity<BytesPerSecond>("bandwidth", BytesPerSecond{}, Zero::kForbidden);
+    cable.count = entry.optional_int("count", 1, {1, 65536});
+    entry.finish();
+    fabric.cables.push_back(std::move(cable));
+  }
 }
 
 Fabric decode_fabric(Reader& reader) {
@@ -41,13 +116,21 @@ Fabric decode_fabric(Reader& reader) {
     reader.finish();
     return fabric;
   }
-  fabric.planes = reader.optional_int("planes", 1, {1, 1024});
-  fabric.switch_layers = reader.optional_int("switch_layers", 1, {1, 3});
-  fabric.switch_radix = reader.required_int("switch_radix", {0, 65536});
-  fabric.oversubscription = reader.optional_double("oversubscription", 1, 1, 1000);
+  if (fabric.kind == FabricKind::kCustom) {
+    decode_edges(reader, fabric);
+    fabric.switch_radix = reader.optional_int("switch_radix", 0, {0, 65536});
+  } else {
+    fabric.planes = reader.optional_int("planes", 1, {1, 1024});
+    fabric.switch_layers = reader.optional_int("switch_layers", 1, {1, 3});
+    fabric.switch_radix = reader.required_int("switch_radix", {0, 65536});
+    fabric.oversubscription = reader.optional_double("oversubscription", 1, 1, 1000);
+  }
   fabric.same_leaf_latency = reader.required_quantity<Seconds>("same_leaf_latency", Zero::kAllowed);
   fabric.cross_leaf_latency = reader.optional_quantity<Seconds>(
       "cross_leaf_latency", fabric.same_leaf_latency, Zero::kAllowed);
+  fabric.routing = reader.optional_enum<Routing>("routing", Routing::kAdaptive, kRoutingWords);
+  fabric.switch_usd = reader.optional_double("switch_usd", 0, 0, 1e9);
+  fabric.cable_usd = reader.optional_double("cable_usd", 0, 0, 1e9);
   reader.finish();
   return fabric;
 }
@@ -55,10 +138,12 @@ Fabric decode_fabric(Reader& reader) {
 void check_fabric(const Cluster& cluster, Reader& reader) {
   const Fabric& fabric = cluster.fabric;
   const int nics = cluster.nic.per_node;
-  if (nics > 0 && cluster.gpus_per_node % nics != 0 && nics % cluster.gpus_per_node != 0) {
-    reader.error(
-        "nic", fmt::format("{} NICs cannot be shared out evenly among the {} GPUs of a node", nics,
-                           cluster.gpus_per_node));
+  if (nics > 0 && cluster.nic.serves.empty() && cluster.gpus_per_node % nics != 0 &&
+      nics % cluster.gpus_per_node != 0) {
+    reader.error("nic",
+                 fmt::format("{} NICs cannot be shared out evenly among the {} GPUs of a node",
+                             nics, cluster.gpus_per_node),
+                 "or say which GPUs each serves: serves = [[0, 1], [2, 3]] in [nic]");
   }
   if (cluster.nodes == 1) return;
   if (nics == 0) {
@@ -79,6 +164,7 @@ void check_fabric(const Cluster& cluster, Reader& reader) {
     return reader.error("fabric", fmt::format("{} planes do not divide the {} NICs of a node",
                                               fabric.planes, nics));
   }
+  if (fabric.kind == FabricKind::kCustom) return;  // checked cable by cable
   // A radix of 0 leaves the size of the switches open.
   const std::int64_t endpoints = static_cast<std::int64_t>(cluster.nodes) * (nics / fabric.planes);
   if (fabric.switch_radix > 0 && endpoints > endpoints_per_plane(fabric)) {
@@ -123,11 +209,22 @@ Cluster decode_cluster(Reader& reader) {
     reader.finish();
     return cluster;
   }
-  if (auto nvlink = reader.required_table("nvlink")) cluster.nvlink = decode_nvlink(*nvlink);
+  if (auto pcie = reader.optional_table("pcie")) {
+    cluster.nvlink = decode_node_link(*pcie, true);
+    if (reader.has("nvlink")) {
+      reader.error("pcie", "both [nvlink] and [pcie] are given",
+                   "[pcie] is for nodes whose GPUs only PCIe joins");
+      reader.optional_table("nvlink");
+    }
+  } else if (auto nvlink = reader.required_table("nvlink")) {
+    cluster.nvlink = decode_node_link(*nvlink, false);
+  }
   if (auto nic = alone ? reader.optional_table("nic") : reader.required_table("nic"))
-    cluster.nic = decode_nic(*nic);
+    cluster.nic = decode_nic(*nic, cluster.gpus_per_node);
   reader.finish();
   if (diagnostics.errors() == before) check_fabric(cluster, reader);
+  if (diagnostics.errors() == before && cluster.fabric.kind == FabricKind::kCustom)
+    check_custom_fabric(cluster, *reader.node("fabric"), reader.context());
   return cluster;
 }
 

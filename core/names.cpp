@@ -63,7 +63,17 @@ std::string_view to_string(FabricKind kind) {
     case FabricKind::kMultiRailFatTree: return "multi-rail-fat-tree";
     case FabricKind::kFatTree: return "fat-tree";
     case FabricKind::kSingleSwitch: return "single-switch";
+    case FabricKind::kCustom: return "custom";
     case FabricKind::kHost: return "host";
+  }
+  return "?";
+}
+
+std::string_view to_string(Routing routing) {
+  switch (routing) {
+    case Routing::kAdaptive: return "adaptive";
+    case Routing::kStatic: return "static";
+    case Routing::kEcmp: return "ecmp";
   }
   return "?";
 }

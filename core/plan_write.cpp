@@ -72,6 +72,19 @@ void write_model(JsonWriter& writer, const Model& model) {
   writer.end();
 }
 
+void write_edges(JsonWriter& writer, const Fabric& fabric) {
+  std::vector<std::string> names;
+  for (const std::string& name : fabric.switches) names.push_back(json_string(name));
+  writer.raw("switches", fmt::format("[{}]", fmt::join(names, ", ")));
+  std::vector<std::string> lines;
+  for (const Cable& cable : fabric.cables) {
+    lines.push_back(fmt::format("{{\"from\": {}, \"to\": {}, \"bandwidth\": {}, \"count\": {}}}",
+                                json_string(cable.from), json_string(cable.to),
+                                json_string(write_quantity(cable.bandwidth)), cable.count));
+  }
+  writer.lines("cables", lines);
+}
+
 void write_cluster(JsonWriter& writer, const Cluster& cluster) {
   writer.begin("cluster");
   writer.field("name", std::string_view(cluster.name));
@@ -87,23 +100,37 @@ void write_cluster(JsonWriter& writer, const Cluster& cluster) {
     writer.end();
     return;
   }
-  writer.begin("nvlink");
+  writer.begin(cluster.nvlink.pcie ? "pcie" : "nvlink");
   writer.field("bandwidth", cluster.nvlink.bandwidth);
   writer.field("latency", cluster.nvlink.latency);
   writer.end();
   writer.begin("nic");
   writer.field("per_node", cluster.nic.per_node);
   writer.field("bandwidth", cluster.nic.bandwidth);
+  if (!cluster.nic.serves.empty()) {
+    std::vector<std::string> lists;
+    for (const std::vector<int>& gpus : cluster.nic.serves)
+      lists.push_back(fmt::format("[{}]", fmt::join(gpus, ", ")));
+    writer.raw("serves", fmt::format("[{}]", fmt::join(lists, ", ")));
+  }
   writer.end();
   const Fabric& fabric = cluster.fabric;
   writer.begin("fabric");
   writer.field("kind", to_string(fabric.kind));
-  writer.field("planes", fabric.planes);
-  writer.field("switch_layers", fabric.switch_layers);
+  if (fabric.kind == FabricKind::kCustom) {
+    write_edges(writer, fabric);
+  } else {
+    writer.field("planes", fabric.planes);
+    writer.field("switch_layers", fabric.switch_layers);
+  }
   writer.field("switch_radix", fabric.switch_radix);
-  writer.raw("oversubscription", shortest(fabric.oversubscription));
+  if (fabric.kind != FabricKind::kCustom)
+    writer.raw("oversubscription", shortest(fabric.oversubscription));
   writer.field("same_leaf_latency", fabric.same_leaf_latency);
   writer.field("cross_leaf_latency", fabric.cross_leaf_latency);
+  if (fabric.routing != Routing::kAdaptive) writer.field("routing", to_string(fabric.routing));
+  if (fabric.switch_usd > 0) writer.raw("switch_usd", shortest(fabric.switch_usd));
+  if (fabric.cable_usd > 0) writer.raw("cable_usd", shortest(fabric.cable_usd));
   writer.end();
   write_assumed(writer, cluster.assumed);
   writer.end();

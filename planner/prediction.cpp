@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "sim/analytic.hpp"
+#include "sim/cluster_step.hpp"
 #include "sim/host_engine.hpp"
-#include "sim/simgrid_engine.hpp"
 #include "workload/loaded_program.hpp"
 
 namespace orrery {
@@ -44,7 +44,7 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
     const auto run = [&](const Program& own) {
       return options.fidelity == Fidelity::kAnalytic
                  ? run_analytic(own, model.costs(), plan.layout.gpus())
-                 : run_folded(own, plan.cluster, model.costs(), plan.layout.gpus());
+                 : run_folded(plan, own, model.costs());
     };
     prediction.timeline =
         options.loads == nullptr ? run(program) : run(with_loads(program, plan, *options.loads, 1));

@@ -9,7 +9,7 @@
 #include "planner/plan_builder.hpp"
 #include "planner/schedules/families.hpp"
 #include "sim/analytic.hpp"
-#include "sim/simgrid_engine.hpp"
+#include "sim/cluster_step.hpp"
 #include "workload/lower.hpp"
 
 namespace orrery {
@@ -60,8 +60,7 @@ void simulated_step(benchmark::State& state) {
   const CalibratedCost costs(published.calibration, published.plan.cluster);
   for (auto _ : state) {
     const Program program = lower(published.plan);
-    const Timeline timeline =
-        run_folded(program, published.plan.cluster, costs, published.plan.layout.gpus());
+    const Timeline timeline = run_folded(published.plan, program, costs);
     state.counters["activities"] = static_cast<double>(timeline.activities);
   }
   state.counters["peak_MB"] = peak_megabytes();

@@ -9,8 +9,8 @@
 #include "reports/number.hpp"
 #include "reports/simulate_text.hpp"
 #include "sim/chunk_pair.hpp"
+#include "sim/cluster_step.hpp"
 #include "sim/scaled_cost.hpp"
-#include "sim/simgrid_engine.hpp"
 #include "workload/lower.hpp"
 
 namespace orrery {
@@ -20,7 +20,7 @@ constexpr const char* kCommand = "orrery validate -o reports/deepseek-v3-step.md
 
 StepSummary simulate(const Plan& plan, const Device& device, const CostSource& costs) {
   const Program program = lower(plan);
-  const Timeline timeline = run_folded(program, plan.cluster, costs, plan.layout.gpus());
+  const Timeline timeline = run_folded(plan, program, costs);
   return summarise(plan, device, program, timeline, costs);
 }
 

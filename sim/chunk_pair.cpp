@@ -7,7 +7,7 @@
 
 namespace orrery {
 
-Program chunk_pair_program(const Plan& plan, const std::vector<LayerKind>& entries) {
+Plan chunk_pair_plan(const Plan& plan, const std::vector<LayerKind>& entries) {
   Plan pair = plan;
   pair.layout.dp *= pair.layout.pp;  // the same GPUs, one stage
   pair.layout.pp = 1;
@@ -18,7 +18,11 @@ Program chunk_pair_program(const Plan& plan, const std::vector<LayerKind>& entri
   pair.schedule.chunks = {{ChunkPlace{Stage(0), 0}}};
   const ChunkId chunk(0);
   pair.schedule.ranks = {{pair_cell({Microbatch(1), chunk}, {Microbatch(0), chunk})}};
-  return lower(pair);
+  return pair;
+}
+
+Program chunk_pair_program(const Plan& plan, const std::vector<LayerKind>& entries) {
+  return lower(chunk_pair_plan(plan, entries));
 }
 
 ChunkPair simulate_chunk_pair(const Plan& plan, const std::vector<LayerKind>& entries,

@@ -29,7 +29,8 @@ struct ChunkPair {
 ChunkPair simulate_chunk_pair(const Plan& plan, const std::vector<LayerKind>& entries,
                               const CostSource& costs);
 
-// The single-cell Program behind it.
+// The single-cell Program behind it, and the plan that is lowered to it.
+Plan chunk_pair_plan(const Plan& plan, const std::vector<LayerKind>& entries);
 Program chunk_pair_program(const Plan& plan, const std::vector<LayerKind>& entries);
 
 }  // namespace orrery

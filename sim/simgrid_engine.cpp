@@ -1,6 +1,5 @@
 #include "sim/simgrid_engine.hpp"
 
-#include <array>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -21,8 +20,6 @@ namespace orrery {
 namespace {
 
 namespace s4u = simgrid::s4u;
-
-enum class Medium { kNic, kNvlink };
 
 // SimGrid reads its options from a command line; they hold from the first engine to the end of the
 // process.
@@ -47,20 +44,16 @@ class EngineOwner {
   std::unique_ptr<s4u::Engine> engine_;
 };
 
-// Ports of the representatives, and one endpoint pair for each kind of flow. A flow's own limit is
-// a link that only its endpoint pair uses.
+// The resources of a flow plan, and one endpoint pair for each flow at each limit. A flow's own
+// limit is a link that only its endpoint pair uses.
 class Platform {
  public:
-  Platform(int ranks, const Cluster& cluster) {
+  Platform(const FlowPlan& plan, std::size_t ranks) : plan_(plan) {
     zone_ = s4u::create_full_zone("cluster");
-    for (int rank = 0; rank < ranks; ++rank) {
-      const std::string name = std::to_string(rank);
-      gpus_.push_back(zone_->create_host(name + ".gpu", 1.0));
-      ports_.push_back({port(name + ".nic.out", cluster.nic_bandwidth_per_gpu()),
-                        port(name + ".nic.in", cluster.nic_bandwidth_per_gpu()),
-                        port(name + ".nvlink.out", cluster.nvlink.bandwidth),
-                        port(name + ".nvlink.in", cluster.nvlink.bandwidth)});
-    }
+    for (std::size_t rank = 0; rank < ranks; ++rank)
+      gpus_.push_back(zone_->create_host(std::to_string(rank) + ".gpu", 1.0));
+    for (std::size_t number = 0; number < plan.resources.size(); ++number)
+      links_.push_back(link("r" + std::to_string(number), plan.resources[number].capacity));
   }
 
   s4u::Host* gpu(Rank rank) const { return gpus_[rank.index()]; }
@@ -69,47 +62,50 @@ class Platform {
     s4u::Host* source = nullptr;
     s4u::Host* sink = nullptr;
   };
-  // Before seal(): declares; later: finds.
-  Endpoints endpoints(Rank from, Rank to, Medium medium, BytesPerSecond limit) {
-    const Key key{from, to, medium, limit.value()};
-    const auto found = endpoints_.find(key);
-    if (found != endpoints_.end()) return found->second;
+  // Before seal().
+  Endpoints endpoints(int flow, BytesPerSecond limit) {
+    const auto [entry, fresh] = endpoints_.try_emplace({flow, limit.value()});
+    if (!fresh) return entry->second;
     const std::string name = "flow" + std::to_string(endpoints_.size());
-    Endpoints pair{zone_->create_host(name + ".from", 1.0), zone_->create_host(name + ".to", 1.0)};
-    const std::size_t out = medium == Medium::kNic ? 0 : 2;
-    const s4u::LinkInRoute limited(port(name + ".limit", limit));
-    const s4u::LinkInRoute sender(ports_[from.index()][out]);
-    const s4u::LinkInRoute receiver(ports_[to.index()][out + 1]);
+    Endpoints& pair = entry->second;
+    pair = {zone_->create_host(name + ".from", 1.0), zone_->create_host(name + ".to", 1.0)};
+    std::vector<s4u::LinkInRoute> route{s4u::LinkInRoute(link(name + ".limit", limit))};
+    for (const Crossing& crossing : plan_.flows[static_cast<std::size_t>(flow)].route) {
+      // A link listed several times weighs as often in the sharing.
+      for (int time = 0; time < crossing.times; ++time)
+        route.emplace_back(links_[static_cast<std::size_t>(crossing.resource)]);
+    }
     zone_->add_route(pair.source->get_netpoint(), pair.sink->get_netpoint(), nullptr, nullptr,
-                     {limited, sender, receiver}, false);
-    endpoints_.emplace(key, pair);
+                     route, false);
     return pair;
   }
   void seal() { zone_->seal(); }
 
  private:
-  using Key = std::tuple<Rank, Rank, Medium, double>;
-
-  s4u::Link* port(const std::string& name, BytesPerSecond bandwidth) {
-    // A node without NICs has a port that nothing may be sent through.
-    constexpr double kNever = 1;
-    return zone_->create_link(name, std::max(bandwidth.value(), kNever))->set_latency(0)->seal();
+  s4u::Link* link(const std::string& name, BytesPerSecond bandwidth) {
+    return zone_->create_link(name, bandwidth.value())->set_latency(0)->seal();
   }
 
+  const FlowPlan& plan_;
   s4u::NetZone* zone_ = nullptr;
   std::vector<s4u::Host*> gpus_;
-  std::vector<std::array<s4u::Link*, 4>> ports_;
-  std::map<Key, Endpoints> endpoints_;
+  std::vector<s4u::Link*> links_;
+  std::map<std::pair<int, double>, Endpoints> endpoints_;
 };
 
 // One simulation: starts what is ready, records when it ends.
 class Simulation {
  public:
-  Simulation(const Program& program, const Cluster& cluster, const CostSource& costs)
-      : program_(program), platform_(program.pp, cluster), tracker_(program) {
-    timeline_.spans.resize(program.instructions.size());
-    pending_.resize(program.instructions.size(), 0);
-    for (const Instruction& instruction : program.instructions) declare(instruction, costs);
+  Simulation(const NetworkStep& step, const CostSource& costs)
+      : program_(step.program),
+        step_(step),
+        platform_(step.flows, static_cast<std::size_t>(step.program.pp)),
+        tracker_(step.program) {
+    timeline_.spans.resize(program_.instructions.size());
+    pending_.resize(program_.instructions.size(), 0);
+    action_of_.reserve(program_.instructions.size());
+    for (const Instruction& instruction : program_.instructions)
+      action_of_.push_back(declare(instruction, costs));
     platform_.seal();
     origin_ = s4u::Engine::get_clock();
   }
@@ -140,7 +136,7 @@ class Simulation {
     Platform::Endpoints endpoints;
     double bytes = 0;
   };
-  // What one kind of instruction does: (work, SMs lent, ranks) decides it.
+  // What one kind of instruction does: the work, the SMs lent, and who is meant decide it.
   struct Action {
     double compute_s = 0;
     double fixed_s = 0;
@@ -150,59 +146,66 @@ class Simulation {
     InstructionId id;
     s4u::ActivityPtr keep;
   };
-  using ActionKey = std::tuple<WorkId, std::int16_t, bool, Rank, Rank>;
+  // (work, SMs lent, beside computation, exchange, speed); what does not matter is 0.
+  using ActionKey = std::tuple<WorkId, std::int16_t, bool, std::int32_t, double>;
 
-  ActionKey key(const Instruction& instruction) const {
-    const Rank to = instruction.partner.valid()
-                        ? program_.instructions[instruction.partner.index()].rank
-                        : instruction.rank;
-    return {instruction.work, instruction.lent_sms, instruction.overlapped, instruction.rank, to};
-  }
-
-  void declare(const Instruction& instruction, const CostSource& costs) {
-    if (instruction.stream == Stream::kRecvNext || instruction.stream == Stream::kRecvPrev) return;
-    const auto [entry, fresh] = actions_.try_emplace(key(instruction));
-    if (!fresh) return;
-    Action& action = entry->second;
+  int declare(const Instruction& instruction, const CostSource& costs) {
+    if (instruction.stream == Stream::kRecvNext || instruction.stream == Stream::kRecvPrev)
+      return -1;
     const Work& work = program_.work(instruction);
+    const double speed =
+        work.is_compute() && !step_.speeds.empty() ? step_.speeds[instruction.rank.index()] : 1.0;
+    const std::int32_t exchange = work.is_compute() ? 0 : step_.exchange_of[instruction.id.index()];
+    const ActionKey key{instruction.work,
+                        work.is_compute() ? instruction.lent_sms : std::int16_t{0},
+                        instruction.overlapped, exchange, speed};
+    const auto [entry, fresh] = known_.try_emplace(key, static_cast<int>(actions_.size()));
+    if (!fresh) return entry->second;
+    Action& action = actions_.emplace_back();
     if (work.is_compute()) {
-      action.compute_s = costs.compute(work, instruction.lent_sms).total().value();
-      return;
+      // Kernels of a slow GPU last longer; launching them does not.
+      const ComputeCost cost = costs.compute(work, instruction.lent_sms);
+      action.compute_s = cost.busy.value() / speed + cost.gaps.value();
+      return entry->second;
     }
     const TransferCost cost = costs.transfer(work, instruction.overlapped);
     action.fixed_s = cost.fixed.value();
-    const Rank from = instruction.rank;
-    const Rank to = std::get<4>(entry->first);
-    const auto add = [&](Medium medium, Bytes bytes, BytesPerSecond limit) {
+    if (exchange < 0) return entry->second;
+    for (int number : step_.flows.exchanges[static_cast<std::size_t>(exchange)]) {
+      const PlannedFlow& flow = step_.flows.flows[static_cast<std::size_t>(number)];
       // SimGrid counts whole bytes.
-      if (std::round(bytes.value()) >= 1) {
-        ORRERY_CHECK(limit.value() > 0, "{} of {} B over a port without bandwidth", work.name,
-                     bytes.value());
-        action.flows.push_back(
-            {platform_.endpoints(from, to, medium, limit), std::round(bytes.value())});
-      }
-    };
-    add(Medium::kNic, work.wire.nic, cost.nic_limit);
-    add(Medium::kNvlink, work.wire.nvlink, cost.nvlink_limit);
+      const double bytes =
+          std::round((flow.nic ? work.wire.nic : work.wire.nvlink).value() * flow.share);
+      if (bytes < 1) continue;
+      const BytesPerSecond limit = (flow.nic ? cost.nic_limit : cost.nvlink_limit) * flow.share;
+      ORRERY_CHECK(limit.value() > 0, "{} of {} B over a port without bandwidth", work.name, bytes);
+      action.flows.push_back({platform_.endpoints(number, limit), bytes});
+    }
+    return entry->second;
+  }
+
+  const Action& action(InstructionId id) const {
+    return actions_[static_cast<std::size_t>(action_of_[id.index()])];
   }
 
   double now() const { return s4u::Engine::get_clock() - origin_; }
 
   void start(InstructionId id) {
     const Instruction& instruction = program_.instructions[id.index()];
-    const Action& action = actions_.at(key(instruction));
     timeline_.spans[id.index()].start = Seconds{now()};
-    if (program_.work(instruction).is_compute()) {
-      pending_[id.index()] = 1;
-      if (action.compute_s <= 0) return after(0, id);
-      s4u::ExecPtr exec = s4u::Exec::init()
-                              ->set_flops_amount(action.compute_s)
-                              ->set_host(platform_.gpu(instruction.rank));
-      launch(id, exec);
-      return;
-    }
+    // Of a collective the first member carries the flows.
+    if (instruction.collective >= 0 && members(instruction).front() != id) return;
     pending_[id.index()] = 1;
-    after(action.fixed_s, id);
+    const Action& own = action(id);
+    if (!program_.work(instruction).is_compute()) return after(own.fixed_s, id);
+    if (own.compute_s <= 0) return after(0, id);
+    launch(id, s4u::Exec::init()
+                   ->set_flops_amount(own.compute_s)
+                   ->set_host(platform_.gpu(instruction.rank)));
+  }
+
+  const std::vector<InstructionId>& members(const Instruction& instruction) const {
+    return program_.collectives[static_cast<std::size_t>(instruction.collective)];
   }
 
   // Ends the fixed part of an instruction after `delay`; its flows follow.
@@ -216,9 +219,9 @@ class Simulation {
   }
 
   void fixed_part_ended(InstructionId id) {
-    const Action& action = actions_.at(key(program_.instructions[id.index()]));
-    pending_[id.index()] += static_cast<std::int32_t>(action.flows.size());
-    for (const Flow& flow : action.flows) {
+    const Action& own = action(id);
+    pending_[id.index()] += static_cast<std::int32_t>(own.flows.size());
+    for (const Flow& flow : own.flows) {
       s4u::CommPtr comm = s4u::Comm::sendto_init(flow.endpoints.source, flow.endpoints.sink);
       comm->set_payload_size(static_cast<std::uint64_t>(flow.bytes));
       launch(id, comm);
@@ -236,23 +239,31 @@ class Simulation {
   // One of the parts of `id` has ended.
   void ended(InstructionId id) {
     if (--pending_[id.index()] > 0) return;
+    const Instruction& instruction = program_.instructions[id.index()];
     const Seconds end{now()};
-    Span& span = timeline_.spans[id.index()];
-    span.end = end;
-    const InstructionId partner = program_.instructions[id.index()].partner;
-    if (partner.valid()) timeline_.spans[partner.index()] = span;
     timeline_.step = std::max(timeline_.step, end);
     std::vector<InstructionId> startable;
-    tracker_.complete(id, startable);
+    if (instruction.collective >= 0) {
+      for (InstructionId member : members(instruction)) timeline_.spans[member.index()].end = end;
+      for (InstructionId member : members(instruction)) tracker_.complete(member, startable);
+    } else {
+      Span& span = timeline_.spans[id.index()];
+      span.end = end;
+      if (instruction.partner.valid()) timeline_.spans[instruction.partner.index()] = span;
+      tracker_.complete(id, startable);
+    }
     for (InstructionId next : startable) start(next);
   }
 
   const Program& program_;
+  const NetworkStep& step_;
   Platform platform_;
   DependencyTracker tracker_;
   Timeline timeline_;
   std::vector<std::int32_t> pending_;  // by instruction: parts that have not ended
-  std::map<ActionKey, Action> actions_;
+  std::map<ActionKey, int> known_;
+  std::vector<Action> actions_;
+  std::vector<std::int32_t> action_of_;  // by instruction; -1: receives
   std::unordered_map<const s4u::Activity*, Running> running_;
   static constexpr std::size_t kKeptCompletions = 1024;
   std::deque<s4u::ActivityPtr> recent_;
@@ -264,8 +275,7 @@ Simulation* current = nullptr;
 
 }  // namespace
 
-Timeline run_folded(const Program& program, const Cluster& cluster, const CostSource& costs,
-                    int gpus) {
+Timeline run_simgrid(const NetworkStep& step, const CostSource& costs) {
   EngineOwner engine;
   static const bool listening = [] {
     s4u::Activity::on_completion_cb([](const s4u::Activity& activity) {
@@ -274,16 +284,12 @@ Timeline run_folded(const Program& program, const Cluster& cluster, const CostSo
     return true;
   }();
   ORRERY_CHECK(listening && current == nullptr, "SimGrid runs one simulation at a time");
-  Simulation simulation(program, cluster, costs);
+  Simulation simulation(step, costs);
   current = &simulation;
   simulation.start_initial();
   engine.run();
   current = nullptr;
-  Timeline timeline = simulation.finish();
-  timeline.source = "folded";
-  timeline.rank_classes = program.pp;
-  timeline.gpus = gpus;
-  return timeline;
+  return simulation.finish();
 }
 
 }  // namespace orrery

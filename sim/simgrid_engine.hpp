@@ -1,25 +1,31 @@
 #pragma once
 // Carries out a Program on SimGrid 3.32: computations as executions, transfers as flows that share
-// NICs and NVLink ports by max-min fairness.
+// the resources of a flow plan by max-min fairness.
 //
-// Folding. One representative GPU stands for each pipeline rank: with balanced experts all GPUs of
-// a rank do the same, so one representative gives the same times as all of them. An exchange inside
-// the rank (expert parallelism, ZeRO) loads its representative's own ports in both directions; a
-// pipeline transfer loads the sender's outgoing and the receiver's incoming port. The fabric has
-// full bisection bandwidth and is not modelled as a bottleneck.
+// A transfer, and a collective as a whole, waits for its fixed time, then all of its flows start;
+// it has ended when the last of them has. A flow carries its share of what a GPU sends over its
+// medium, at most at that share of the limit of the CostSource.
 //
 // An activity is started only when it is ready: SimGrid searches its list of activities linearly.
 // Flows have zero latency in SimGrid (its CM02 model would weigh shares by latency); the fixed part
 // of a transfer is waited for before its flows start.
-#include "core/cluster.hpp"
+#include <span>
+
 #include "core/timeline.hpp"
 #include "sim/cost_source.hpp"
+#include "sim/network/flow_plan.hpp"
 
 namespace orrery {
 
-// Throws InputError when the Program deadlocks. Not thread-safe: SimGrid has one engine a process;
-// use processes.
-Timeline run_folded(const Program& program, const Cluster& cluster, const CostSource& costs,
-                    int gpus);
+struct NetworkStep {
+  const Program& program;
+  std::span<const std::int32_t> exchange_of;  // by instruction, into FlowPlan::exchanges; -1: none
+  const FlowPlan& flows;
+  std::span<const double> speeds = {};  // by rank of the Program; empty: all 1
+};
+
+// The caller fills in Timeline::source, rank_classes and gpus. Throws InputError when the Program
+// deadlocks. Not thread-safe: SimGrid has one engine a process; use processes.
+Timeline run_simgrid(const NetworkStep& step, const CostSource& costs);
 
 }  // namespace orrery

@@ -3,92 +3,104 @@
 #include <map>
 
 #include "core/error.hpp"
+#include "workload/groups.hpp"
 
 namespace orrery {
 namespace {
 
-// GPUs of one pipeline rank with the same key exchange `work` among themselves.
-int group_key(const Work& work, const Layout& layout, const GpuPlace& place) {
-  switch (work.component) {
-    case Component::kDispatch:
-    case Component::kCombine: return place.tensor + layout.tp * (place.replica / layout.ep);
-    case Component::kTensorParallel:
-      // A group of etp GPUs lies inside one of tp; where both are equal they are the same.
-      return work.wire.group == layout.tp ? place.replica
-                                          : place.tensor / layout.etp + layout.tp * place.replica;
-    case Component::kContextParallel: return place.tensor + layout.tp * place.data;
-    default: break;
-  }
-  switch (work.parameters) {
-    case ParameterSet::kExpert: return place.expert * layout.etp + place.expert_tensor;
-    case ParameterSet::kDense:
-    case ParameterSet::kEmbedding:
-    case ParameterSet::kHead: return place.tensor;
-    case ParameterSet::kReplicated:
-    case ParameterSet::kNone: break;
-  }
-  return 0;
-}
-
 class Expansion {
  public:
-  Expansion(const Program& program, const Layout& layout) : program_(program), layout_(layout) {
-    world_.gpus_per_rank = layout.tp * layout.cp * layout.dp;
-    gpus_ = static_cast<std::size_t>(world_.gpus_per_rank);
+  Expansion(const Program& program, const Copies& copies) : program_(program), copies_(copies) {
+    // Ids of an instruction's copies follow each other.
+    first_id_.reserve(program.instructions.size() + 1);
+    std::size_t next = 0;
+    for (const Instruction& instruction : program.instructions) {
+      first_id_.push_back(next);
+      next += count(instruction.rank);
+    }
+    first_id_.push_back(next);
   }
 
-  World run() {
-    Program& out = world_.program;
-    out.pp = program_.pp * world_.gpus_per_rank;
+  ExpandedProgram run() {
+    Program& out = result_.program;
+    out.pp = copies_.first.back();
     out.works = program_.works;
     copy_buffers();
     copy_instructions();
     copy_streams();
     make_collectives();
-    return std::move(world_);
+    return std::move(result_);
   }
 
  private:
-  InstructionId at(InstructionId id, std::size_t gpu) const {
-    return id.valid() ? InstructionId(static_cast<std::int64_t>(id.index() * gpus_ + gpu)) : id;
+  std::size_t count(Rank rank) const {
+    return static_cast<std::size_t>(copies_.first[rank.index() + 1] - copies_.first[rank.index()]);
+  }
+  int first_copy(InstructionId id) const {
+    return copies_.first[program_.instructions[id.index()].rank.index()];
+  }
+  InstructionId at(InstructionId id, int copy) const {
+    return InstructionId(static_cast<std::int64_t>(first_id_[id.index()]) + copy - first_copy(id));
   }
 
+  // A buffer has as many copies as the rank whose instructions name it.
   void copy_buffers() {
-    for (const Buffer& buffer : program_.buffers)
-      world_.program.buffers.insert(world_.program.buffers.end(), gpus_, buffer);
+    first_buffer_.assign(program_.buffers.size() + 1, 0);
+    for (const Instruction& instruction : program_.instructions) {
+      for (const BufferEvent& event : program_.events_of(instruction))
+        first_buffer_[static_cast<std::size_t>(event.buffer) + 1] = count(instruction.rank);
+    }
+    for (std::size_t buffer = 0; buffer < program_.buffers.size(); ++buffer) {
+      result_.program.buffers.insert(result_.program.buffers.end(), first_buffer_[buffer + 1],
+                                     program_.buffers[buffer]);
+      first_buffer_[buffer + 1] += first_buffer_[buffer];
+    }
   }
 
   void copy_instructions() {
-    Program& out = world_.program;
-    out.instructions.reserve(program_.instructions.size() * gpus_);
+    Program& out = result_.program;
+    out.instructions.reserve(first_id_.back());
+    result_.origin.reserve(first_id_.back());
     for (const Instruction& origin : program_.instructions) {
-      for (std::size_t gpu = 0; gpu < gpus_; ++gpu) {
+      const int first = copies_.first[origin.rank.index()];
+      for (std::size_t place = 0; place < count(origin.rank); ++place) {
+        const int number = first + static_cast<int>(place);
         Instruction copy = origin;
-        copy.id = at(origin.id, gpu);
-        copy.rank = Rank(origin.rank.value * world_.gpus_per_rank + static_cast<int>(gpu));
-        copy.partner = at(origin.partner, gpu);
+        copy.id = at(origin.id, number);
+        copy.rank = Rank(number);
+        if (origin.partner.valid()) {
+          const Rank to = program_.instructions[origin.partner.index()].rank;
+          copy.partner = at(origin.partner, copies_.peer(number, to));
+        }
         copy.collective = -1;
         copy.first_dep = static_cast<std::uint32_t>(out.deps.size());
-        for (InstructionId before : program_.deps_of(origin)) out.deps.push_back(at(before, gpu));
+        for (InstructionId before : program_.deps_of(origin)) {
+          ORRERY_CHECK(program_.instructions[before.index()].rank == origin.rank,
+                       "a dependency across ranks");
+          out.deps.push_back(at(before, number));
+        }
         copy.last_dep = static_cast<std::uint32_t>(out.deps.size());
         copy.first_event = static_cast<std::uint32_t>(out.buffer_events.size());
         for (const BufferEvent& event : program_.events_of(origin)) {
-          const std::size_t buffer = static_cast<std::size_t>(event.buffer) * gpus_ + gpu;
+          const std::size_t buffer = first_buffer_[static_cast<std::size_t>(event.buffer)] + place;
           out.buffer_events.push_back({static_cast<std::int32_t>(buffer), event.alloc});
         }
         copy.last_event = static_cast<std::uint32_t>(out.buffer_events.size());
         out.instructions.push_back(copy);
-        world_.origin.push_back(origin.id);
+        result_.origin.push_back(origin.id);
       }
     }
   }
 
   void copy_streams() {
-    for (const auto& streams : program_.streams) {
-      for (std::size_t gpu = 0; gpu < gpus_; ++gpu) {
-        auto& copies = world_.program.streams.emplace_back();
-        for (std::size_t stream = 0; stream < streams.size(); ++stream) {
-          for (InstructionId id : streams[stream]) copies[stream].push_back(at(id, gpu));
+    result_.program.streams.resize(static_cast<std::size_t>(copies_.first.back()));
+    for (std::size_t rank = 0; rank < program_.streams.size(); ++rank) {
+      for (int copy = copies_.first[rank]; copy < copies_.first[rank + 1]; ++copy) {
+        auto& copied = result_.program.streams[static_cast<std::size_t>(copy)];
+        for (std::size_t stream = 0; stream < copied.size(); ++stream) {
+          copied[stream].reserve(program_.streams[rank][stream].size());
+          for (InstructionId id : program_.streams[rank][stream])
+            copied[stream].push_back(at(id, copy));
         }
       }
     }
@@ -99,29 +111,27 @@ class Expansion {
       const Work& work = program_.work(instruction);
       if (work.is_compute() || work.wire.pattern == Pattern::kSend) continue;
       if (instruction.collective < 0) {
-        add_collective({instruction.id}, work);
+        add_collective({instruction.id});
       } else if (const auto& members =
                      program_.collectives[static_cast<std::size_t>(instruction.collective)];
                  members.front() == instruction.id) {
-        add_collective(members, work);
+        add_collective(members);
       }
     }
   }
 
-  // The groups that GPUs of `origins`' pipeline ranks form.
-  void add_collective(const std::vector<InstructionId>& origins, const Work& work) {
-    Program& out = world_.program;
+  // The groups that copies of `origins`' pipeline ranks form.
+  void add_collective(const std::vector<InstructionId>& origins) {
+    Program& out = result_.program;
     std::map<int, std::vector<InstructionId>> groups;
     for (InstructionId origin : origins) {
-      for (std::size_t gpu = 0; gpu < gpus_; ++gpu) {
-        const GpuPlace place = gpu_place(layout_, static_cast<int>(gpu));
-        groups[group_key(work, layout_, place)].push_back(at(origin, gpu));
+      const Instruction& instruction = program_.instructions[origin.index()];
+      for (int copy = copies_.first[instruction.rank.index()];
+           copy < copies_.first[instruction.rank.index() + 1]; ++copy) {
+        groups[copies_.group(instruction, copy)].push_back(at(origin, copy));
       }
     }
     for (auto& [key, members] : groups) {
-      ORRERY_CHECK(static_cast<int>(members.size()) == work.wire.group,
-                   "{} has {} members, its wire says {}", work.name, members.size(),
-                   work.wire.group);
       for (InstructionId id : members) {
         out.instructions[id.index()].collective = static_cast<std::int32_t>(out.collectives.size());
       }
@@ -130,9 +140,10 @@ class Expansion {
   }
 
   const Program& program_;
-  const Layout& layout_;
-  std::size_t gpus_ = 1;
-  World world_;
+  const Copies& copies_;
+  std::vector<std::size_t> first_id_;      // by instruction; one more at the end
+  std::vector<std::size_t> first_buffer_;  // by buffer; one more at the end
+  ExpandedProgram result_;
 };
 
 }  // namespace
@@ -151,8 +162,33 @@ GpuPlace gpu_place(const Layout& layout, int gpu) {
   return place;
 }
 
+ExpandedProgram expand(const Program& program, const Copies& copies) {
+  return Expansion(program, copies).run();
+}
+
 World expand(const Program& program, const Layout& layout) {
-  return Expansion(program, layout).run();
+  World world;
+  world.gpus_per_rank = layout.tp * layout.cp * layout.dp;
+  Copies copies;
+  for (int rank = 0; rank <= program.pp; ++rank) copies.first.push_back(rank * world.gpus_per_rank);
+  copies.group = [&](const Instruction& origin, int copy) {
+    return group_key(group_kind(program.work(origin), layout), layout, copy % world.gpus_per_rank);
+  };
+  copies.peer = [&](int copy, Rank to) {
+    return to.value * world.gpus_per_rank + copy % world.gpus_per_rank;
+  };
+  ExpandedProgram expanded = expand(program, copies);
+  for (const Instruction& instruction : expanded.program.instructions) {
+    if (instruction.collective < 0) continue;
+    const Work& work = expanded.program.work(instruction);
+    const auto members =
+        expanded.program.collectives[static_cast<std::size_t>(instruction.collective)].size();
+    ORRERY_CHECK(static_cast<int>(members) == work.wire.group,
+                 "{} has {} members, its wire says {}", work.name, members, work.wire.group);
+  }
+  world.program = std::move(expanded.program);
+  world.origin = std::move(expanded.origin);
+  return world;
 }
 
 }  // namespace orrery

@@ -15,6 +15,8 @@
 // A GPU talks to the GPUs with its own number in the neighbouring pipeline ranks.
 //
 // Size: gpus / pp times the Program's; made for up to a few hundred GPUs.
+#include <functional>
+
 #include "core/layout.hpp"
 #include "core/program.hpp"
 
@@ -42,5 +44,22 @@ struct World {
 };
 
 World expand(const Program& program, const Layout& layout);
+
+// Which copies of its pipeline ranks' instruction lists a Program is expanded to: every GPU, or one
+// for each class of GPUs that do the same at the same times.
+struct Copies {
+  std::vector<int> first;  // by pipeline rank, its first copy; one more at the end
+  // Copies with the same key take part in a transfer of `origin` together.
+  std::function<int(const Instruction& origin, int copy)> group;
+  // The copy on pipeline rank `to` with which this one exchanges pipeline transfers.
+  std::function<int(int copy, Rank to)> peer;
+};
+
+struct ExpandedProgram {
+  Program program;                    // its ranks are copies
+  std::vector<InstructionId> origin;  // by instruction
+};
+
+ExpandedProgram expand(const Program& program, const Copies& copies);
 
 }  // namespace orrery

@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "sim/simgrid_engine.hpp"
+#include "sim/cluster_step.hpp"
 #include "tests/planner/published_plan.hpp"
 #include "workload/lower.hpp"
 
@@ -12,7 +12,7 @@ namespace {
 StepSummary summary_of(const PublishedPlan& published) {
   const CalibratedCost costs = published.costs();
   const Program program = lower(published.plan);
-  const Timeline timeline = run_folded(program, published.plan.cluster, costs, 2048);
+  const Timeline timeline = run_folded(published.plan, program, costs);
   return summarise(published.plan, costs.device(), program, timeline, costs);
 }
 

@@ -5,6 +5,7 @@
 #include "core/error.hpp"
 #include "sim/analytic.hpp"
 #include "sim/chunk_pair.hpp"
+#include "sim/cluster_step.hpp"
 #include "sim/simgrid_engine.hpp"
 #include "tests/planner/published_plan.hpp"
 #include "tests/sim/hand_made.hpp"
@@ -19,7 +20,10 @@ Timeline analytic(const Program& program, const CostSource& costs) {
   return run_analytic(program, costs, program.pp);
 }
 Timeline folded(const Program& program, const CostSource& costs) {
-  return run_folded(program, small_cluster(), costs, program.pp);
+  const HandFlows flows(program);
+  Timeline timeline = run_simgrid({program, flows.exchange_of, flows.plan}, costs);
+  timeline.source = "folded";
+  return timeline;
 }
 
 void check_span(const Timeline& timeline, InstructionId id, double start, double end) {
@@ -142,10 +146,10 @@ double largest_difference(const Timeline& a, const Timeline& b) {
 TEST_CASE("an uncontended chunk pair takes the same on SimGrid and in the analytic evaluation") {
   const PublishedPlan published;
   const CalibratedCost costs = published.costs();
-  const Program program =
-      chunk_pair_program(published.plan, std::vector<LayerKind>(4, LayerKind::kMoe));
+  const std::vector<LayerKind> entries(4, LayerKind::kMoe);
+  const Program program = chunk_pair_program(published.plan, entries);
   const Timeline reference = run_analytic(program, costs, 2048);
-  const Timeline simulated = run_folded(program, published.plan.cluster, costs, 2048);
+  const Timeline simulated = run_folded(chunk_pair_plan(published.plan, entries), program, costs);
   CHECK(largest_difference(reference, simulated) < 1e-9 * reference.step.value() + 10e-9);
 }
 
@@ -155,10 +159,10 @@ TEST_CASE("with links that nobody fills a whole step takes the same in both engi
   const Program program = lower(published.plan);
   const Timeline reference = run_analytic(program, costs, 2048);
   // Flows keep their own limits; the links they share are a thousand times as wide.
-  Cluster wide = published.plan.cluster;
-  wide.nic.bandwidth *= 1000;
-  wide.nvlink.bandwidth *= 1000;
-  const Timeline simulated = run_folded(program, wide, costs, 2048);
+  Plan wide = published.plan;
+  wide.cluster.nic.bandwidth *= 1000;
+  wide.cluster.nvlink.bandwidth *= 1000;
+  const Timeline simulated = run_folded(wide, program, costs);
   CAPTURE(reference.step.value());
   CHECK(largest_difference(reference, simulated) < 1e-9 * reference.step.value() + 1e-6);
   CHECK(simulated.step.value() == Approx(reference.step.value()).epsilon(1e-9));
@@ -169,7 +173,7 @@ TEST_CASE("contention only ever lengthens a step and every instruction runs once
   const CalibratedCost costs = published.costs();
   const Program program = lower(published.plan);
   const Timeline reference = run_analytic(program, costs, 2048);
-  const Timeline simulated = run_folded(program, published.plan.cluster, costs, 2048);
+  const Timeline simulated = run_folded(published.plan, program, costs);
   CHECK(simulated.step >= reference.step * (1 - 1e-12));
   for (const Span& span : simulated.spans) REQUIRE(span.end >= span.start);
   for (const Instruction& instruction : program.instructions) {
@@ -183,8 +187,8 @@ TEST_CASE("the same simulation gives the same times again") {
   const PublishedPlan published = published_with(8, 64, "1f1b", 16 * 256);
   const CalibratedCost costs = published.costs();
   const Program program = lower(published.plan);
-  const Timeline first = run_folded(program, published.plan.cluster, costs, 2048);
-  const Timeline second = run_folded(program, published.plan.cluster, costs, 2048);
+  const Timeline first = run_folded(published.plan, program, costs);
+  const Timeline second = run_folded(published.plan, program, costs);
   // The clock of a process goes on from one simulation to the next: equal up to its rounding.
   CHECK(largest_difference(first, second) < 1e-9 * first.step.value());
 }

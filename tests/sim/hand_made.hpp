@@ -1,10 +1,11 @@
 #pragma once
 // Programs and costs made by hand for tests of the engines.
 #include <initializer_list>
+#include <map>
 #include <utility>
 
-#include "core/cluster.hpp"
 #include "sim/cost_source.hpp"
+#include "sim/network/flow_plan.hpp"
 
 namespace orrery {
 
@@ -92,15 +93,46 @@ class ProgramMaker {
   }
 };
 
-// One node of two GPUs a rank would do: 10 B/s a NIC, 100 B/s an NVLink port.
-inline Cluster small_cluster() {
-  Cluster cluster;
-  cluster.name = "small";
-  cluster.nodes = 2;
-  cluster.gpus_per_node = 1;
-  cluster.nic = {1, BytesPerSecond{10}};
-  cluster.nvlink = {BytesPerSecond{100}, {}};
-  return cluster;
-}
+// Flows between ranks that have nothing but a NIC of 10 B/s and an NVLink port of 100 B/s each.
+struct HandFlows {
+  explicit HandFlows(const Program& program) {
+    for (int rank = 0; rank < program.pp; ++rank) {
+      for (double capacity : {10.0, 10.0, 100.0, 100.0})
+        plan.resources.push_back({BytesPerSecond{capacity}, 1, 1, ""});
+    }
+    std::map<std::pair<std::vector<int>, std::vector<int>>, int> known;
+    for (const Instruction& instruction : program.instructions) {
+      exchange_of.push_back(-1);
+      const Stream stream = instruction.stream;
+      if (stream != Stream::kComm && stream != Stream::kSendNext && stream != Stream::kSendPrev)
+        continue;
+      std::vector<int> from{instruction.rank.value};
+      std::vector<int> to = from;
+      if (instruction.partner.valid())
+        to = {program.instructions[instruction.partner.index()].rank.value};
+      if (instruction.collective >= 0) {
+        from.clear();
+        for (InstructionId member :
+             program.collectives[static_cast<std::size_t>(instruction.collective)])
+          from.push_back(program.instructions[member.index()].rank.value);
+        to = from;
+      }
+      const auto [entry, fresh] =
+          known.try_emplace({from, to}, static_cast<int>(plan.exchanges.size()));
+      exchange_of.back() = entry->second;
+      if (!fresh) continue;
+      plan.exchanges.emplace_back();
+      for (std::size_t member = 0; member < from.size(); ++member) {
+        for (int port : {0, 2}) {
+          plan.exchanges.back().push_back(static_cast<int>(plan.flows.size()));
+          plan.flows.push_back(
+              {port == 0, 1, 1, {{4 * from[member] + port}, {4 * to[member] + port + 1}}});
+        }
+      }
+    }
+  }
+  FlowPlan plan;
+  std::vector<std::int32_t> exchange_of;
+};
 
 }  // namespace orrery

@@ -8,7 +8,7 @@
 #include "planner/schedules/search.hpp"
 #include "planner/schedules/timing.hpp"
 #include "sim/analytic.hpp"
-#include "sim/simgrid_engine.hpp"
+#include "sim/cluster_step.hpp"
 #include "tests/workload/example_programs.hpp"
 #include "workload/lower.hpp"
 #include "workload/schedule_checker.hpp"
@@ -92,7 +92,7 @@ TEST_CASE("schedules of F, I and W take the time that SimGrid says, to 1e-9") {
     const Program program = lower(plan);
     const CellTimes times = cell_times(plan, program, costs);
     const double expected = time_schedule(plan.schedule, times).makespan.value();
-    const Timeline simgrid = run_folded(program, plan.cluster, costs, plan.layout.gpus());
+    const Timeline simgrid = run_folded(plan, program, costs);
     CAPTURE(family, pp, microbatches);
     CHECK(expected > 1);
     CHECK_THAT(last_cell(program, simgrid).value(), Catch::WithinRel(expected, 1e-9));
@@ -117,7 +117,7 @@ TEST_CASE("schedules with full backwards and pairs take the time that SimGrid sa
     const Program program = lower(plan);
     const CellTimes times = plan_cell_times(plan, costs);
     const double expected = time_schedule(plan.schedule, times).makespan.value();
-    const Timeline simgrid = run_folded(program, plan.cluster, costs, plan.layout.gpus());
+    const Timeline simgrid = run_folded(plan, program, costs);
     CAPTURE(family, pp, microbatches);
     CHECK(expected > 1);
     CHECK_THAT(last_cell(program, simgrid).value(), Catch::WithinRel(expected, 1e-9));
@@ -140,7 +140,7 @@ TEST_CASE("a searched schedule of uneven stages takes the time that SimGrid says
     for (const Cell& cell : cells) REQUIRE(cell.kind != CellKind::kFB);
   }
   const Program program = lower(plan);
-  const Timeline simgrid = run_folded(program, plan.cluster, costs, plan.layout.gpus());
+  const Timeline simgrid = run_folded(plan, program, costs);
   CHECK_THAT(last_cell(program, simgrid).value(), Catch::WithinRel(result.makespan, 1e-9));
 }
 

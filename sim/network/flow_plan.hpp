@@ -1,0 +1,35 @@
+#pragma once
+// The flows that a simulation may start, and the resources they share.
+#include <string>
+#include <vector>
+
+#include "core/quantity.hpp"
+
+namespace orrery {
+
+struct Crossing {
+  int resource = 0;  // FlowPlan::resources
+  int times = 1;
+};
+
+struct PlannedFlow {
+  bool nic = false;  // else NVLink
+  double share = 1;  // of what a GPU sends over that medium
+  double count = 1;  // flows of the cluster that it stands for
+  std::vector<Crossing> route;
+};
+
+struct PlannedResource {
+  BytesPerSecond capacity;  // of one, divided by what all its crossings have in common
+  double scale = 1;         // that common divisor
+  double count = 1;         // resources of the cluster that it stands for
+  std::string name;         // of the first of them
+};
+
+struct FlowPlan {
+  std::vector<PlannedResource> resources;
+  std::vector<PlannedFlow> flows;
+  std::vector<std::vector<int>> exchanges;  // flows that start and end together
+};
+
+}  // namespace orrery

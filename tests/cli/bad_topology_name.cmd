@@ -1,0 +1,1 @@
+orrery topology show h80-2048

@@ -1,0 +1,1 @@
+orrery topology show h800-65536 --json

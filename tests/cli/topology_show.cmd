@@ -1,0 +1,1 @@
+orrery topology show h800-2048
