@@ -38,31 +38,35 @@ double interpolate(std::span<const std::pair<double, double>> points, double key
   return below->second * std::pow(above->second / below->second, place);
 }
 
-// Between measured group sizes the logarithm of the size counts; outside the nearest holds.
-BytesPerSecond exchange_rate(const ExchangeTable& table, int group) {
-  const auto above =
-      std::lower_bound(table.rates.begin(), table.rates.end(), group,
-                       [](const auto& entry, int wanted) { return entry.first < wanted; });
-  if (above == table.rates.end()) return table.rates.back().second;
-  if (above == table.rates.begin() || above->first == group) return above->second;
-  const auto below = std::prev(above);
-  const double place = std::log(static_cast<double>(group) / below->first) /
-                       std::log(static_cast<double>(above->first) / below->first);
-  return below->second * (1 - place) + above->second * place;
-}
-
-// The measured group size nearest to `group` (by ratio), with its rate.
-std::pair<int, BytesPerSecond> nearest(const ExchangeTable& table, int group) {
-  return *std::min_element(table.rates.begin(), table.rates.end(),
-                           [&](const auto& a, const auto& b) {
-                             const auto distance = [&](int size) {
-                               return std::abs(std::log(static_cast<double>(size) / group));
-                             };
-                             return distance(a.first) < distance(b.first);
-                           });
+// The row whose group is nearest to `group` by ratio.
+const ExchangeRow& nearest(const ExchangeTable& table, int group) {
+  const auto distance = [&](const ExchangeRow& row) {
+    return std::abs(std::log(static_cast<double>(row.group) / group));
+  };
+  return *std::min_element(table.rows.begin(), table.rows.end(),
+                           [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
 }
 
 }  // namespace
+
+// What the rows show each medium to carry: in the row where it was the narrow one it ran at this
+// rate, in all others it was no faster.
+ExchangeLimits limits_of(const ExchangeTable& table, bool across_nodes) {
+  ExchangeLimits limits;
+  for (const ExchangeRow& row : table.rows) {
+    if ((row.nic > 0) != across_nodes) continue;
+    limits.nic = std::max(limits.nic, row.rate * (row.nic / row.copies));
+    limits.nvlink = std::max(limits.nvlink, row.rate * (row.nvlink / row.copies));
+  }
+  return limits;
+}
+
+BytesPerSecond logical_rate(const ExchangeLimits& limits, double copies, double nic,
+                            double nvlink) {
+  double seconds_a_byte = nvlink > 0 ? nvlink / limits.nvlink.value() : 0;
+  if (nic > 0) seconds_a_byte = std::max(seconds_a_byte, nic / limits.nic.value());
+  return BytesPerSecond{copies / seconds_a_byte};
+}
 
 CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cluster,
                                GemmEvidence evidence)
@@ -191,22 +195,29 @@ TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) con
     throw InputError(fmt::format("calibration '{}' has no exchange '{}'", calibration_.device.name,
                                  to_string(wire.pattern)));
   }
-  BytesPerSecond rate = exchange_rate(alone->second, wire.group);
+  ExchangeLimits limits = exchange_limits(wire.pattern, wire.nic.value() > 0);
   Seconds overhead = alone->second.overhead;
   if (beside_compute && beside != calibration_.exchanges.end()) {
-    // Few group sizes are measured beside compute: at others, what it costs at the nearest measured
-    // size against running alone there.
-    const auto [group, measured] = nearest(beside->second, wire.group);
-    rate = rate * (measured / exchange_rate(alone->second, group));
+    // Few group sizes are measured beside compute: what it costs at the nearest of them, against
+    // running alone there, is taken for both media.
+    const ExchangeRow& row = nearest(beside->second, wire.group);
+    const ExchangeLimits own = exchange_limits(wire.pattern, row.nic > 0);
+    const double slower = row.rate / logical_rate(own, row.copies, row.nic, row.nvlink);
+    limits = {limits.nic * slower, limits.nvlink * slower};
     overhead = beside->second.overhead;
   }
-  // Both media carry their share in the time that the published rate gives the logical bytes;
-  // neither is faster than its line.
-  const Seconds duration = wire.logical / rate;
-  const auto limit = [&](Bytes bytes, BytesPerSecond line) {
-    return bytes.value() > 0 ? std::min(bytes / duration, line) : line;
-  };
-  return {overhead, limit(wire.nic, nic_line), limit(wire.nvlink, nvlink_line)};
+  return {overhead, std::min(limits.nic, nic_line), std::min(limits.nvlink, nvlink_line)};
+}
+
+// Where exchanges were measured only across nodes, or only inside one, NVLink ran as fast there.
+ExchangeLimits CalibratedCost::exchange_limits(Pattern pattern, bool across_nodes) const {
+  const ExchangeTable& table = calibration_.exchanges.at({pattern, false});
+  ExchangeLimits limits = limits_of(table, across_nodes);
+  if (limits.nvlink.value() <= 0) {
+    const ExchangeLimits other = limits_of(table, !across_nodes);
+    limits = {other.nic.value() > 0 ? other.nic : other.nvlink, other.nvlink};
+  }
+  return limits;
 }
 
 AssumedFigures CalibratedCost::assumed(const Program& program) const {
@@ -240,9 +251,10 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
     const ExchangeTable& table = found->second;
     const std::string name = fmt::format("exchange {}{}", to_string(wire.pattern),
                                          instruction.overlapped ? " beside compute" : "");
-    const int group = nearest(table, wire.group).first;
+    const int group = nearest(table, wire.group).group;
     if (group != wire.group) {
-      add(name, fmt::format("measured with groups of {}, used for {}", group, wire.group));
+      add(name, fmt::format("the rates of NIC and NVLink measured with groups of {}, used for {}",
+                            group, wire.group));
     }
     if (instruction.overlapped && wire.nic.value() <= 0) {
       add(name + " in a node", "measured across nodes, used inside one");

@@ -2,6 +2,10 @@
 // Times from calibration tables. GEMMs by sim/gemm_model.hpp; attention by its measured rate at the
 // nearest sequence lengths, per SM; everything else by its measured time at the nearest amounts,
 // whatever the SMs (112 of 132 SMs already saturate HBM in the training trace).
+//
+// Expert-parallel exchanges run at one rate on the NIC and another on NVLink, both at once, so
+// their time follows from where the copies of the tokens go: small groups of nodes are held up by
+// NVLink, large ones by the NICs.
 #include <map>
 #include <memory>
 
@@ -17,6 +21,17 @@ enum class GemmEvidence {
   kTraining,    // law, corrected by what was measured inside training
   kStandalone,  // law alone: nothing from the training trace
 };
+
+// What an expert-parallel kernel reaches on the two media of a GPU.
+struct ExchangeLimits {
+  BytesPerSecond nic, nvlink;
+};
+
+// Logical bytes a second of an exchange that sends `nic` and `nvlink` of a token's `copies` over
+// the two media at once.
+BytesPerSecond logical_rate(const ExchangeLimits& limits, double copies, double nic, double nvlink);
+// From the measured rows across nodes, or inside one.
+ExchangeLimits limits_of(const ExchangeTable& table, bool across_nodes);
 
 class CalibratedCost : public CostSource {
  public:
@@ -34,6 +49,7 @@ class CalibratedCost : public CostSource {
 
  private:
   const GemmModel& gemm_model(const Op& op) const;
+  ExchangeLimits exchange_limits(Pattern pattern, bool across_nodes) const;
   Seconds attention_time(const Op& op, int sms) const;
   Seconds stream_time(const Op& op) const;
 

@@ -87,7 +87,10 @@ class CalibrationReader {
       std::vector<double> values;
       for (const Node& value : row.children) {
         const bool number = value.kind == NodeKind::kInteger || value.kind == NodeKind::kFloat;
-        if (!number || !(value.number > 0) || !std::isfinite(value.number)) {
+        // An exchange inside a node sends nothing through the NIC.
+        const bool may_be_zero = values.size() < columns.size() && columns[values.size()] == "nic";
+        if (!number || !std::isfinite(value.number) || value.number < 0 ||
+            (value.number == 0 && !may_be_zero)) {
           context_.diagnostics.error(value.place(context_.file), "expected a number above 0");
           return {};
         }
@@ -252,11 +255,14 @@ class CalibrationReader {
     ExchangeTable out;
     out.sms = sms;
     out.overhead = table.required_quantity<Seconds>("overhead", Zero::kAllowed);
-    for (const std::vector<double>& row : read_rows(table, {"group", "gbps"})) {
-      out.rates.emplace_back(count(table, "group", row[0]), gigabytes_per_second(row[1]));
+    for (const std::vector<double>& row :
+         read_rows(table, {"group", "gbps", "copies", "nic", "nvlink"})) {
+      out.rows.push_back(
+          {count(table, "group", row[0]), gigabytes_per_second(row[1]), row[2], row[3], row[4]});
     }
     table.finish();
-    std::sort(out.rates.begin(), out.rates.end());
+    std::sort(out.rows.begin(), out.rows.end(),
+              [](const ExchangeRow& a, const ExchangeRow& b) { return a.group < b.group; });
     const std::string what =
         fmt::format("'{}' {} compute", to_string(pattern), beside ? "beside" : "without");
     check_first(table, "pattern", !result_.exchanges.contains({pattern, beside}), what);

@@ -49,11 +49,19 @@ struct StreamTable {
   std::optional<std::string> assumed;
 };
 
-// Achieved rate of an expert-parallel exchange by group size, in logical bytes.
+// A measured expert-parallel exchange, and where the copies of a token went in it.
+struct ExchangeRow {
+  int group = 0;
+  BytesPerSecond rate;  // of logical bytes
+  double copies = 1;    // of a token that count as logical
+  double nic = 0;       // of these, sent through a NIC
+  double nvlink = 0;    // copies sent over NVLink
+};
+
 struct ExchangeTable {
-  std::vector<std::pair<int, BytesPerSecond>> rates;  // by group, ascending
-  int sms = 0;                                        // that the kernel held
-  Seconds overhead;                                   // before the bytes move
+  std::vector<ExchangeRow> rows;  // by group, ascending
+  int sms = 0;                    // that the kernel held
+  Seconds overhead;               // before the bytes move
 };
 
 struct Calibration {

@@ -29,7 +29,7 @@ TEST_CASE("a calibration is read with its units, tables and assumed figures") {
   CHECK(small.stream_rows.at(KernelClass::kCast).points.size() == 2);
   CHECK_FALSE(small.stream_rows.at(KernelClass::kCast).assumed);
   CHECK(small.stream_rows.at(KernelClass::kOptimizer).assumed == "like a cast");
-  CHECK(small.exchanges.at({Pattern::kDispatch, false}).rates.size() == 2);
+  CHECK(small.exchanges.at({Pattern::kDispatch, false}).rows.size() == 2);
   CHECK(small.exchanges.at({Pattern::kDispatch, false}).overhead == microseconds(100));
   CHECK(small.transport_nic == gigabytes_per_second(40));
   CHECK(small.assumed == AssumedFigures{{"small: device.exchange_buffers", "a guess"}});
@@ -122,7 +122,7 @@ const Malformed kMalformed[] = {
      "'groups' must be a whole number up to 1000000, found 1.5"},
     {"[[4096, 4096, 1000, 1, 150]]", "[[4096, 4096, 1000, 1e300, 150]]",
      "'groups' must be a whole number"},
-    {"[[8, 150], [64, 45]]", "[[0.5, 150], [64, 45]]", "'group' must be a whole number"},
+    {"[[8, 150, ", "[[0.5, 150, ", "'group' must be a whole number"},
     {"kernel = \"optimizer\"", "kernel = \"cast\"", "there is another table for 'cast' already"},
     {"overhead = \"100 us\"", "overhead = \"100 GB\"", "overhead"},
     {"overhead = \"100 us\"\n", "", "missing key 'overhead'"},
@@ -149,7 +149,8 @@ TEST_CASE("a second table of the same law or exchange is refused") {
                     Catch::Contains("another table for 'tiles'"));
   const std::string exchange =
       "[[exchanges]]\npattern = \"dispatch\"\nsms = 24\nsource = \"s\"\n"
-      "columns = [\"group\", \"gbps\"]\nrows = [[8, 1]]\noverhead = \"0 us\"\n";
+      "columns = [\"group\", \"gbps\", \"copies\", \"nic\", \"nvlink\"]\nrows = [[8, 1, 1, 0, 1]]\n"
+      "overhead = \"0 us\"\n";
   CHECK_THROWS_WITH(read_calibration_text(kSmallCalibration + exchange),
                     Catch::Contains("another table for 'dispatch' without compute"));
 }

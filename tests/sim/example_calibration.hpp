@@ -58,8 +58,8 @@ rows = [[1e8, 40]]
 pattern = "dispatch"
 sms = 24
 source = "a README"
-columns = ["group", "gbps"]
-rows = [[8, 150], [64, 45]]
+columns = ["group", "gbps", "copies", "nic", "nvlink"]
+rows = [[8, 150, 5, 0, 4], [64, 45, 4, 3, 6]]
 overhead = "100 us"
 [attention]
 qk_dim = 192
