@@ -6,12 +6,14 @@
 #include "cli/options.hpp"
 #include "core/diagnostic.hpp"
 #include "core/error.hpp"
+#include "core/faults_reader.hpp"
 #include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "core/timeline_json.hpp"
 #include "planner/prediction.hpp"
 #include "planner/schedules/families.hpp"
 #include "reports/chrome_trace.hpp"
+#include "reports/cluster_text.hpp"
 #include "reports/comparison.hpp"
 #include "reports/gzip.hpp"
 #include "reports/simulate_json.hpp"
@@ -33,6 +35,7 @@ struct Options {
   std::string trace;
   std::string timeline;
   std::string loads;
+  std::string faults;
   double pace = 0;
   bool json = false;
   std::vector<std::string> overridden;  // options given that a plan file already decides
@@ -116,6 +119,17 @@ std::string timeline_json(const Options& options, const Prepared& prepared, cons
   return to_json(prediction.world->program, prediction.world_timeline, &prepared.plan, &run);
 }
 
+Faults faults_for(const Options& options, const Plan& plan) {
+  if (plan.cluster.fabric.kind == FabricKind::kHost)
+    throw InputError("error: --faults is of GPU clusters, and '" + plan.cluster.name +
+                     "' is a host");
+  if (options.fidelity == "analytic")
+    throw InputError(
+        "error: --fidelity analytic knows no faults: one GPU stands for all of its pipeline rank\n"
+        "  = take --fidelity folded or full");
+  return read_faults(options.faults, plan.cluster);
+}
+
 int simulate(const Options& options) {
   const Stopwatch stopwatch;
   if (options.plan_file.empty() == (options.setup.model.empty() && options.setup.cluster.empty())) {
@@ -136,23 +150,40 @@ int simulate(const Options& options) {
   const Program program = lower(plan);
   std::optional<Loads> loads;
   if (!options.loads.empty()) loads = read_loads(options.loads);
-  const Prediction prediction =
-      predict(plan, program, device,
-              {options.fidelity == "analytic" ? Fidelity::kAnalytic : Fidelity::kFolded,
-               options.pace, loads ? &*loads : nullptr});
+  std::optional<Faults> faults;
+  if (!options.faults.empty()) faults = faults_for(options, plan);
+  PredictionOptions how{options.fidelity == "analytic" ? Fidelity::kAnalytic
+                        : options.fidelity == "full"   ? Fidelity::kFull
+                                                       : Fidelity::kFolded,
+                        options.pace, loads ? &*loads : nullptr};
+  std::optional<Seconds> sound;
+  if (faults) {
+    sound = predict(plan, program, device, how).timeline.step;
+    how.faults = &*faults;
+  }
+  const Prediction prediction = predict(plan, program, device, how);
   const Timeline& timeline = prediction.timeline;
   const StepSummary summary = summarise(plan, device.device(), program, timeline, device.costs());
-  if (options.trace == "-") {
-    write_output("-", chrome_trace(plan, program, timeline));
-  } else if (!options.trace.empty()) {
-    write_trace(options.trace, chrome_trace(plan, program, timeline));
+  if (!options.trace.empty()) {
+    const std::string trace = prediction.cluster
+                                  ? chrome_trace(plan, prediction.cluster->folding.expanded.program,
+                                                 prediction.cluster->classes,
+                                                 trace_ranks(plan, prediction.cluster->folding))
+                                  : chrome_trace(plan, program, timeline);
+    if (options.trace == "-") {
+      write_output("-", trace);
+    } else {
+      write_trace(options.trace, trace);
+    }
   }
   if (!options.timeline.empty())
     write_output(options.timeline, timeline_json(options, prepared, program, prediction));
   std::string text = options.json
                          ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
                          : simulate_text(plan, device.device(), summary);
-  if (const auto published = published_for(plan); published && !options.json) {
+  if (sound && !options.json)
+    text += "\n" + faults_text(plan, *faults, *sound, *prediction.cluster);
+  if (const auto published = published_for(plan); published && !options.json && !sound) {
     text +=
         "\nAgainst the published run (ISCA 2025, arXiv 2505.09343, table 4; "
         "reports/deepseek-v3-step.md says more)\n" +
@@ -188,9 +219,12 @@ Command add_simulate(CLI::App& app) {
                       "Layers of each stage, such as \"E,3d,1t | 4t x 14 | 1t,m,L\"");
   command
       ->add_option("--fidelity", options->fidelity,
-                   "analytic: no contention; folded: SimGrid, flows share links")
+                   "analytic: no contention; folded: flows share links, one GPU for each class of "
+                   "GPUs that do the same; full: every GPU, NIC and link")
       ->capture_default_str()
-      ->check(CLI::IsMember({"analytic", "folded"}));
+      ->check(CLI::IsMember({"analytic", "folded", "full"}));
+  command->add_option("--faults", options->faults,
+                      "Slow and broken GPUs, NICs, planes, switches and nodes (TOML)");
   command->add_option("--loads", options->loads,
                       "Rows of each micro-batch, layer and rank, as a real run writes them");
   command

@@ -41,13 +41,17 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
                    const PredictionOptions& options) {
   Prediction prediction;
   if (model.host() == nullptr) {
-    const auto run = [&](const Program& own) {
-      return options.fidelity == Fidelity::kAnalytic
-                 ? run_analytic(own, model.costs(), plan.layout.gpus())
-                 : run_folded(plan, own, model.costs());
-    };
-    prediction.timeline =
-        options.loads == nullptr ? run(program) : run(with_loads(program, plan, *options.loads, 1));
+    const Program loaded =
+        options.loads == nullptr ? program : with_loads(program, plan, *options.loads, 1);
+    if (options.fidelity == Fidelity::kAnalytic) {
+      prediction.timeline = run_analytic(loaded, model.costs(), plan.layout.gpus());
+    } else {
+      const bool full = options.fidelity == Fidelity::kFull;
+      prediction.cluster =
+          run_cluster(plan, loaded, model.costs(), full ? Grouping::kNone : Grouping::kFolded,
+                      options.faults == nullptr ? Faults{} : *options.faults);
+      prediction.timeline = prediction.cluster->timeline;
+    }
     return prediction;
   }
   prediction.world = expand(program, plan.layout);

@@ -1,6 +1,6 @@
 #pragma once
-// One step of a plan on the modelled device. On GPUs a representative stands for each pipeline
-// rank; on a host, where all ranks share few cores, every rank is simulated.
+// One step of a plan on the modelled device. On GPUs a representative stands for each class of GPUs
+// that do the same; on a host, where all ranks share few cores, every rank is simulated.
 #include <optional>
 #include <vector>
 
@@ -8,24 +8,29 @@
 #include "core/program.hpp"
 #include "core/timeline.hpp"
 #include "planner/device_model.hpp"
+#include "sim/cluster_step.hpp"
 #include "sim/host_engine.hpp"
 #include "workload/loads.hpp"
 #include "workload/world.hpp"
 
 namespace orrery {
 
-enum class Fidelity { kAnalytic, kFolded };
+enum class Fidelity { kAnalytic, kFolded, kFull };
 
 struct PredictionOptions {
   Fidelity fidelity = Fidelity::kFolded;
   double pace = 0;  // hosts: every instruction lasts so many times its time; 0: as it is
-  const Loads* loads = nullptr;  // rows of the routed experts; null: even
-  SpeedTrace speeds = {};        // hosts: of the cores meanwhile, against the calibration
+  const Loads* loads = nullptr;    // rows of the routed experts; null: even
+  const Faults* faults = nullptr;  // of a GPU cluster, with contention; null: none
+  SpeedTrace speeds = {};          // hosts: of the cores meanwhile, against the calibration
 };
 
 struct Prediction {
-  Timeline timeline;           // of the plan's Program; on a host of the first rank of each class
-  std::optional<World> world;  // hosts
+  // Of the plan's Program: on GPUs of the largest class of each pipeline rank, on a host of its
+  // first rank.
+  Timeline timeline;
+  std::optional<ClusterStep> cluster;  // GPUs with contention
+  std::optional<World> world;          // hosts
   Timeline world_timeline;
   std::vector<HostTime> world_times;  // by instruction of the world
 };

@@ -116,12 +116,18 @@ struct Place {
 
 class TraceWriter {
  public:
-  TraceWriter(const Plan& plan, const Program& program, const Timeline& timeline, Place place)
-      : plan_(plan), program_(program), timeline_(timeline), place_(std::move(place)) {
+  // `ranks` is empty where all pipeline ranks have equally many in `program`.
+  TraceWriter(const Plan& plan, const Program& program, const Timeline& timeline, Place place,
+              const std::vector<TraceRank>& ranks)
+      : plan_(plan),
+        program_(program),
+        timeline_(timeline),
+        place_(std::move(place)),
+        ranks_(ranks) {
     ORRERY_CHECK(timeline.spans.size() == program.instructions.size(),
                  "{} spans of {} instructions", timeline.spans.size(), program.instructions.size());
-    ORRERY_CHECK(program.pp % plan.schedule.pp() == 0, "schedule of {} ranks, program of {}",
-                 plan.schedule.pp(), program.pp);
+    ORRERY_CHECK(!ranks.empty() || program.pp % plan.schedule.pp() == 0,
+                 "schedule of {} ranks, program of {}", plan.schedule.pp(), program.pp);
     for (const Work& work : program.works) works_.push_back(describe_work(work));
   }
 
@@ -142,6 +148,7 @@ class TraceWriter {
   int process(Rank rank) const { return rank.value * place_.of + place_.number; }
   // Of the pipeline that a rank belongs to: where every GPU has its own list, several are alike.
   std::size_t pipeline(Rank rank) const {
+    if (!ranks_.empty()) return ranks_[rank.index()].pipeline_rank.index();
     return rank.index() / static_cast<std::size_t>(program_.pp / plan_.schedule.pp());
   }
   const std::vector<InstructionId>& list(Rank rank, Stream stream) const {
@@ -200,6 +207,10 @@ class TraceWriter {
     std::string name = fmt::format(
         "{} {} (stage{} {})", program_.pp == plan_.schedule.pp() ? "pipeline rank" : "rank",
         rank.value, stages.size() == 1 ? "" : "s", fmt::join(stages, ", "));
+    if (!ranks_.empty())
+      name = fmt::format("pipeline rank {} (stage{} {}): {}", pipeline(rank),
+                         stages.size() == 1 ? "" : "s", fmt::join(stages, ", "),
+                         ranks_[rank.index()].label);
     if (!place_.label.empty()) name += ", " + place_.label;
     line(R"({{"ph":"M","pid":{},"name":"process_name","args":{{"name":"{}"}}}})", process(rank),
          name);
@@ -381,6 +392,7 @@ class TraceWriter {
   const Program& program_;
   const Timeline& timeline_;
   const Place place_;
+  const std::vector<TraceRank>& ranks_;
   std::vector<WorkText> works_;  // by WorkId
   std::vector<Slot> slots_;      // by InstructionId
   int cut_ = 0;                  // spans that overlapped the one before
@@ -390,14 +402,15 @@ class TraceWriter {
 
 // Of one timeline, or of several of the same Program side by side.
 std::string trace_of(const Plan& plan, const Program& program,
-                     const std::vector<std::pair<std::string, const Timeline*>>& timelines) {
+                     const std::vector<std::pair<std::string, const Timeline*>>& timelines,
+                     const std::vector<TraceRank>& ranks) {
   const auto count = static_cast<int>(timelines.size());
   std::string out = "{\"traceEvents\":[";
   std::string steps;
   int cut = 0;
   for (int number = 0; number < count; ++number) {
     const auto& [label, timeline] = timelines[static_cast<std::size_t>(number)];
-    TraceWriter writer(plan, program, *timeline, {number, count, label});
+    TraceWriter writer(plan, program, *timeline, {number, count, label}, ranks);
     if (number > 0) out += ",";
     out += writer.events();
     cut += writer.cut();
@@ -419,12 +432,17 @@ std::string trace_of(const Plan& plan, const Program& program,
 }  // namespace
 
 std::string chrome_trace(const Plan& plan, const Program& program, const Timeline& timeline) {
-  return trace_of(plan, program, {{"", &timeline}});
+  return trace_of(plan, program, {{"", &timeline}}, {});
+}
+
+std::string chrome_trace(const Plan& plan, const Program& program, const Timeline& timeline,
+                         const std::vector<TraceRank>& ranks) {
+  return trace_of(plan, program, {{"", &timeline}}, ranks);
 }
 
 std::string comparison_trace(const Plan& plan, const Program& program, const Timeline& predicted,
                              const Timeline& measured) {
-  return trace_of(plan, program, {{"predicted", &predicted}, {"measured", &measured}});
+  return trace_of(plan, program, {{"predicted", &predicted}, {"measured", &measured}}, {});
 }
 
 }  // namespace orrery

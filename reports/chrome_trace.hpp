@@ -20,6 +20,7 @@
 // more than a nanosecond. Deterministic. DeepSeek-V3 on 16 ranks, 80,000 instructions:
 // 21 MB in 0.2 s, 1.7 MB compressed.
 #include <string>
+#include <vector>
 
 #include "core/plan.hpp"
 #include "core/program.hpp"
@@ -30,6 +31,14 @@ namespace orrery {
 // `program` is lowered from `plan`, or that with every GPU explicit (workload/world.hpp);
 // `timeline` comes from carrying it out.
 std::string chrome_trace(const Plan& plan, const Program& program, const Timeline& timeline);
+
+// What stands for what where the ranks of a Program are classes of GPUs.
+struct TraceRank {
+  Rank pipeline_rank;
+  std::string label;  // "112 GPUs like GPU 3 of node 17"
+};
+std::string chrome_trace(const Plan& plan, const Program& program, const Timeline& timeline,
+                         const std::vector<TraceRank>& ranks);
 
 // Both timelines of one Program: under each rank's predicted process its measured one,
 // "rank 3 (stage 1), measured".

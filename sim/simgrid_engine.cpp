@@ -48,15 +48,11 @@ class EngineOwner {
 // limit is a link that only its endpoint pair uses.
 class Platform {
  public:
-  Platform(const FlowPlan& plan, std::size_t ranks) : plan_(plan) {
+  explicit Platform(const FlowPlan& plan) : plan_(plan) {
     zone_ = s4u::create_full_zone("cluster");
-    for (std::size_t rank = 0; rank < ranks; ++rank)
-      gpus_.push_back(zone_->create_host(std::to_string(rank) + ".gpu", 1.0));
     for (std::size_t number = 0; number < plan.resources.size(); ++number)
       links_.push_back(link("r" + std::to_string(number), plan.resources[number].capacity));
   }
-
-  s4u::Host* gpu(Rank rank) const { return gpus_[rank.index()]; }
 
   struct Endpoints {
     s4u::Host* source = nullptr;
@@ -88,7 +84,6 @@ class Platform {
 
   const FlowPlan& plan_;
   s4u::NetZone* zone_ = nullptr;
-  std::vector<s4u::Host*> gpus_;
   std::vector<s4u::Link*> links_;
   std::map<std::pair<int, double>, Endpoints> endpoints_;
 };
@@ -97,10 +92,7 @@ class Platform {
 class Simulation {
  public:
   Simulation(const NetworkStep& step, const CostSource& costs)
-      : program_(step.program),
-        step_(step),
-        platform_(step.flows, static_cast<std::size_t>(step.program.pp)),
-        tracker_(step.program) {
+      : program_(step.program), step_(step), platform_(step.flows), tracker_(step.program) {
     timeline_.spans.resize(program_.instructions.size());
     pending_.resize(program_.instructions.size(), 0);
     action_of_.reserve(program_.instructions.size());
@@ -138,8 +130,7 @@ class Simulation {
   };
   // What one kind of instruction does: the work, the SMs lent, and who is meant decide it.
   struct Action {
-    double compute_s = 0;
-    double fixed_s = 0;
+    double fixed_s = 0;  // of a computation all, of a transfer before its flows start
     std::vector<Flow> flows;
   };
   struct Running {
@@ -165,7 +156,7 @@ class Simulation {
     if (work.is_compute()) {
       // Kernels of a slow GPU last longer; launching them does not.
       const ComputeCost cost = costs.compute(work, instruction.lent_sms);
-      action.compute_s = cost.busy.value() / speed + cost.gaps.value();
+      action.fixed_s = cost.busy.value() / speed + cost.gaps.value();
       return entry->second;
     }
     const TransferCost cost = costs.transfer(work, instruction.overlapped);
@@ -197,11 +188,8 @@ class Simulation {
     if (instruction.collective >= 0 && members(instruction).front() != id) return;
     pending_[id.index()] = 1;
     const Action& own = action(id);
-    if (!program_.work(instruction).is_compute()) return after(own.fixed_s, id);
-    if (own.compute_s <= 0) return after(0, id);
-    launch(id, s4u::Exec::init()
-                   ->set_flops_amount(own.compute_s)
-                   ->set_host(platform_.gpu(instruction.rank)));
+    if (program_.work(instruction).is_compute()) ++timeline_.activities;
+    after(own.fixed_s, id);
   }
 
   const std::vector<InstructionId>& members(const Instruction& instruction) const {

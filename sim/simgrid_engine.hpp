@@ -1,6 +1,7 @@
 #pragma once
-// Carries out a Program on SimGrid 3.32: computations as executions, transfers as flows that share
-// the resources of a flow plan by max-min fairness.
+// Carries out a Program on SimGrid 3.32: transfers as flows that share the resources of a flow plan
+// by max-min fairness, computations as timers, for the instructions of a stream run one at a time
+// and share nothing.
 //
 // A transfer, and a collective as a whole, waits for its fixed time, then all of its flows start;
 // it has ended when the last of them has. A flow carries its share of what a GPU sends over its

@@ -19,7 +19,8 @@ class Folder {
         network_(plan.cluster, faults),
         groups_(communication_groups(program, plan.layout)),
         system_(flow_system(groups_, network_)),
-        pp_(plan.layout.pp) {
+        pp_(plan.layout.pp),
+        merges_(grouping == Grouping::kFolded && nvlink_is_private()) {
     const int gpus = plan.layout.gpus();
     std::vector<Colour> initial(static_cast<std::size_t>(gpus));
     for (int gpu = 0; gpu < gpus; ++gpu) {
@@ -33,6 +34,7 @@ class Folder {
 
   FoldedStep run() {
     make_classes();
+    check_size();
     count_resources();
     for (std::size_t family = 0; family < groups_.families.size(); ++family) add_family(family);
     divide_capacities();
@@ -69,6 +71,22 @@ class Folder {
                  out_.first_class.size() - 1);
   }
 
+  // Every class of a pipeline rank has its instructions.
+  void check_size() const {
+    std::vector<std::size_t> instructions(static_cast<std::size_t>(pp_), 0);
+    for (const Instruction& instruction : program_.instructions)
+      ++instructions[instruction.rank.index()];
+    std::size_t all = 0;
+    for (const RankClass& each : out_.classes) all += instructions[each.pipeline_rank.index()];
+    constexpr std::size_t kMost = 6'000'000;
+    if (all <= kMost) return;
+    throw InputError(fmt::format(
+        "error: {} classes of GPUs with {} instructions in all are more than is simulated ({})\n"
+        "  = fewer micro-batches (a smaller --global-batch) or, where every GPU is one class, "
+        "--fidelity folded make it smaller",
+        out_.classes.size(), all, kMost));
+  }
+
   // How many resources share each colour: ports are as many as their GPUs.
   void count_resources() {
     const std::vector<Resource>& resources = network_.resources();
@@ -79,6 +97,24 @@ class Folder {
       if (kind == ResourceKind::kFabric || (nic && shared))
         ++resource_count_[colours_.resource(network_, static_cast<int>(number))];
     }
+  }
+
+  // Whether NVLink carries nothing but exchanges and collectives inside of nodes. Those of a GPU
+  // follow each other on one stream, so that nothing else shares its port meanwhile; all messages
+  // of an exchange then move at one rate, whatever the classes of their ends.
+  bool nvlink_is_private() const {
+    for (const FlowSet& set : system_.sets) {
+      if (set.shape == Shape::kPair && set.medium == Medium::kNvlink) return false;
+    }
+    const std::vector<Resource>& resources = network_.resources();
+    for (int number : system_.resources) {
+      const ResourceKind kind = resources[static_cast<std::size_t>(number)].kind;
+      if (kind == ResourceKind::kNodeOut || kind == ResourceKind::kNodeIn) return false;
+    }
+    return std::all_of(resources.begin(), resources.end(), [&](const Resource& each) {
+      const bool port = each.kind == ResourceKind::kNodeOut || each.kind == ResourceKind::kNodeIn;
+      return !port || each.capacity == resources.front().capacity;
+    });
   }
 
   // The planned resource that stands for `number`.
@@ -170,10 +206,20 @@ class Folder {
         ++flow_count[colours_.flow[flow]];
     }
     std::unordered_map<Colour, char> done;
+    std::vector<std::size_t> merged(static_cast<std::size_t>(family.groups()), 0);  // set sizes
     for (auto at = first; at < last; ++at) {
       const FlowSet& set = system_.sets[at];
       const int exchange = exchange_of_group[static_cast<std::size_t>(set.group)];
       if (exchange < 0) continue;
+      if (merges_ && set.medium == Medium::kNvlink) {
+        // One message for all of equal sets.
+        std::size_t& size = merged[static_cast<std::size_t>(set.group)];
+        if (size == system_.members_of(set).size()) continue;
+        ORRERY_CHECK(size == 0 || set.shape == Shape::kClique, "parts of different sizes");
+        size = system_.members_of(set).size();
+        add_private(exchange, set);
+        continue;
+      }
       if (!set.plain) {
         for (auto flow = set.first_flow; flow < set.last_flow; ++flow) {
           if (!done.try_emplace(colours_.flow[flow], 1).second) continue;
@@ -191,6 +237,18 @@ class Folder {
     if (medium == Medium::kNvlink) return network_.node_route(from, to);
     const int nics = 2 * network_.cluster().gpus();
     return {nics + 2 * network_.nic_of(from), nics + 2 * network_.nic_of(to) + 1};
+  }
+
+  // Its flow stands for all of the set, at the ports of the first member.
+  void add_private(int exchange, const FlowSet& set) {
+    const auto members = system_.members_of(set);
+    const int messages = set.shape == Shape::kClique ? static_cast<int>(members.size()) - 1 : 1;
+    PlannedFlow flow{false, 1.0 / messages, static_cast<double>(members.size()) * messages, {}};
+    for (int port : network_.node_route(members[0], members[0]))
+      flow.route.push_back({planned(port), messages});
+    out_.flows.exchanges[static_cast<std::size_t>(exchange)].push_back(
+        static_cast<int>(out_.flows.flows.size()));
+    out_.flows.flows.push_back(std::move(flow));
   }
 
   void add_plain(int exchange, const FlowSet& set, double sets) {
@@ -279,6 +337,7 @@ class Folder {
   CommunicationGroups groups_;
   FlowSystem system_;
   int pp_;
+  bool merges_;  // messages over NVLink to one
   Colouring colours_;
   FoldedStep out_;
   std::vector<std::vector<int>> exchange_of_class_;    // by family, by class

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "core/suggest.hpp"
 
 namespace orrery {
 
@@ -35,6 +36,7 @@ Network::Network(const Cluster& cluster, const Faults& faults)
     resources_.push_back({ResourceKind::kNicOut, nic, line});
     resources_.push_back({ResourceKind::kNicIn, nic, line});
   }
+  check_switch_names();
   find_bundles();
   std::vector<char> dead(graph_.trunks.size(), 0);
   for (std::size_t number = 0; number < graph_.trunks.size(); ++number) {
@@ -42,6 +44,23 @@ Network::Network(const Cluster& cluster, const Faults& faults)
     dead[number] = faults.planes.contains(upper.plane);
   }
   router_.emplace(graph_, cluster.fabric.routing, dead);
+}
+
+void Network::check_switch_names() const {
+  for (const auto& [name, left] : faults_.switch_links) {
+    std::vector<std::string> upward;
+    for (const Trunk& trunk : graph_.trunks) {
+      if (!trunk.from_nic)
+        upward.push_back(graph_.switches[static_cast<std::size_t>(trunk.from)].name);
+    }
+    if (std::find(upward.begin(), upward.end(), name) != upward.end()) continue;
+    const std::string hint = did_you_mean(name, upward);
+    throw InputError(fmt::format(
+        "error: cluster '{}' has no switch '{}' with cables upward\n  = {}", cluster_.name, name,
+        !hint.empty()    ? hint
+        : upward.empty() ? "its fabric has one layer of switches"
+                         : fmt::format("they are named like '{}'", upward.front())));
+  }
 }
 
 // What each leaf and each pod can send upward, and whether the NICs below it can send more.
@@ -124,9 +143,10 @@ Network::Exit Network::exit_of(int from, int to) const {
   if (own % per_node != target % per_node) {
     if (auto beside = try_exit(source_nics + target % per_node, target)) return *std::move(beside);
   }
-  const int distance = ((node_of(to) - node_of(from)) % per_node + per_node) % per_node;
+  // The neighbour that shares a PCIe switch first, then the others in order.
   for (int step = 0; step < per_node; ++step) {
-    const int index = (own % per_node + std::max(distance, 1) + step) % per_node;
+    const int index = step == 0 ? (own % per_node) ^ 1 : (own + step) % per_node;
+    if (index >= per_node) continue;
     if (auto around = try_exit(source_nics + index, target_nics + index)) return *std::move(around);
   }
   throw InputError(

@@ -9,8 +9,8 @@
 // hold as much as the NICs below them (full bisection) bind no flow, whatever runs.
 //
 // What leaves through another NIC than the sender's own is forwarded inside the node, as NCCL's
-// PXN does: to reach a NIC on another plane, and around a broken NIC (then spread over the other
-// planes by the distance of the nodes).
+// PXN does: to reach a NIC on another plane, and around a broken NIC (through that of the
+// neighbour).
 #include <map>
 #include <optional>
 #include <span>
@@ -66,6 +66,7 @@ class Network {
   bool alive(int nic) const;
   Exit exit_of(int from, int to) const;
   std::optional<Exit> try_exit(int nic_from, int nic_to) const;
+  void check_switch_names() const;
   void find_bundles();
   int fabric_resource(const Hop& hop);
   int forwarder(int nic) const;  // the first GPU that it serves

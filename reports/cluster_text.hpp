@@ -1,0 +1,22 @@
+#pragma once
+// The classes of GPUs of a simulated cluster, and what faults did to its step.
+#include <string>
+#include <vector>
+
+#include "core/plan.hpp"
+#include "reports/chrome_trace.hpp"
+#include "sim/cluster_step.hpp"
+
+namespace orrery {
+
+// "GPU 5 of node 3", or "112 GPUs like GPU 0 of node 17".
+std::string class_name(const Plan& plan, const FoldedStep& folding, int rank_class);
+
+// For the trace of a step's classes.
+std::vector<TraceRank> trace_ranks(const Plan& plan, const FoldedStep& folding);
+
+// The faults, the step with and without them, and who waits for whom in collectives.
+std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
+                        const ClusterStep& step);
+
+}  // namespace orrery
