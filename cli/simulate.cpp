@@ -36,6 +36,7 @@ struct Options {
   std::string timeline;
   std::string loads;
   std::string faults;
+  std::string skew = "none";
   double pace = 0;
   bool json = false;
   std::vector<std::string> overridden;  // options given that a plan file already decides
@@ -130,6 +131,19 @@ Faults faults_for(const Options& options, const Plan& plan) {
   return read_faults(options.faults, plan.cluster);
 }
 
+Skew skew_for(const Options& options, const Plan& plan) {
+  const Skew skew = parse_skew(options.skew, plan.training.seed + 1);
+  if (skew.kind == SkewKind::kNone) return skew;
+  if (plan.cluster.fabric.kind == FabricKind::kHost)
+    throw InputError("error: --skew is of GPU clusters; on a host --loads takes measured rows");
+  if (options.fidelity == "analytic")
+    throw InputError(
+        "error: --fidelity analytic knows no skew\n  = take --fidelity folded or full");
+  if (!options.loads.empty())
+    throw InputError("error: --skew and --loads both say how the experts are loaded");
+  return skew;
+}
+
 int simulate(const Options& options) {
   const Stopwatch stopwatch;
   if (options.plan_file.empty() == (options.setup.model.empty() && options.setup.cluster.empty())) {
@@ -156,6 +170,7 @@ int simulate(const Options& options) {
                         : options.fidelity == "full"   ? Fidelity::kFull
                                                        : Fidelity::kFolded,
                         options.pace, loads ? &*loads : nullptr};
+  how.skew = skew_for(options, plan);
   std::optional<Seconds> sound;
   if (faults) {
     sound = predict(plan, program, device, how).timeline.step;
@@ -181,6 +196,8 @@ int simulate(const Options& options) {
   std::string text = options.json
                          ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
                          : simulate_text(plan, device.device(), summary);
+  if (how.skew.kind != SkewKind::kNone && !options.json)
+    text += skew_text(plan, how.skew, *prediction.cluster);
   if (sound && !options.json)
     text += "\n" + faults_text(plan, *faults, *sound, *prediction.cluster);
   if (const auto published = published_for(plan); published && !options.json && !sound) {
@@ -227,6 +244,11 @@ Command add_simulate(CLI::App& app) {
                       "Slow and broken GPUs, NICs, planes, switches and nodes (TOML)");
   command->add_option("--loads", options->loads,
                       "Rows of each micro-batch, layer and rank, as a real run writes them");
+  command
+      ->add_option("--skew", options->skew,
+                   "Expert loads: none, iid (chance), iid=TOKENS (so many independent tokens a "
+                   "group), zipf=S (popularity)")
+      ->capture_default_str();
   command
       ->add_option("--pace", options->pace,
                    "On a host: every instruction lasts so many times its calibrated time")

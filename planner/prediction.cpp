@@ -49,7 +49,7 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
       const bool full = options.fidelity == Fidelity::kFull;
       prediction.cluster =
           run_cluster(plan, loaded, model.costs(), full ? Grouping::kNone : Grouping::kFolded,
-                      options.faults == nullptr ? Faults{} : *options.faults);
+                      options.faults == nullptr ? Faults{} : *options.faults, options.skew);
       prediction.timeline = prediction.cluster->timeline;
     }
     return prediction;

@@ -22,6 +22,7 @@ struct PredictionOptions {
   double pace = 0;  // hosts: every instruction lasts so many times its time; 0: as it is
   const Loads* loads = nullptr;    // rows of the routed experts; null: even
   const Faults* faults = nullptr;  // of a GPU cluster, with contention; null: none
+  Skew skew = {};                  // of expert loads, on GPUs with contention
   SpeedTrace speeds = {};          // hosts: of the cores meanwhile, against the calibration
 };
 

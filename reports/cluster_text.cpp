@@ -98,4 +98,22 @@ std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
   return text;
 }
 
+std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& step) {
+  const TimeUnit unit = time_unit(step.classes.step);
+  const int ep = std::max(1, plan.layout.ep);
+  const ExpertSkew drawn(plan.model.moe, ep,
+                         static_cast<double>(plan.tokens_per_microbatch()) / plan.layout.tp, skew);
+  // Of the first micro-batch in layers of the middle of the model.
+  double most = 0;
+  constexpr int kLayers = 8;
+  for (int layer = 0; layer < kLayers; ++layer) {
+    const std::vector<double> rows = drawn.rows(0, plan.model.layers / 2 + layer, 0);
+    most += *std::max_element(rows.begin(), rows.end()) / kLayers;
+  }
+  return fmt::format(
+      "Expert loads {}, seed {}: the busiest of {} GPUs has {:.2f} times the mean rows of a layer; "
+      "before exchanges a GPU waits {:.3f} {} a step for the last of its group, in the mean\n",
+      describe(skew), skew.seed, ep, most, step.straggler_wait / unit.time, unit.name);
+}
+
 }  // namespace orrery

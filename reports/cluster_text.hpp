@@ -19,4 +19,7 @@ std::vector<TraceRank> trace_ranks(const Plan& plan, const FoldedStep& folding);
 std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
                         const ClusterStep& step);
 
+// How the experts were loaded, and how long GPUs waited for each other because of it.
+std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& step);
+
 }  // namespace orrery

@@ -32,17 +32,22 @@ std::vector<Span> typical_spans(const FoldedStep& folding, const Timeline& class
 }  // namespace
 
 ClusterStep run_cluster(const Plan& plan, const Program& program, const CostSource& costs,
-                        Grouping grouping, const Faults& faults) {
+                        Grouping grouping, const Faults& faults, const Skew& skew) {
   ClusterStep step;
   step.folding = fold(plan, program, faults, grouping);
   std::vector<double> speeds;
   for (const RankClass& each : step.folding.classes) speeds.push_back(each.speed);
+  std::unique_ptr<StepSkew> uneven;
+  if (skew.kind != SkewKind::kNone)
+    uneven = make_step_skew(plan, step.folding, grouping, skew, costs);
   Timeline& classes = step.classes;
-  classes = run_simgrid(
-      {step.folding.expanded.program, step.folding.exchange_of, step.folding.flows, speeds}, costs);
+  classes = run_simgrid({step.folding.expanded.program, step.folding.exchange_of,
+                         step.folding.flows, speeds, uneven.get()},
+                        costs);
   classes.source = grouping == Grouping::kFolded ? "folded" : "full";
   classes.rank_classes = static_cast<int>(step.folding.classes.size());
   classes.gpus = plan.layout.gpus();
+  if (uneven) step.straggler_wait = uneven->straggler_wait(classes);
   step.timeline = classes;
   step.timeline.spans = typical_spans(step.folding, classes, program.instructions.size());
   return step;

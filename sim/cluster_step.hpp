@@ -6,6 +6,7 @@
 #include "core/timeline.hpp"
 #include "sim/cost_source.hpp"
 #include "sim/network/folding.hpp"
+#include "workload/expert_skew.hpp"
 
 namespace orrery {
 
@@ -13,12 +14,16 @@ struct ClusterStep {
   FoldedStep folding;
   Timeline classes;   // of folding.expanded.program: the representatives
   Timeline timeline;  // of the plan's Program: on each pipeline rank its largest class
+  // With uneven expert loads: in the mean over GPUs, the time that those ready first wait before
+  // exchanges.
+  Seconds straggler_wait;
 };
 
 // `program` is lowered from `plan`. Throws InputError when it deadlocks or no path is left between
 // GPUs that talk.
 ClusterStep run_cluster(const Plan& plan, const Program& program, const CostSource& costs,
-                        Grouping grouping = Grouping::kFolded, const Faults& faults = {});
+                        Grouping grouping = Grouping::kFolded, const Faults& faults = {},
+                        const Skew& skew = {});
 
 // The timeline of the plan's Program alone.
 Timeline run_folded(const Plan& plan, const Program& program, const CostSource& costs);

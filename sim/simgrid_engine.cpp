@@ -110,11 +110,17 @@ class Simulation {
     const auto found = running_.find(&activity);
     if (found == running_.end()) return;
     const InstructionId id = found->second.id;
+    const double began = found->second.began;
+    const bool nic = found->second.nic;
     // SimGrid still uses the activity after this callback: it is let go some completions later.
     recent_.push_back(std::move(found->second.keep));
     if (recent_.size() > kKeptCompletions) recent_.pop_front();
     running_.erase(found);
-    ended(id);
+    if (step_.skew == nullptr) return ended(id);
+    // Where the busiest end carries more than the mean, its messages take longer.
+    const double rest = (step_.skew->longer(id, nic) - 1) * (now() - began);
+    if (rest <= 0) return ended(id);
+    simgrid::kernel::timer::Timer::set(s4u::Engine::get_clock() + rest, [this, id] { ended(id); });
   }
 
   Timeline finish() {
@@ -127,6 +133,7 @@ class Simulation {
   struct Flow {
     Platform::Endpoints endpoints;
     double bytes = 0;
+    const PlannedFlow* planned = nullptr;
   };
   // What one kind of instruction does: the work, the SMs lent, and who is meant decide it.
   struct Action {
@@ -135,6 +142,8 @@ class Simulation {
   };
   struct Running {
     InstructionId id;
+    bool nic = false;
+    double began = 0;
     s4u::ActivityPtr keep;
   };
   // (work, SMs lent, beside computation, exchange, speed); what does not matter is 0.
@@ -170,7 +179,7 @@ class Simulation {
       if (bytes < 1) continue;
       const BytesPerSecond limit = (flow.nic ? cost.nic_limit : cost.nvlink_limit) * flow.share;
       ORRERY_CHECK(limit.value() > 0, "{} of {} B over a port without bandwidth", work.name, bytes);
-      action.flows.push_back({platform_.endpoints(number, limit), bytes});
+      action.flows.push_back({platform_.endpoints(number, limit), bytes, &flow});
     }
     return entry->second;
   }
@@ -183,13 +192,22 @@ class Simulation {
 
   void start(InstructionId id) {
     const Instruction& instruction = program_.instructions[id.index()];
-    timeline_.spans[id.index()].start = Seconds{now()};
     // Of a collective the first member carries the flows.
     if (instruction.collective >= 0 && members(instruction).front() != id) return;
+    const double wait = step_.skew == nullptr ? 0 : step_.skew->wait_s(id, now(), timeline_);
+    const Seconds begin{now() + wait};
+    timeline_.spans[id.index()].start = begin;
+    if (instruction.collective >= 0) {
+      for (InstructionId member : members(instruction))
+        timeline_.spans[member.index()].start = begin;
+    }
     pending_[id.index()] = 1;
-    const Action& own = action(id);
-    if (program_.work(instruction).is_compute()) ++timeline_.activities;
-    after(own.fixed_s, id);
+    double fixed = action(id).fixed_s;
+    if (program_.work(instruction).is_compute()) {
+      ++timeline_.activities;
+      if (step_.skew != nullptr) fixed += step_.skew->stretch_s(id);
+    }
+    after(wait + fixed, id);
   }
 
   const std::vector<InstructionId>& members(const Instruction& instruction) const {
@@ -210,18 +228,16 @@ class Simulation {
     const Action& own = action(id);
     pending_[id.index()] += static_cast<std::int32_t>(own.flows.size());
     for (const Flow& flow : own.flows) {
+      double bytes = flow.bytes;
+      if (step_.skew != nullptr)
+        bytes = std::max(1.0, std::round(bytes * step_.skew->bytes(id, *flow.planned)));
       s4u::CommPtr comm = s4u::Comm::sendto_init(flow.endpoints.source, flow.endpoints.sink);
-      comm->set_payload_size(static_cast<std::uint64_t>(flow.bytes));
-      launch(id, comm);
+      comm->set_payload_size(static_cast<std::uint64_t>(bytes));
+      ++timeline_.activities;
+      running_.emplace(comm.get(), Running{id, flow.planned->nic, now(), comm});
+      comm->start();
     }
     ended(id);
-  }
-
-  template <class Activity>
-  void launch(InstructionId id, const boost::intrusive_ptr<Activity>& activity) {
-    ++timeline_.activities;
-    running_.emplace(activity.get(), Running{id, activity});
-    activity->start();
   }
 
   // One of the parts of `id` has ended.
@@ -233,11 +249,15 @@ class Simulation {
     std::vector<InstructionId> startable;
     if (instruction.collective >= 0) {
       for (InstructionId member : members(instruction)) timeline_.spans[member.index()].end = end;
+      if (step_.skew != nullptr) {
+        for (InstructionId member : members(instruction)) step_.skew->ended(member, timeline_);
+      }
       for (InstructionId member : members(instruction)) tracker_.complete(member, startable);
     } else {
       Span& span = timeline_.spans[id.index()];
       span.end = end;
       if (instruction.partner.valid()) timeline_.spans[instruction.partner.index()] = span;
+      if (step_.skew != nullptr) step_.skew->ended(id, timeline_);
       tracker_.complete(id, startable);
     }
     for (InstructionId next : startable) start(next);

@@ -15,6 +15,7 @@
 #include "core/timeline.hpp"
 #include "sim/cost_source.hpp"
 #include "sim/network/flow_plan.hpp"
+#include "sim/step_skew.hpp"
 
 namespace orrery {
 
@@ -23,6 +24,7 @@ struct NetworkStep {
   std::span<const std::int32_t> exchange_of;  // by instruction, into FlowPlan::exchanges; -1: none
   const FlowPlan& flows;
   std::span<const double> speeds = {};  // by rank of the Program; empty: all 1
+  StepSkew* skew = nullptr;             // uneven expert loads; null: even
 };
 
 // The caller fills in Timeline::source, rank_classes and gpus. Throws InputError when the Program

@@ -10,8 +10,21 @@
 namespace orrery {
 namespace {
 
-// Rows that the routed experts' ops of a work were made for; 0 where it has none.
-double even_rows(const Work& work) {
+void check(const Plan& plan, const Loads& loads) {
+  const int gpus = plan.layout.gpus() / plan.layout.pp;
+  if (loads.model != plan.model.name || loads.ranks != gpus || loads.ep != plan.layout.ep ||
+      loads.microbatches != plan.schedule.microbatches) {
+    throw InputError(fmt::format(
+        "error: the loads are of {} with {} micro-batches on {} ranks a layer, ep={}; the plan is "
+        "of {} with {} on {}, ep={}",
+        loads.model, loads.microbatches, loads.ranks, loads.ep, plan.model.name,
+        plan.schedule.microbatches, gpus, plan.layout.ep));
+  }
+}
+
+}  // namespace
+
+double routed_rows(const Work& work) {
   for (const Op& op : work.ops) {
     if (op.kernel == KernelClass::kGroupedGemm) return op.m;
     if (op.kernel == KernelClass::kGroupedWgrad) return op.k * op.groups;
@@ -19,8 +32,8 @@ double even_rows(const Work& work) {
   return 0;
 }
 
-// Every op that handles the rows, one by one: those that are as many as the grouped GEMMs'.
-Work scaled(const Work& work, double rows, double ratio) {
+Work with_rows(const Work& work, double ratio) {
+  const double rows = routed_rows(work);
   Work out = work;
   for (Op& op : out.ops) {
     double* dimension = nullptr;
@@ -37,20 +50,6 @@ Work scaled(const Work& work, double rows, double ratio) {
   }
   return out;
 }
-
-void check(const Plan& plan, const Loads& loads) {
-  const int gpus = plan.layout.gpus() / plan.layout.pp;
-  if (loads.model != plan.model.name || loads.ranks != gpus || loads.ep != plan.layout.ep ||
-      loads.microbatches != plan.schedule.microbatches) {
-    throw InputError(fmt::format(
-        "error: the loads are of {} with {} micro-batches on {} ranks a layer, ep={}; the plan is "
-        "of {} with {} on {}, ep={}",
-        loads.model, loads.microbatches, loads.ranks, loads.ep, plan.model.name,
-        plan.schedule.microbatches, gpus, plan.layout.ep));
-  }
-}
-
-}  // namespace
 
 int model_layer(const Layout& layout, const Model& model, Stage stage, int entry) {
   int layers = 0;
@@ -76,7 +75,7 @@ Program with_loads(const Program& program, const Plan& plan, const Loads& loads,
   std::map<std::tuple<WorkId, int, int, double>, WorkId> made;
   for (Instruction& instruction : out.instructions) {
     const Work& work = program.work(instruction);
-    const double even = work.is_compute() ? even_rows(work) : 0;
+    const double even = work.is_compute() ? routed_rows(work) : 0;
     if (even <= 0) continue;
     const int layer = model_layer(plan.layout, plan.model, instruction.stage, instruction.layer);
     const auto found = std::find(loads.layers.begin(), loads.layers.end(), layer);
@@ -91,7 +90,7 @@ Program with_loads(const Program& program, const Plan& plan, const Loads& loads,
         {instruction.work, instruction.microbatch.value, layer, rows}, instruction.work);
     if (fresh) {
       entry->second = WorkId(static_cast<std::int64_t>(out.works.size()));
-      out.works.push_back(scaled(work, even, rows / even));
+      out.works.push_back(with_rows(work, rows / even));
     }
     instruction.work = entry->second;
   }

@@ -16,6 +16,11 @@ namespace orrery {
 // loads are of another model or layout, or lack a micro-batch or layer.
 Program with_loads(const Program& program, const Plan& plan, const Loads& loads, int gpus_per_rank);
 
+// Rows that the routed experts' ops of a work were made for; 0 where it has none.
+double routed_rows(const Work& work);
+// The same with so many times the rows: every op that handles them, one by one.
+Work with_rows(const Work& work, double ratio);
+
 // Place of an entry of the stage map among the model's layers, MTP modules after the last.
 int model_layer(const Layout& layout, const Model& model, Stage stage, int entry);
 

@@ -85,4 +85,31 @@ RoutingSpread RoutingSample::spread(int ep, int group_gpus_per_node) const {
   return spread;
 }
 
+std::vector<double> RoutingSample::rows(int ep) const {
+  std::vector<double> rows(static_cast<std::size_t>(ep), 0.0);
+  const double share = static_cast<double>(ep) / static_cast<double>(chosen_.size());
+  for (std::int32_t expert : chosen_)
+    rows[static_cast<std::size_t>(expert / (moe_.experts / ep))] += share;
+  return rows;
+}
+
+double RoutingSample::choices_in_group_variance() const {
+  const int group_size = moe_.experts / moe_.groups;
+  const auto tokens = chosen_.size() / static_cast<std::size_t>(moe_.top_k);
+  double squares = 0;
+  std::vector<int> choices(static_cast<std::size_t>(moe_.groups));
+  for (std::size_t token = 0; token < tokens; ++token) {
+    std::fill(choices.begin(), choices.end(), 0);
+    for (int choice = 0; choice < moe_.top_k; ++choice) {
+      const std::size_t at =
+          token * static_cast<std::size_t>(moe_.top_k) + static_cast<std::size_t>(choice);
+      ++choices[static_cast<std::size_t>(chosen_[at] / group_size)];
+    }
+    for (int count : choices) squares += static_cast<double>(count) * count;
+  }
+  // All groups are alike, so they are averaged over.
+  const double mean = static_cast<double>(moe_.top_k) / moe_.groups;
+  return squares / (static_cast<double>(tokens) * moe_.groups) - mean * mean;
+}
+
 }  // namespace orrery

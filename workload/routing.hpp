@@ -29,6 +29,10 @@ class RoutingSample {
   // Experts lie in order on the `ep` GPUs of the group, `group_gpus_per_node` of which share a
   // node.
   RoutingSpread spread(int ep, int group_gpus_per_node) const;
+  // Rows of each of `ep` GPUs over their mean.
+  std::vector<double> rows(int ep) const;
+  // Variance over tokens of how many of a token's choices fall into one group of the gate.
+  double choices_in_group_variance() const;
 
  private:
   Moe moe_;

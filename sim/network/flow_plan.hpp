@@ -13,9 +13,10 @@ struct Crossing {
 };
 
 struct PlannedFlow {
-  bool nic = false;  // else NVLink
-  double share = 1;  // of what a GPU sends over that medium
-  double count = 1;  // flows of the cluster that it stands for
+  bool nic = false;        // else NVLink
+  double share = 1;        // of what a GPU sends over that medium
+  double count = 1;        // flows of the cluster that it stands for
+  int from = -1, to = -1;  // its GPUs, where it stands for itself alone and has two
   std::vector<Crossing> route;
 };
 

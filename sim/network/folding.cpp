@@ -144,8 +144,9 @@ class Folder {
   }
 
   // One flow that crosses `crossed` (resources of the network) for all `count` of its class.
-  void add_flow(int exchange, bool nic, double share, double count, std::span<const int> crossed) {
-    PlannedFlow flow{nic, share, count, {}};
+  void add_flow(int exchange, bool nic, double share, double count, std::span<const int> crossed,
+                int from = -1, int to = -1) {
+    PlannedFlow flow{nic, share, count, count == 1 ? from : -1, count == 1 ? to : -1, {}};
     std::vector<std::pair<int, int>> times;  // planned resource, crossings of one flow
     for (int number : crossed) {
       const int resource = planned(number);
@@ -225,7 +226,7 @@ class Folder {
           if (!done.try_emplace(colours_.flow[flow], 1).second) continue;
           const ExplicitFlow& own = system_.flows[flow];
           add_flow(exchange, set.medium == Medium::kNic, own.share, flow_count[colours_.flow[flow]],
-                   system_.resources_of(own));
+                   system_.resources_of(own), own.from, own.to);
         }
       } else if (done.try_emplace(colours_.set[at], 1).second) {
         add_plain(exchange, set, set_count[colours_.set[at]]);
@@ -243,7 +244,9 @@ class Folder {
   void add_private(int exchange, const FlowSet& set) {
     const auto members = system_.members_of(set);
     const int messages = set.shape == Shape::kClique ? static_cast<int>(members.size()) - 1 : 1;
-    PlannedFlow flow{false, 1.0 / messages, static_cast<double>(members.size()) * messages, {}};
+    PlannedFlow flow;
+    flow.share = 1.0 / messages;
+    flow.count = static_cast<double>(members.size()) * messages;
     for (int port : network_.node_route(members[0], members[0]))
       flow.route.push_back({planned(port), messages});
     out_.flows.exchanges[static_cast<std::size_t>(exchange)].push_back(
@@ -283,7 +286,7 @@ class Folder {
         if (messages == 0) continue;
         // A class of several, to itself: the ports of any two of them.
         add_flow(exchange, nic, share, static_cast<double>(size_of(class_of(from))) * messages,
-                 ports(set.medium, from, to));
+                 ports(set.medium, from, to), from, to);
       }
     }
   }
