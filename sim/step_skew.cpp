@@ -183,7 +183,7 @@ class FullSkew : public StepSkew {
 class MeanSkew : public StepSkew {
  public:
   MeanSkew(Rows rows, const Layout& layout, const FoldedStep& folding)
-      : rows_(std::move(rows)), program_(rows_.program()) {
+      : rows_(std::move(rows)), program_(rows_.program()), layout_(layout) {
     for (const RankClass& each : folding.classes) {
       members_.push_back(members_of(each, layout, folding));
       sizes_.push_back(each.size);
@@ -227,6 +227,7 @@ class MeanSkew : public StepSkew {
     const Instruction& instruction = program_.instructions[id.index()];
     if (!synchronises(instruction)) return 0;
     // When the last GPU of each group is ready, and by how much the others were sooner.
+    const GroupKind kind = group_kind(program_.work(instruction), layout_);
     last_.clear();
     double gpu_starts = 0;
     double gpus = 0;
@@ -236,9 +237,10 @@ class MeanSkew : public StepSkew {
       const std::vector<double>& start = starts(each, timeline);
       double sum = 0;
       for (std::size_t place = 0; place < start.size(); ++place) {
-        const auto group = static_cast<std::size_t>(members_[copy.index()][place].order);
-        if (last_.size() <= group) last_.resize(group + 1, now - kLongAgo);
-        last_[group] = std::max(last_[group], start[place]);
+        double& last =
+            last_.try_emplace(key(instruction, kind, members_[copy.index()][place]), now - kLongAgo)
+                .first->second;
+        last = std::max(last, start[place]);
         sum += start[place];
       }
       gpus += sizes_[copy.index()];
@@ -246,20 +248,16 @@ class MeanSkew : public StepSkew {
     }
     // Groups of a pipeline rank go on by themselves, until what follows the cells joins them.
     double begin = 0;
-    for (double each : last_) begin += each / static_cast<double>(last_.size());
-    if (instruction.cell >= 0) {
+    for (const auto& [group, last] : last_) begin += last / static_cast<double>(last_.size());
+    if (instruction.cell >= 0 && is_exchange(program_.work(instruction)))
       waited_ += begin * gpus - gpu_starts;
-    } else {
-      begin = *std::max_element(last_.begin(), last_.end());
-      std::fill(last_.begin(), last_.end(), begin);
-    }
     begin = std::max(begin, now);
     for (InstructionId each : collective) {
       const Rank copy = program_.instructions[each.index()].rank;
       const std::vector<Member>& members = members_[copy.index()];
       for (std::size_t place = 0; place < members.size(); ++place) {
         late_[first_[each.index()] + place] =
-            static_cast<float>(last_[static_cast<std::size_t>(members[place].order)] - begin);
+            static_cast<float>(last_.at(key(instruction, kind, members[place])) - begin);
       }
     }
     return begin - now;
@@ -299,7 +297,7 @@ class MeanSkew : public StepSkew {
   // A GPU that a representative stands for.
   struct Member {
     ExpertPlace place;
-    int order = 0;  // of its group, among those followed
+    int gpu = 0;  // within the pipeline rank
   };
 
   // The members of a class in the first groups that have any, group by group. Classes that meet in
@@ -309,26 +307,26 @@ class MeanSkew : public StepSkew {
     const int per_rank = layout.tp * layout.cp * layout.dp;
     const int first = own.pipeline_rank.value * per_rank;
     const int number = folding.class_of[static_cast<std::size_t>(own.representative)];
-    std::map<int, std::vector<int>> positions;  // by group
+    std::map<int, std::vector<Member>> by_group;
     for (int gpu = first; gpu < first + per_rank; ++gpu) {
       if (folding.class_of[static_cast<std::size_t>(gpu)] != number) continue;
       const ExpertPlace place = rows_.place(gpu);
-      positions[place.group].push_back(place.position);
+      by_group[place.group].push_back({place, gpu - first});
     }
     std::vector<Member> members;
-    int order = 0;
-    for (const auto& [group, own_positions] : positions) {
-      if (order == kMostGroups) break;
-      for (int position : own_positions) members.push_back({{group, position}, order});
-      ++order;
+    int groups = 0;
+    for (const auto& [group, own_members] : by_group) {
+      if (groups++ == kMostGroups) break;
+      members.insert(members.end(), own_members.begin(), own_members.end());
     }
     return members;
   }
 
-  // Exchanges of expert parallelism, and all that follows the cells.
-  bool synchronises(const Instruction& instruction) const {
-    return instruction.collective >= 0 &&
-           (instruction.cell < 0 || is_exchange(program_.work(instruction)));
+  static bool synchronises(const Instruction& instruction) { return instruction.collective >= 0; }
+
+  // The same for GPUs that wait for each other; all do in what follows the cells.
+  int key(const Instruction& instruction, GroupKind kind, const Member& member) const {
+    return instruction.cell < 0 ? 0 : group_key(kind, layout_, member.gpu);
   }
 
   // When each GPU of a class could start `id`: all it waits for on its own rank has ended there.
@@ -360,6 +358,7 @@ class MeanSkew : public StepSkew {
 
   Rows rows_;
   const Program& program_;
+  const Layout& layout_;
   std::vector<std::vector<Member>> members_;  // by class
   std::vector<int> sizes_;                    // by class, GPUs of the cluster
   double waited_ = 0;                         // GPU-seconds before exchanges of cells
@@ -367,7 +366,7 @@ class MeanSkew : public StepSkew {
   std::vector<std::size_t> first_;            // by instruction, into late_
   std::vector<float> late_;  // seconds after the representative that each GPU ends an instruction
   std::vector<double> start_;
-  std::vector<double> last_;
+  std::map<int, double> last_;
 };
 
 }  // namespace

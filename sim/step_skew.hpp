@@ -10,8 +10,7 @@
 // the mean, shrinks while the GPU catches up on what all wait for, and is the same for all of a
 // group where an exchange has waited for the last of them: that wait, in the mean over the groups,
 // is the straggler wait of the exchange. An exchange whose busiest end carries h times the mean
-// lasts h times as long. What this leaves out: that the busiest ends fill links more than the mean,
-// and stragglers of tensor- and context-parallel groups.
+// lasts h times as long. What this leaves out: that the busiest ends fill links more than the mean.
 #include <memory>
 
 #include "core/plan.hpp"

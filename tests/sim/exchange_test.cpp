@@ -1,0 +1,199 @@
+// Exchanges and collectives alone on a cluster, against their closed forms, and what holds of any
+// step: bytes are conserved, no link carries more than its bandwidth, scaled links scale time.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <iostream>
+#include <map>
+
+#include "core/cluster_reader.hpp"
+#include "sim/cluster_step.hpp"
+#include "sim/network/single_exchange.hpp"
+
+namespace orrery {
+namespace {
+
+// Links decide alone: no kernel limits, no latency.
+class LinksOnly : public CostSource {
+ public:
+  ComputeCost compute(const Work&, int) const override { return {}; }
+  TransferCost transfer(const Work&, bool) const override {
+    return {{}, BytesPerSecond{1e15}, BytesPerSecond{1e15}};
+  }
+  AssumedFigures assumed(const Program&) const override { return {}; }
+};
+
+Cluster cluster_of(int nodes, FabricKind kind = FabricKind::kMultiPlaneFatTree) {
+  Cluster cluster = read_cluster("topologies/h800-2048.toml");
+  cluster.nodes = nodes;
+  cluster.fabric.kind = kind;
+  if (kind != FabricKind::kMultiPlaneFatTree) cluster.fabric.planes = 1;
+  if (kind == FabricKind::kSingleSwitch) {
+    cluster.fabric.switch_layers = 1;
+    cluster.fabric.switch_radix = 0;
+  }
+  return cluster;
+}
+
+ClusterStep run(const Cluster& cluster, int ep, const Work& work,
+                Grouping grouping = Grouping::kFolded, const Faults& faults = {}) {
+  return run_cluster(exchange_plan(cluster, ep), exchange_program(work), LinksOnly(), grouping,
+                     faults);
+}
+
+double seconds(const ClusterStep& step) {
+  return step.classes.step.value();
+}
+
+// Bytes that an exchange puts on each planned resource, of all it stands for.
+std::map<std::string, double> bytes_by_resource(const ClusterStep& step, const Work& work) {
+  std::map<std::string, double> out;
+  const FlowPlan& plan = step.folding.flows;
+  for (const PlannedFlow& flow : plan.flows) {
+    const double each = (flow.nic ? work.wire.nic : work.wire.nvlink).value() * flow.share;
+    for (const Crossing& crossing : flow.route) {
+      const PlannedResource& resource = plan.resources[static_cast<std::size_t>(crossing.resource)];
+      out[resource.name] += each * crossing.times * resource.scale * resource.count;
+    }
+  }
+  return out;
+}
+
+constexpr double kNvlink = 160e9;
+constexpr double kNic = 50e9;
+
+}  // namespace
+
+TEST_CASE("every collective alone takes its analytic time to 1e-6") {
+  const Bytes big = gigabytes(1);
+  for (FabricKind kind : {FabricKind::kMultiPlaneFatTree, FabricKind::kMultiRailFatTree,
+                          FabricKind::kFatTree, FabricKind::kSingleSwitch}) {
+    for (int nodes : {1, 2, 4, 8, 32}) {
+      const Cluster cluster = cluster_of(nodes, kind);
+      const int gpus = cluster.gpus();
+      CAPTURE(to_string(kind), nodes);
+      // All-to-all: each port sends one message to each other GPU; the slower medium decides.
+      const Work exchange = all_to_all(cluster, gpus, big);
+      const double in = 7.0 * nodes * 1e9 / kNvlink;
+      const double out = 8.0 * (nodes - 1) * 1e9 / kNic;
+      CHECK(seconds(run(cluster, gpus, exchange)) == Approx(std::max(in, out)).epsilon(1e-6));
+      // Groups of one node: NVLink alone.
+      CHECK(seconds(run(cluster, 8, all_to_all(cluster, 8, big))) ==
+            Approx(7e9 / kNvlink).epsilon(1e-6));
+      // Ring all-reduce: 2 (n - 1) / n of the payload inside the node, of an eighth between nodes.
+      const Work reduce = ring_all_reduce(cluster, big);
+      const double inside = 2.0 * 7 / 8 * 1e9 / kNvlink;
+      const double between = 2.0 / 8 * (nodes - 1) / nodes * 1e9 / kNic;
+      CHECK(seconds(run(cluster, gpus, reduce)) == Approx(std::max(inside, between)).epsilon(1e-6));
+      // Reduce-scatter and all-gather are half of it each.
+      for (Pattern pattern : {Pattern::kReduceScatter, Pattern::kAllGather}) {
+        Work half = reduce;
+        half.wire.pattern = pattern;
+        half.wire.nic = half.wire.nic / 2;
+        half.wire.nvlink = half.wire.nvlink / 2;
+        CHECK(seconds(run(cluster, gpus, half)) ==
+              Approx(std::max(inside, between) / 2).epsilon(1e-6));
+      }
+    }
+  }
+}
+
+TEST_CASE("behind an oversubscribed leaf an all-to-all takes what the leaf's cables let through") {
+  Cluster cluster = cluster_of(16, FabricKind::kFatTree);
+  cluster.fabric.switch_radix = 64;
+  cluster.fabric.oversubscription = 3;  // 48 ports down, 16 up: six nodes a leaf
+  const Work exchange = all_to_all(cluster, 128, gigabytes(1));
+  // Leaves of 6, 6 and 4 nodes. Out of a leaf of six: 48 GPUs send to 80 others elsewhere.
+  const double leaf = 48.0 * 80 * 1e9 / (16 * kNic);
+  CHECK(leaf > 8.0 * 15 * 1e9 / kNic);
+  CHECK(seconds(run(cluster, 128, exchange)) == Approx(leaf).epsilon(1e-6));
+  CHECK(seconds(run(cluster, 128, exchange, Grouping::kNone)) == Approx(leaf).epsilon(1e-6));
+}
+
+TEST_CASE("a lost plane sends its traffic through the neighbour's NIC: twice the time") {
+  const Cluster cluster = cluster_of(8);
+  const Work exchange = all_to_all(cluster, 64, gigabytes(1));
+  Faults faults;
+  faults.planes.insert(3);
+  CHECK(seconds(run(cluster, 64, exchange, Grouping::kFolded, faults)) ==
+        Approx(2 * 8.0 * 7 * 1e9 / kNic).epsilon(1e-6));
+}
+
+TEST_CASE("bytes are conserved: what leaves ports arrives at ports, as much as the wires say") {
+  for (const char* fault : {"none", "nic", "plane"}) {
+    for (FabricKind kind : {FabricKind::kMultiPlaneFatTree, FabricKind::kFatTree}) {
+      Cluster cluster = cluster_of(8, kind);
+      cluster.fabric.oversubscription = kind == FabricKind::kFatTree ? 3 : 1;
+      const std::string name = fault;
+      if (name == "plane" && kind == FabricKind::kFatTree) continue;
+      Faults faults;
+      if (name == "nic") faults.nic[13] = 0;
+      if (name == "plane") faults.planes.insert(2);
+      const Work exchange = all_to_all(cluster, 64, gigabytes(1));
+      const ClusterStep folded = run(cluster, 64, exchange, Grouping::kFolded, faults);
+      const ClusterStep full = run(cluster, 64, exchange, Grouping::kNone, faults);
+      CAPTURE(fault, to_string(kind));
+      for (const ClusterStep* step : {&folded, &full}) {
+        double nic_out = 0, nic_in = 0, up = 0, down = 0;
+        for (const auto& [resource, bytes] : bytes_by_resource(*step, exchange)) {
+          if (resource.find("NIC") != std::string::npos)
+            (resource.ends_with("out") ? nic_out : nic_in) += bytes;
+          if (resource.find("leaf") != std::string::npos)
+            (resource.ends_with("up") ? up : down) += bytes;
+        }
+        CHECK(nic_out == Approx(64 * exchange.wire.nic.value()).epsilon(1e-9));
+        CHECK(nic_in == Approx(nic_out).epsilon(1e-9));
+        CHECK(down == Approx(up).epsilon(1e-9));
+      }
+      CHECK(seconds(folded) == Approx(seconds(full)).epsilon(1e-9));
+      // Never sooner than the busiest link allows.
+      const FlowPlan& plan = full.folding.flows;
+      for (const auto& [name_of, bytes] : bytes_by_resource(full, exchange)) {
+        const auto resource =
+            std::find_if(plan.resources.begin(), plan.resources.end(),
+                         [&](const PlannedResource& each) { return each.name == name_of; });
+        CHECK(seconds(full) >= bytes / (resource->capacity.value() * resource->scale) * (1 - 1e-9));
+      }
+    }
+  }
+}
+
+TEST_CASE("links k times as fast divide the time by k") {
+  for (double factor : {0.5, 3.0, 10.0}) {
+    for (FabricKind kind : {FabricKind::kMultiPlaneFatTree, FabricKind::kFatTree}) {
+      Cluster cluster = cluster_of(8, kind);
+      cluster.fabric.oversubscription = kind == FabricKind::kFatTree ? 3 : 1;
+      Cluster faster = cluster;
+      faster.nic.bandwidth *= factor;
+      faster.nvlink.bandwidth *= factor;
+      for (const Work& work :
+           {all_to_all(cluster, 64, gigabytes(1)), ring_all_reduce(cluster, gigabytes(1))}) {
+        CHECK(seconds(run(faster, 64, work)) * factor ==
+              Approx(seconds(run(cluster, 64, work))).epsilon(1e-9));
+      }
+    }
+  }
+}
+
+TEST_CASE("PCIe carries what leaves through the NIC too") {
+  Cluster cluster = cluster_of(4);
+  cluster.nvlink.pcie = true;
+  cluster.nvlink.bandwidth = gigabytes_per_second(60);
+  const Work exchange = all_to_all(cluster, 32, gigabytes(1));
+  // Through a GPU's port: 7 messages to GPUs of the node for each of four nodes, and eight of the
+  // node's to each of three others.
+  CHECK(seconds(run(cluster, 32, exchange)) == Approx((28.0 + 24) * 1e9 / 60e9).epsilon(1e-6));
+}
+
+TEST_CASE("an NVLink domain of 72 needs no NIC, and several NICs a GPU work as one") {
+  Cluster rack = cluster_of(1);
+  rack.gpus_per_node = 72;
+  rack.nic.per_node = 72;
+  CHECK(seconds(run(rack, 72, all_to_all(rack, 72, gigabytes(1)))) ==
+        Approx(71e9 / kNvlink).epsilon(1e-6));
+  Cluster twice = cluster_of(4, FabricKind::kMultiRailFatTree);
+  twice.nic.per_node = 16;
+  CHECK(seconds(run(twice, 32, all_to_all(twice, 32, gigabytes(1)))) ==
+        Approx(24e9 / (2 * kNic)).epsilon(1e-6));
+}
+
+}  // namespace orrery
