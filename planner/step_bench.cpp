@@ -1,5 +1,5 @@
 // How long one simulated step takes: DeepSeek-V3 on 2048 H800, 120 micro-batches of DualPipe on 16
-// ranks.
+// ranks; and on 32 times as many GPUs, with a slow one among them, with uneven experts.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 
@@ -16,12 +16,13 @@ namespace orrery {
 namespace {
 
 struct Published {
-  Published() {
+  // `scale` times the GPUs and the global batch: the same micro-batches on each.
+  explicit Published(const char* cluster = "h800-2048", int scale = 1) {
     PlanRequest request;
     request.model = read_model(resolve("deepseek-v3", CatalogKind::kModel));
-    request.cluster = read_cluster(resolve("h800-2048", CatalogKind::kCluster));
+    request.cluster = read_cluster(resolve(cluster, CatalogKind::kCluster));
     calibration = read_calibration(resolve("h800", CatalogKind::kCalibration));
-    request.training.global_batch = 15360;
+    request.training.global_batch = 15360 * scale;
     request.layout.pp = 16;
     request.layout.ep = 64;
     request.layout.dp = 0;
@@ -54,18 +55,41 @@ void analytic_step(benchmark::State& state) {
 }
 BENCHMARK(analytic_step)->Unit(benchmark::kMillisecond);
 
-// Everything `orrery simulate` does between reading and printing: lowering and SimGrid.
-void simulated_step(benchmark::State& state) {
-  const Published published;
+// Everything `orrery simulate` does between reading and printing: lowering, folding and SimGrid.
+void simulate(benchmark::State& state, const Published& published, const Faults& faults = {},
+              const Skew& skew = {}) {
   const CalibratedCost costs(published.calibration, published.plan.cluster);
   for (auto _ : state) {
     const Program program = lower(published.plan);
-    const Timeline timeline = run_folded(published.plan, program, costs);
-    state.counters["activities"] = static_cast<double>(timeline.activities);
+    const ClusterStep step =
+        run_cluster(published.plan, program, costs, Grouping::kFolded, faults, skew);
+    state.counters["activities"] = static_cast<double>(step.classes.activities);
+    state.counters["classes"] = step.classes.rank_classes;
   }
   state.counters["peak_MB"] = peak_megabytes();
 }
+
+void simulated_step(benchmark::State& state) {
+  simulate(state, Published());
+}
 BENCHMARK(simulated_step)->Unit(benchmark::kMillisecond);
+
+void simulated_step_65536(benchmark::State& state) {
+  simulate(state, Published("h800-65536", 32));
+}
+BENCHMARK(simulated_step_65536)->Unit(benchmark::kMillisecond);
+
+void simulated_step_slow_gpu(benchmark::State& state) {
+  Faults faults;
+  faults.gpu_speed[412] = 0.9;
+  simulate(state, Published(), faults);
+}
+BENCHMARK(simulated_step_slow_gpu)->Unit(benchmark::kMillisecond);
+
+void simulated_step_skew(benchmark::State& state) {
+  simulate(state, Published(), {}, {SkewKind::kIid, 0, 1024, 1});
+}
+BENCHMARK(simulated_step_skew)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace orrery
