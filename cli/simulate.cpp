@@ -18,6 +18,7 @@
 #include "reports/gzip.hpp"
 #include "reports/simulate_json.hpp"
 #include "reports/simulate_text.hpp"
+#include "reports/step_page.hpp"
 #include "workload/loads.hpp"
 #include "workload/lower.hpp"
 #include "workload/schedule_checker.hpp"
@@ -33,6 +34,7 @@ struct Options {
   std::string stage_map;
   std::string fidelity = "folded";
   std::string trace;
+  std::string report;
   std::string timeline;
   std::string loads;
   std::string faults;
@@ -172,9 +174,11 @@ int simulate(const Options& options) {
                         options.pace, loads ? &*loads : nullptr};
   how.skew = skew_for(options, plan);
   std::optional<Seconds> sound;
-  if (faults) {
-    sound = predict(plan, program, device, how).timeline.step;
-    how.faults = &*faults;
+  PredictionOptions plain = how;
+  plain.skew = {};
+  if (faults || (!options.report.empty() && how.skew.kind != SkewKind::kNone)) {
+    sound = predict(plan, program, device, faults ? how : plain).timeline.step;
+    if (faults) how.faults = &*faults;
   }
   const Prediction prediction = predict(plan, program, device, how);
   const Timeline& timeline = prediction.timeline;
@@ -198,15 +202,25 @@ int simulate(const Options& options) {
                          : simulate_text(plan, device.device(), summary);
   if (how.skew.kind != SkewKind::kNone && !options.json)
     text += skew_text(plan, how.skew, *prediction.cluster);
-  if (sound && !options.json)
+  if (faults && !options.json)
     text += "\n" + faults_text(plan, *faults, *sound, *prediction.cluster);
-  if (const auto published = published_for(plan); published && !options.json && !sound) {
+  if (const auto published = published_for(plan); published && !options.json && !faults) {
     text +=
         "\nAgainst the published run (ISCA 2025, arXiv 2505.09343, table 4; "
         "reports/deepseek-v3-step.md says more)\n" +
         comparison_text(compare_step(summary, published->step));
   }
-  std::fputs(text.c_str(), answer_stream({options.timeline, options.trace}));
+  if (!options.report.empty()) {
+    if (!prediction.cluster)
+      throw InputError("error: --report is of GPU clusters at --fidelity folded or full");
+    const Faults* broken = faults ? &*faults : nullptr;
+    write_output(
+        options.report,
+        step_page(plan, *prediction.cluster,
+                  headline(plan, broken, how.skew, sound ? *sound : Seconds{}, *prediction.cluster),
+                  options.json ? simulate_text(plan, device.device(), summary) : text));
+  }
+  std::fputs(text.c_str(), answer_stream({options.timeline, options.trace, options.report}));
   for (const RankSummary& rank : summary.ranks) {
     if (rank.memory.fits()) continue;
     std::fflush(stdout);
@@ -255,6 +269,8 @@ Command add_simulate(CLI::App& app) {
       ->check(CLI::Range(0.0, 1e6));
   command->add_option("--trace", options->trace,
                       "Write a Chrome trace for Perfetto; .gz compresses");
+  command->add_option("--report", options->report,
+                      "Write one HTML page: what happened, the timeline as a picture, the tables");
   command->add_option("-o,--output", options->timeline, "Write the Timeline; - is standard output");
   command->add_flag("--json", options->json, "Print one JSON object");
   return [options, command] {

@@ -13,28 +13,30 @@ namespace {
 
 constexpr std::size_t kMostShown = 8;
 
-std::string fault_lines(const Plan& plan, const Faults& faults) {
+std::vector<std::string> fault_lines(const Plan& plan, const Faults& faults) {
   const int per_node = plan.cluster.gpus_per_node;
   const int nics = plan.cluster.nic.per_node;
-  std::string text;
-  const auto line = [&](const std::string& what) { text += "  " + what + "\n"; };
+  std::vector<std::string> lines;
   for (const auto& [gpu, speed] : faults.gpu_speed)
-    line(fmt::format("GPU {} of node {} computes at {} of its speed", gpu % per_node,
-                     gpu / per_node, percent(speed)));
+    lines.push_back(fmt::format("GPU {} of node {} computes at {:g} % of its speed", gpu % per_node,
+                                gpu / per_node, 100 * speed));
   for (const auto& [nic, left] : faults.nic) {
-    line(left > 0 ? fmt::format("NIC {} of node {} has {} of its bandwidth", nic % nics, nic / nics,
-                                percent(left))
-                  : fmt::format("NIC {} of node {} is down: its traffic takes the other planes",
-                                nic % nics, nic / nics));
+    lines.push_back(
+        left > 0
+            ? fmt::format("NIC {} of node {} has {:g} % of its bandwidth", nic % nics, nic / nics,
+                          100 * left)
+            : fmt::format("NIC {} of node {} is down, and its GPU sends through the NIC of another",
+                          nic % nics, nic / nics));
   }
   for (int plane : faults.planes)
-    line(fmt::format("plane {} is lost: its GPUs send through the NICs of others", plane));
+    lines.push_back(
+        fmt::format("plane {} is lost, and its GPUs send through the NICs of others", plane));
   for (const auto& [name, left] : faults.switch_links)
-    line(fmt::format("switch {} has {} of its cables upward", name, percent(left)));
+    lines.push_back(fmt::format("switch {} has {:g} % of its cables upward", name, 100 * left));
   for (const auto& [node, rate] : faults.nvlink)
-    line(fmt::format("node {} has no NVLink: its GPUs reach each other at {:g} GB/s", node,
-                     in_gigabytes_per_second(rate)));
-  return text;
+    lines.push_back(fmt::format("node {} has no NVLink: its GPUs reach each other at {:g} GB/s",
+                                node, in_gigabytes_per_second(rate)));
+  return lines;
 }
 
 }  // namespace
@@ -55,15 +57,13 @@ std::vector<TraceRank> trace_ranks(const Plan& plan, const FoldedStep& folding) 
   return ranks;
 }
 
-std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
-                        const ClusterStep& step) {
+std::string fault_list(const Plan& plan, const Faults& faults) {
+  return fmt::format("{}", fmt::join(fault_lines(plan, faults), "; "));
+}
+
+std::vector<std::string> who_waits(const Plan& plan, const ClusterStep& step, std::size_t most) {
   const FoldedStep& folding = step.folding;
-  std::string text = "Faults\n" + fault_lines(plan, faults);
-  const Seconds broken = step.classes.step;
-  const TimeUnit unit = time_unit(broken);
-  text += fmt::format("  step {:.3f} {} in the place of {:.3f} {} without them: {}\n",
-                      broken / unit.time, unit.name, sound / unit.time, unit.name,
-                      signed_percent(broken / sound - 1));
+  const TimeUnit unit = time_unit(step.classes.step);
   // By pipeline rank of those who wait and the class waited for, weighted by the GPUs that wait.
   struct Sum {
     double gpu_seconds = 0;
@@ -82,19 +82,32 @@ std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     return a.second.gpu_seconds > b.second.gpu_seconds;
   });
-  if (sorted.empty())
-    return text + "  no GPU waits for another of its pipeline rank: all of them are slowed alike\n";
-  text += fmt::format(
-      "\nWho waits for whom within a pipeline rank, {} a step each, most GPU time first\n",
-      unit.name);
-  for (std::size_t place = 0; place < std::min(kMostShown, sorted.size()); ++place) {
+  std::vector<std::string> lines;
+  for (std::size_t place = 0; place < std::min(most, sorted.size()); ++place) {
     const auto& [who, sum] = sorted[place];
-    text += fmt::format("  {:8.3f}  {} GPU{} of pipeline rank {} for {}\n",
-                        sum.gpu_seconds / sum.gpus / unit.time.value(), sum.gpus,
-                        sum.gpus == 1 ? "" : "s", who.first, class_name(plan, folding, who.second));
+    lines.push_back(fmt::format("{} GPU{} of pipeline rank {} wait{} {:.3f} {} a step for {}",
+                                sum.gpus, sum.gpus == 1 ? "" : "s", who.first,
+                                sum.gpus == 1 ? "s" : "",
+                                sum.gpu_seconds / sum.gpus / unit.time.value(), unit.name,
+                                class_name(plan, folding, who.second)));
   }
-  if (sorted.size() > kMostShown)
-    text += fmt::format("  and {} more\n", sorted.size() - kMostShown);
+  return lines;
+}
+
+std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
+                        const ClusterStep& step) {
+  std::string text = "Faults\n";
+  for (const std::string& line : fault_lines(plan, faults)) text += "  " + line + "\n";
+  const Seconds broken = step.classes.step;
+  const TimeUnit unit = time_unit(broken);
+  text += fmt::format("  step {:.3f} {} in the place of {:.3f} {} without them: {}\n",
+                      broken / unit.time, unit.name, sound / unit.time, unit.name,
+                      signed_percent(broken / sound - 1));
+  const std::vector<std::string> who = who_waits(plan, step, kMostShown);
+  if (who.empty())
+    return text + "  no GPU waits for another of its pipeline rank: all of them are slowed alike\n";
+  text += "\nWho waits for whom within a pipeline rank, most GPU time first\n";
+  for (const std::string& line : who) text += "  " + line + "\n";
   return text;
 }
 

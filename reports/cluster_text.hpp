@@ -19,6 +19,12 @@ std::vector<TraceRank> trace_ranks(const Plan& plan, const FoldedStep& folding);
 std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
                         const ClusterStep& step);
 
+// The faults in one clause: "GPU 4 of node 51 computes at 90 % of its speed".
+std::string fault_list(const Plan& plan, const Faults& faults);
+// Of GPUs of one pipeline rank, which waited longest for which before collectives, longest first:
+// "127 GPUs of pipeline rank 3 wait 2.617 s a step for GPU 4 of node 51".
+std::vector<std::string> who_waits(const Plan& plan, const ClusterStep& step, std::size_t most);
+
 // How the experts were loaded, and how long GPUs waited for each other because of it.
 std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& step);
 
