@@ -40,6 +40,7 @@ struct Options {
   std::string faults;
   std::string skew = "none";
   double pace = 0;
+  bool links = false;
   bool json = false;
   std::vector<std::string> overridden;  // options given that a plan file already decides
 };
@@ -173,6 +174,7 @@ int simulate(const Options& options) {
                                                        : Fidelity::kFolded,
                         options.pace, loads ? &*loads : nullptr};
   how.skew = skew_for(options, plan);
+  how.with_links = options.links;
   std::optional<Seconds> sound;
   PredictionOptions plain = how;
   plain.skew = {};
@@ -181,6 +183,8 @@ int simulate(const Options& options) {
     if (faults) how.faults = &*faults;
   }
   const Prediction prediction = predict(plan, program, device, how);
+  if (options.links && !prediction.cluster)
+    throw InputError("error: --links is of GPU clusters at --fidelity folded or full");
   const Timeline& timeline = prediction.timeline;
   const StepSummary summary = summarise(plan, device.device(), program, timeline, device.costs());
   if (!options.trace.empty()) {
@@ -197,11 +201,14 @@ int simulate(const Options& options) {
   }
   if (!options.timeline.empty())
     write_output(options.timeline, timeline_json(options, prepared, program, prediction));
-  std::string text = options.json
-                         ? simulate_json(plan, summary, {stopwatch.wall_s(), stopwatch.cpu_s()})
-                         : simulate_text(plan, device.device(), summary);
+  std::string text =
+      options.json
+          ? simulate_json(plan, summary, prediction.cluster ? &*prediction.cluster : nullptr,
+                          {stopwatch.wall_s(), stopwatch.cpu_s()})
+          : simulate_text(plan, device.device(), summary);
   if (how.skew.kind != SkewKind::kNone && !options.json)
     text += skew_text(plan, how.skew, *prediction.cluster);
+  if (options.links && !options.json) text += "\n" + links_text(prediction.cluster->links);
   if (faults && !options.json)
     text += "\n" + faults_text(plan, *faults, *sound, *prediction.cluster);
   if (const auto published = published_for(plan); published && !options.json && !faults) {
@@ -269,6 +276,7 @@ Command add_simulate(CLI::App& app) {
       ->check(CLI::Range(0.0, 1e6));
   command->add_option("--trace", options->trace,
                       "Write a Chrome trace for Perfetto; .gz compresses");
+  command->add_flag("--links", options->links, "What crosses each link, and when");
   command->add_option("--report", options->report,
                       "Write one HTML page: what happened, the timeline as a picture, the tables");
   command->add_option("-o,--output", options->timeline, "Write the Timeline; - is standard output");

@@ -18,6 +18,7 @@
 #include "planner/stage_map_bound.hpp"
 #include "realrun/host_validation.hpp"
 #include "reports/host_validation_text.hpp"
+#include "reports/network_report.hpp"
 #include "reports/schedule_cases_text.hpp"
 #include "reports/validation_report.hpp"
 #include "workload/schedule_checker.hpp"
@@ -121,21 +122,25 @@ int validate(const Options& options) {
   if (options.suite == "host") return validate_this_host(options);
   if (options.suite == "schedules") return validate_schedules(options);
   if (options.json) throw InputError("error: --json is of --suite host");
+  const bool network = options.suite == "network";
+  const std::string kept = network ? "reports/network.md" : "reports/deepseek-v3-step.md";
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
   const Setup setup = published_setup(published);
-  const std::string report = validation_report(
-      published, build_plan(published_request(published, setup), setup.device.costs()),
-      setup.device);
+  const Plan plan = build_plan(published_request(published, setup), setup.device.costs());
+  const std::string report =
+      network ? network_report(read_exchange_series(data_file("reports/published/ep-kernels.toml")),
+                               published, plan, setup.device)
+              : validation_report(published, plan, setup.device);
   if (!options.output.empty()) {
     write_output(options.output, report);
     return kYes;
   }
   std::fputs(report.c_str(), stdout);
-  if (report == read_file(data_file("reports/deepseek-v3-step.md"))) return kYes;
+  if (report == read_file(data_file(kept.c_str()))) return kYes;
   std::fprintf(stderr,
-               "The prediction has drifted from reports/deepseek-v3-step.md. If that is meant, "
-               "write it anew with\n"
-               "  orrery validate -o reports/deepseek-v3-step.md\n");
+               "The prediction has drifted from %s. If that is meant, write it anew with\n"
+               "  orrery validate%s -o %s\n",
+               kept.c_str(), network ? " --suite network" : "", kept.c_str());
   return kNo;
 }
 
@@ -150,9 +155,10 @@ Command add_validate(CLI::App& app) {
   command
       ->add_option("--suite", options->suite,
                    "published: published runs; host: real runs on this machine, measured now; "
-                   "schedules: the schedule search next to published schedules")
+                   "schedules: the schedule search next to published schedules; "
+                   "network: expert-parallel kernels and uneven experts")
       ->capture_default_str()
-      ->check(CLI::IsMember({"published", "host", "schedules"}));
+      ->check(CLI::IsMember({"published", "host", "schedules", "network"}));
   command->add_flag("--json", options->json, "With --suite host: print one JSON object");
   command
       ->add_option("--effort", options->effort,

@@ -47,9 +47,9 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
       prediction.timeline = run_analytic(loaded, model.costs(), plan.layout.gpus());
     } else {
       const bool full = options.fidelity == Fidelity::kFull;
-      prediction.cluster =
-          run_cluster(plan, loaded, model.costs(), full ? Grouping::kNone : Grouping::kFolded,
-                      options.faults == nullptr ? Faults{} : *options.faults, options.skew);
+      prediction.cluster = run_cluster(
+          plan, loaded, model.costs(), full ? Grouping::kNone : Grouping::kFolded,
+          options.faults == nullptr ? Faults{} : *options.faults, options.skew, options.with_links);
       prediction.timeline = prediction.cluster->timeline;
     }
     return prediction;

@@ -23,6 +23,7 @@ struct PredictionOptions {
   const Loads* loads = nullptr;    // rows of the routed experts; null: even
   const Faults* faults = nullptr;  // of a GPU cluster, with contention; null: none
   Skew skew = {};                  // of expert loads, on GPUs with contention
+  bool with_links = false;         // what crossed each link, on GPUs with contention
   SpeedTrace speeds = {};          // hosts: of the cores meanwhile, against the calibration
 };
 

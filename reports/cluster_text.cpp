@@ -129,4 +129,23 @@ std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& ste
       describe(skew), skew.seed, ep, most, step.straggler_wait / unit.time, unit.name);
 }
 
+std::string links_text(const std::vector<LinkUse>& links) {
+  constexpr std::size_t kMostLinks = 16;
+  std::string text = fmt::format(
+      "Links, busiest first (one direction; load in hundredths of the step)\n  {:<34}{:>8}{:>12}"
+      "{:>12}{:>9}{:>9}\n",
+      "like", "links", "GB/s", "GB a step", "mean", "peak");
+  for (std::size_t place = 0; place < std::min(kMostLinks, links.size()); ++place) {
+    const LinkUse& link = links[place];
+    text += fmt::format("  {:<34}{:>8}{:>12.4g}{:>12.1f}{:>9}{:>9}\n", link.name,
+                        grouped(link.count), in_gigabytes_per_second(link.capacity),
+                        link.bytes / 1e9, percent(link.mean()), percent(link.peak()));
+  }
+  if (links.size() > kMostLinks)
+    text += fmt::format("  and {} kinds more; --json has all of them\n", links.size() - kMostLinks);
+  return text +
+         "  Cables that hold as much as all NICs below them never hold a flow up and are not "
+         "listed.\n";
+}
+
 }  // namespace orrery

@@ -28,4 +28,7 @@ std::vector<std::string> who_waits(const Plan& plan, const ClusterStep& step, st
 // How the experts were loaded, and how long GPUs waited for each other because of it.
 std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& step);
 
+// Links by how much of the step they are busy.
+std::string links_text(const std::vector<LinkUse>& links);
+
 }  // namespace orrery

@@ -63,13 +63,27 @@ Json scored_json(const SearchRequest& request, const ScoredPlan& plan) {
   return entry;
 }
 
+Json links_json(const std::vector<LinkUse>& links) {
+  Json list = Json::array();
+  for (const LinkUse& link : links) {
+    list.push_back({{"like", link.name},
+                    {"links", link.count},
+                    {"capacity_bytes_per_s", link.capacity.value()},
+                    {"bytes", link.bytes},
+                    {"load_mean", link.mean()},
+                    {"load", link.load}});
+  }
+  return list;
+}
+
 Json timing_json(const RunTiming& timing) {
   return {{"wall_s", timing.wall_s}, {"cpu_s", timing.cpu_s}};
 }
 
 }  // namespace
 
-std::string simulate_json(const Plan& plan, const StepSummary& summary, const RunTiming& timing) {
+std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
+                          const RunTiming& timing) {
   Json ranks = Json::array();
   for (const RankSummary& rank : summary.ranks) {
     Json stages = Json::array();
@@ -112,8 +126,11 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Ru
                   {"rank_classes", summary.rank_classes},
                   {"assumed_figures", assumed(summary.assumed)},
                   {"breakdown_mean", breakdown(summary.mean)},
-                  {"pipeline_ranks", std::move(ranks)},
-                  {"timing", timing_json(timing)}});
+                  {"pipeline_ranks", std::move(ranks)}});
+  if (cluster != nullptr && cluster->straggler_wait.value() > 0)
+    out["straggler_wait_s"] = cluster->straggler_wait.value();
+  if (cluster != nullptr && !cluster->links.empty()) out["links"] = links_json(cluster->links);
+  out["timing"] = timing_json(timing);
   return out.dump(2) + "\n";
 }
 

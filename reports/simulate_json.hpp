@@ -6,6 +6,7 @@
 #include "planner/layout_search.hpp"
 #include "planner/plan_schedule_search.hpp"
 #include "planner/step_summary.hpp"
+#include "sim/cluster_step.hpp"
 
 namespace orrery {
 
@@ -15,7 +16,9 @@ struct RunTiming {
   double cpu_s = 0;
 };
 
-std::string simulate_json(const Plan& plan, const StepSummary& summary, const RunTiming& timing);
+// `cluster`: of GPUs simulated with contention; null elsewhere.
+std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
+                          const RunTiming& timing);
 // `asked`: the layouts of --why, or null; `searched`: the best plan's schedule, or null.
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
                              const SearchResult* asked, const PlanScheduleSearch* searched,

@@ -32,22 +32,26 @@ std::vector<Span> typical_spans(const FoldedStep& folding, const Timeline& class
 }  // namespace
 
 ClusterStep run_cluster(const Plan& plan, const Program& program, const CostSource& costs,
-                        Grouping grouping, const Faults& faults, const Skew& skew) {
+                        Grouping grouping, const Faults& faults, const Skew& skew,
+                        bool with_links) {
   ClusterStep step;
-  step.folding = fold(plan, program, faults, grouping);
+  const bool all_links = with_links && grouping == Grouping::kFolded;
+  step.folding = fold(plan, program, faults, all_links ? Grouping::kFoldedLinks : grouping);
   std::vector<double> speeds;
   for (const RankClass& each : step.folding.classes) speeds.push_back(each.speed);
   std::unique_ptr<StepSkew> uneven;
   if (skew.kind != SkewKind::kNone)
     uneven = make_step_skew(plan, step.folding, grouping, skew, costs);
+  std::vector<FlowRecord> records;
   Timeline& classes = step.classes;
   classes = run_simgrid({step.folding.expanded.program, step.folding.exchange_of,
-                         step.folding.flows, speeds, uneven.get()},
+                         step.folding.flows, speeds, uneven.get(), with_links ? &records : nullptr},
                         costs);
   classes.source = grouping == Grouping::kFolded ? "folded" : "full";
   classes.rank_classes = static_cast<int>(step.folding.classes.size());
   classes.gpus = plan.layout.gpus();
   if (uneven) step.straggler_wait = uneven->straggler_wait(classes);
+  if (with_links) step.links = link_use(step.folding.flows, records, classes.step);
   step.timeline = classes;
   step.timeline.spans = typical_spans(step.folding, classes, program.instructions.size());
   return step;

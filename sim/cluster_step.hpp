@@ -6,6 +6,7 @@
 #include "core/timeline.hpp"
 #include "sim/cost_source.hpp"
 #include "sim/network/folding.hpp"
+#include "sim/network/link_use.hpp"
 #include "workload/expert_skew.hpp"
 
 namespace orrery {
@@ -17,13 +18,14 @@ struct ClusterStep {
   // With uneven expert loads: in the mean over GPUs, the time that those ready first wait before
   // exchanges.
   Seconds straggler_wait;
+  std::vector<LinkUse> links;  // where they were asked for
 };
 
 // `program` is lowered from `plan`. Throws InputError when it deadlocks or no path is left between
 // GPUs that talk.
 ClusterStep run_cluster(const Plan& plan, const Program& program, const CostSource& costs,
                         Grouping grouping = Grouping::kFolded, const Faults& faults = {},
-                        const Skew& skew = {});
+                        const Skew& skew = {}, bool with_links = false);
 
 // The timeline of the plan's Program alone.
 Timeline run_folded(const Plan& plan, const Program& program, const CostSource& costs);

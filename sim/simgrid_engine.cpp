@@ -111,14 +111,17 @@ class Simulation {
     if (found == running_.end()) return;
     const InstructionId id = found->second.id;
     const double began = found->second.began;
-    const bool nic = found->second.nic;
+    const PlannedFlow* planned = found->second.planned;
+    if (step_.records != nullptr)
+      step_.records->push_back({static_cast<int>(planned - step_.flows.flows.data()),
+                                found->second.bytes, Seconds{began}, Seconds{now()}});
     // SimGrid still uses the activity after this callback: it is let go some completions later.
     recent_.push_back(std::move(found->second.keep));
     if (recent_.size() > kKeptCompletions) recent_.pop_front();
     running_.erase(found);
     if (step_.skew == nullptr) return ended(id);
     // Where the busiest end carries more than the mean, its messages take longer.
-    const double rest = (step_.skew->longer(id, nic) - 1) * (now() - began);
+    const double rest = (step_.skew->longer(id, planned->nic) - 1) * (now() - began);
     if (rest <= 0) return ended(id);
     simgrid::kernel::timer::Timer::set(s4u::Engine::get_clock() + rest, [this, id] { ended(id); });
   }
@@ -142,7 +145,8 @@ class Simulation {
   };
   struct Running {
     InstructionId id;
-    bool nic = false;
+    const PlannedFlow* planned = nullptr;
+    double bytes = 0;
     double began = 0;
     s4u::ActivityPtr keep;
   };
@@ -234,7 +238,7 @@ class Simulation {
       s4u::CommPtr comm = s4u::Comm::sendto_init(flow.endpoints.source, flow.endpoints.sink);
       comm->set_payload_size(static_cast<std::uint64_t>(bytes));
       ++timeline_.activities;
-      running_.emplace(comm.get(), Running{id, flow.planned->nic, now(), comm});
+      running_.emplace(comm.get(), Running{id, flow.planned, bytes, now(), comm});
       comm->start();
     }
     ended(id);

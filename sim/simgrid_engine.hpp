@@ -23,8 +23,9 @@ struct NetworkStep {
   const Program& program;
   std::span<const std::int32_t> exchange_of;  // by instruction, into FlowPlan::exchanges; -1: none
   const FlowPlan& flows;
-  std::span<const double> speeds = {};  // by rank of the Program; empty: all 1
-  StepSkew* skew = nullptr;             // uneven expert loads; null: even
+  std::span<const double> speeds = {};         // by rank of the Program; empty: all 1
+  StepSkew* skew = nullptr;                    // uneven expert loads; null: even
+  std::vector<FlowRecord>* records = nullptr;  // filled with every flow; null: not kept
 };
 
 // The caller fills in Timeline::source, rank_classes and gpus. Throws InputError when the Program

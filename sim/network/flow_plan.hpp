@@ -33,4 +33,11 @@ struct FlowPlan {
   std::vector<std::vector<int>> exchanges;  // flows that start and end together
 };
 
+// A flow that was simulated.
+struct FlowRecord {
+  int flow = 0;  // FlowPlan::flows
+  double bytes = 0;
+  Seconds start, end;
+};
+
 }  // namespace orrery

@@ -35,7 +35,11 @@ struct FoldedStep {
   std::vector<int> first_class;    // by pipeline rank; one more at the end
 };
 
-enum class Grouping { kFolded, kNone };
+enum class Grouping {
+  kFolded,
+  kFoldedLinks,  // the same times, but every class has its own flows over NVLink, to be counted
+  kNone,
+};
 
 // `program` is lowered from `plan`. Size: that of the Program times the classes per pipeline rank.
 FoldedStep fold(const Plan& plan, const Program& program, const Faults& faults, Grouping grouping);

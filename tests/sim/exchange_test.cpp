@@ -157,6 +157,29 @@ TEST_CASE("bytes are conserved: what leaves ports arrives at ports, as much as t
   }
 }
 
+TEST_CASE("the use of links adds up to the bytes sent, and the busiest is full while it limits") {
+  const Cluster cluster = cluster_of(8);
+  const Work exchange = all_to_all(cluster, 64, gigabytes(1));
+  Faults faults;
+  faults.nic[13] = 0.5;
+  const ClusterStep step = run_cluster(exchange_plan(cluster, 64), exchange_program(exchange),
+                                       LinksOnly(), Grouping::kFolded, faults, {}, true);
+  double nic = 0, nvlink = 0, counted = 0;
+  for (const LinkUse& link : step.links) {
+    const bool out = link.name.ends_with("out");
+    if (!out) continue;
+    (link.name.find("NIC") != std::string::npos ? nic : nvlink) += link.bytes * link.count;
+    counted += link.count;
+    CHECK(link.peak() <= 1 + 1e-9);
+    CHECK(link.mean() * link.capacity.value() * seconds(step) == Approx(link.bytes));
+  }
+  CHECK(counted == 128);
+  CHECK(nic == Approx(64 * exchange.wire.nic.value()));
+  CHECK(nvlink == Approx(64 * exchange.wire.nvlink.value()));
+  CHECK_THAT(step.links.front().name, Catch::StartsWith("node 1 NIC 5 "));
+  CHECK(step.links.front().mean() == Approx(1).epsilon(1e-6));
+}
+
 TEST_CASE("links k times as fast divide the time by k") {
   for (double factor : {0.5, 3.0, 10.0}) {
     for (FabricKind kind : {FabricKind::kMultiPlaneFatTree, FabricKind::kFatTree}) {
