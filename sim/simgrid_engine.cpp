@@ -1,5 +1,6 @@
 #include "sim/simgrid_engine.hpp"
 
+#include <bit>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -150,8 +151,28 @@ class Simulation {
     double began = 0;
     s4u::ActivityPtr keep;
   };
-  // (work, SMs lent, beside computation, exchange, speed); what does not matter is 0.
-  using ActionKey = std::tuple<WorkId, std::int16_t, bool, std::int32_t, double>;
+  // What does not matter is 0.
+  struct ActionKey {
+    WorkId work;
+    std::int16_t lent_sms = 0;
+    bool overlapped = false;
+    std::int32_t exchange = 0;
+    double speed = 1;
+    bool operator==(const ActionKey&) const = default;
+  };
+  struct ActionHash {
+    std::size_t operator()(const ActionKey& key) const {
+      std::uint64_t hash = static_cast<std::uint64_t>(key.work.value);
+      for (std::uint64_t part :
+           {static_cast<std::uint64_t>(static_cast<std::uint32_t>(key.exchange)),
+            static_cast<std::uint64_t>(key.lent_sms) * 2 + (key.overlapped ? 1 : 0),
+            std::bit_cast<std::uint64_t>(key.speed)}) {
+        hash = (hash ^ part) * 0x9e3779b97f4a7c15ULL;
+        hash ^= hash >> 29;
+      }
+      return static_cast<std::size_t>(hash);
+    }
+  };
 
   int declare(const Instruction& instruction, const CostSource& costs) {
     if (instruction.stream == Stream::kRecvNext || instruction.stream == Stream::kRecvPrev)
@@ -273,7 +294,7 @@ class Simulation {
   DependencyTracker tracker_;
   Timeline timeline_;
   std::vector<std::int32_t> pending_;  // by instruction: parts that have not ended
-  std::map<ActionKey, int> known_;
+  std::unordered_map<ActionKey, int, ActionHash> known_;
   std::vector<Action> actions_;
   std::vector<std::int32_t> action_of_;  // by instruction; -1: receives
   std::unordered_map<const s4u::Activity*, Running> running_;

@@ -61,6 +61,14 @@ class Expansion {
     Program& out = result_.program;
     out.instructions.reserve(first_id_.back());
     result_.origin.reserve(first_id_.back());
+    std::size_t deps = 0;
+    std::size_t events = 0;
+    for (const Instruction& origin : program_.instructions) {
+      deps += program_.deps_of(origin).size() * count(origin.rank);
+      events += program_.events_of(origin).size() * count(origin.rank);
+    }
+    out.deps.reserve(deps);
+    out.buffer_events.reserve(events);
     for (const Instruction& origin : program_.instructions) {
       const int first = copies_.first[origin.rank.index()];
       for (std::size_t place = 0; place < count(origin.rank); ++place) {
