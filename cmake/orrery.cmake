@@ -13,6 +13,13 @@ if(ORRERY_SANITIZE)
   target_link_options(orrery_settings INTERFACE -fsanitize=${ORRERY_SANITIZE})
 endif()
 
+# Compiled with little optimisation, where time goes into compiling rather than running: the command line and most tests.
+function(orrery_compile_fast target)
+  if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_compile_options(${target} PRIVATE -O1)
+  endif()
+endfunction()
+
 # orrery_library(folder DEPENDS public... PRIVATE private... FOLDERS inner...): every .cpp of the folder and of the inner
 # folders named, benchmarks apart.
 function(orrery_library folder)

@@ -1,5 +1,7 @@
 // Exchanges and collectives alone on a cluster, against their closed forms, and what holds of any
 // step: bytes are conserved, no link carries more than its bandwidth, scaled links scale time.
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <iostream>
@@ -195,6 +197,46 @@ TEST_CASE("links k times as fast divide the time by k") {
       }
     }
   }
+}
+
+TEST_CASE(
+    "an edge list gives what the tree it describes gives, and what its narrowest cable lets "
+    "through") {
+  // Four nodes of eight GPUs under one switch a plane, written out.
+  Cluster listed = cluster_of(4, FabricKind::kCustom);
+  listed.fabric.switch_radix = 0;
+  for (int plane = 0; plane < 8; ++plane) {
+    const std::string name = fmt::format("s{}", plane);
+    listed.fabric.switches.push_back(name);
+    listed.fabric.cables.push_back({fmt::format("node0-3.nic{}", plane), name, {}, 1});
+  }
+  const Work exchange = all_to_all(listed, 32, gigabytes(1));
+  CHECK(seconds(run(listed, 32, exchange)) ==
+        Approx(seconds(run(cluster_of(4), 32, exchange))).epsilon(1e-9));
+  // Two leaves with two nodes each and one cable of 100 GB/s between them: 16 GPUs send to 16.
+  Cluster narrow = listed;
+  narrow.fabric.switches = {"left", "right"};
+  narrow.fabric.cables = {{"left", "right", gigabytes_per_second(100), 1}};
+  for (int nic = 0; nic < 8; ++nic) {
+    narrow.fabric.cables.push_back({fmt::format("node0-1.nic{}", nic), "left", {}, 1});
+    narrow.fabric.cables.push_back({fmt::format("node2-3.nic{}", nic), "right", {}, 1});
+  }
+  CHECK(seconds(run(narrow, 32, exchange)) == Approx(16.0 * 16 * 1e9 / 100e9).epsilon(1e-6));
+  CHECK(seconds(run(narrow, 32, exchange, Grouping::kNone)) ==
+        Approx(16.0 * 16 * 1e9 / 100e9).epsilon(1e-6));
+  // Three cables of it are one three times as wide.
+  narrow.fabric.cables.front().count = 3;
+  CHECK(seconds(run(narrow, 32, exchange)) == Approx(16.0 * 16 * 1e9 / 300e9).epsilon(1e-6));
+}
+
+TEST_CASE("hashed paths collide: ECMP is slower than spreading, never faster") {
+  Cluster cluster = cluster_of(16, FabricKind::kFatTree);
+  const Work exchange = all_to_all(cluster, 128, gigabytes(1));
+  const double spread = seconds(run(cluster, 128, exchange));
+  cluster.fabric.routing = Routing::kEcmp;
+  const double hashed = seconds(run(cluster, 128, exchange, Grouping::kNone));
+  CHECK(hashed > 1.05 * spread);
+  CHECK(hashed < 8 * spread);
 }
 
 TEST_CASE("PCIe carries what leaves through the NIC too") {
