@@ -165,6 +165,25 @@ void check_fabric(const Cluster& cluster, Reader& reader) {
                                               fabric.planes, nics));
   }
   if (fabric.kind == FabricKind::kCustom) return;  // checked cable by cable
+  if (nics > cluster.gpus_per_node &&
+      (fabric.planes > 1 || fabric.oversubscription > 1 || fabric.routing != Routing::kAdaptive)) {
+    return reader.error("fabric",
+                        fmt::format("{} NICs for {} GPUs: several NICs a GPU work as one, which "
+                                    "needs one plane with full bisection and adaptive routing",
+                                    nics, cluster.gpus_per_node));
+  }
+  if (fabric.switch_layers > 1 && fabric.switch_radix > 0) {
+    const int together =
+        fabric.kind == FabricKind::kMultiRailFatTree ? 1 : std::max(1, nics / fabric.planes);
+    if (cluster.leaf_down_ports() < together || cluster.leaf_up_ports() < 1) {
+      return reader.error(
+          "fabric",
+          fmt::format("a leaf of {} ports with oversubscription {:g} has {} down and {} up: it "
+                      "needs {} down for the NICs of one node, and one up",
+                      fabric.switch_radix, fabric.oversubscription, cluster.leaf_down_ports(),
+                      cluster.leaf_up_ports(), together));
+    }
+  }
   // A radix of 0 leaves the size of the switches open.
   const std::int64_t endpoints = static_cast<std::int64_t>(cluster.nodes) * (nics / fabric.planes);
   if (fabric.switch_radix > 0 && endpoints > endpoints_per_plane(fabric)) {

@@ -48,6 +48,7 @@ class FaultsReader {
     const int number = node_of(table) * nics + table.required_int("nic", {0, nics - 1});
     const double left = table.required_double("bandwidth", 0, 1);
     table.finish();
+    if (left > 0 && left < 1e-6) table.error("bandwidth", "'bandwidth' must be 0 or at least 1e-6");
     if (!faults_.nic.emplace(number, left).second) table.error("nic", "this NIC is named twice");
   }
 
@@ -59,7 +60,7 @@ class FaultsReader {
                                        "another",
                                        cluster_.name));
     }
-    faults_.planes.insert(number);
+    if (!faults_.planes.insert(number).second) table.error("plane", "this plane is named twice");
   }
 
   void a_switch(Reader& table) {
@@ -74,6 +75,9 @@ class FaultsReader {
     const int number = node_of(table);
     const auto rate = table.required_quantity<BytesPerSecond>("nvlink", Zero::kForbidden);
     table.finish();
+    if (rate > cluster_.nvlink.bandwidth)
+      table.error("nvlink", fmt::format("a sound node has {:g} GB/s, no more",
+                                        in_gigabytes_per_second(cluster_.nvlink.bandwidth)));
     if (!faults_.nvlink.emplace(number, rate).second)
       table.error("node", "this node is named twice");
   }

@@ -137,9 +137,10 @@ std::string links_text(const std::vector<LinkUse>& links) {
       "like", "links", "GB/s", "GB a step", "mean", "peak");
   for (std::size_t place = 0; place < std::min(kMostLinks, links.size()); ++place) {
     const LinkUse& link = links[place];
-    text += fmt::format("  {:<34}{:>8}{:>12.4g}{:>12.1f}{:>9}{:>9}\n", link.name,
-                        grouped(link.count), in_gigabytes_per_second(link.capacity),
-                        link.bytes / 1e9, percent(link.mean()), percent(link.peak()));
+    text +=
+        fmt::format("  {:<34}{:>8}{:>12.4g}{:>12.1f}{:>9}{:>9}\n", link.name, grouped(link.count),
+                    in_gigabytes_per_second(link.capacity), link.bytes / 1e9, percent(link.mean()),
+                    percent(std::min(1.0, link.peak())));
   }
   if (links.size() > kMostLinks)
     text += fmt::format("  and {} kinds more; --json has all of them\n", links.size() - kMostLinks);

@@ -122,7 +122,7 @@ class Simulation {
     running_.erase(found);
     if (step_.skew == nullptr) return ended(id);
     // Where the busiest end carries more than the mean, its messages take longer.
-    const double rest = (step_.skew->longer(id, planned->nic) - 1) * (now() - began);
+    const double rest = (step_.skew->longer(id, *planned) - 1) * (now() - began);
     if (rest <= 0) return ended(id);
     simgrid::kernel::timer::Timer::set(s4u::Engine::get_clock() + rest, [this, id] { ended(id); });
   }

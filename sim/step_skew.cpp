@@ -154,7 +154,7 @@ class FullSkew : public StepSkew {
                     : rows->gpus[static_cast<std::size_t>(place.position)];
   }
 
-  double longer(InstructionId, bool) const override { return 1; }
+  double longer(InstructionId, const PlannedFlow&) const override { return 1; }
   double wait_s(InstructionId, double, const Timeline&) override { return 0; }
   void ended(InstructionId, const Timeline&) override {}
 
@@ -206,19 +206,33 @@ class MeanSkew : public StepSkew {
   double stretch_s(InstructionId) const override { return 0; }
   double bytes(InstructionId, const PlannedFlow&) const override { return 1; }
 
-  double longer(InstructionId id, bool nic) const override {
+  // The busiest of the GPUs with the experts at this end of the message, in the mean over groups.
+  double longer(InstructionId id, const PlannedFlow& flow) const override {
     const Instruction& instruction = program_.instructions[id.index()];
-    if (!is_exchange(program_.work(instruction))) return 1;
+    const Work& work = program_.work(instruction);
+    if (!is_exchange(work)) return 1;
+    const int end = towards_experts(work.wire.pattern) ? flow.to_class : flow.from_class;
+    const std::size_t copy = end >= 0 ? static_cast<std::size_t>(end) : instruction.rank.index();
     double sum = 0;
     int groups = 0;
-    int last = -1;
-    for (const Member& member : members_[instruction.rank.index()]) {
-      if (member.place.group == last) continue;
-      last = member.place.group;
-      const GroupRows* rows = rows_.rows(instruction, last);
+    const std::vector<Member>& members = members_[copy];
+    for (std::size_t first = 0; first < members.size();) {
+      const int group = members[first].place.group;
+      const GroupRows* rows = rows_.rows(instruction, group);
       if (rows == nullptr) return 1;
-      sum += nic ? rows->most_in_node : rows->most;
+      double most = 0;
+      std::size_t at = first;
+      for (; at < members.size() && members[at].place.group == group; ++at) {
+        const int position = members[at].place.position;
+        most =
+            std::max(most, flow.nic ? rows->nodes[static_cast<std::size_t>(rows_.node_of(position))]
+                                    : rows->gpus[static_cast<std::size_t>(position)]);
+      }
+      // A message that stands for all of the group ends with the busiest of all.
+      if (end < 0) most = flow.nic ? rows->most_in_node : rows->most;
+      sum += most;
       ++groups;
+      first = at;
     }
     return sum / groups;
   }

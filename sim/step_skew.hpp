@@ -28,8 +28,8 @@ class StepSkew {
   virtual double stretch_s(InstructionId id) const = 0;
   // Bytes of a message over those with even rows.
   virtual double bytes(InstructionId id, const PlannedFlow& flow) const = 0;
-  // How many times as long a message of mean size takes on its medium.
-  virtual double longer(InstructionId id, bool nic) const = 0;
+  // How many times as long a message of mean size takes.
+  virtual double longer(InstructionId id, const PlannedFlow& flow) const = 0;
   // An instruction could start now. How long until the last of the GPUs it stands for can too.
   virtual double wait_s(InstructionId id, double now, const Timeline& timeline) = 0;
   // It has ended; its span is known.

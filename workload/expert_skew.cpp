@@ -41,6 +41,10 @@ Skew parse_skew(const std::string& text, std::uint64_t seed) {
     skew.independent_tokens = value;
     return skew;
   }
+  constexpr double kSteepest = 20;
+  if (word == "zipf" && value > kSteepest)
+    throw InputError(fmt::format("error: --skew zipf={:g}: the exponent must be at most {:g}",
+                                 value, kSteepest));
   if (word == "zipf" && has_value) {
     skew.kind = SkewKind::kZipf;
     skew.exponent = value;

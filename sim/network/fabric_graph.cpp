@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "core/custom_fabric.hpp"
 #include "core/error.hpp"
@@ -125,9 +126,7 @@ class Builder {
                         const char* role, int container) {
     std::vector<int> upper;
     for (int place = 0; place < count; ++place) {
-      const int number = static_cast<int>(std::count_if(
-          graph_.switches.begin(), graph_.switches.end(),
-          [&](const FabricSwitch& s) { return s.layer == layer && s.plane == plane; }));
+      const int number = numbers_[{layer, plane}]++;
       upper.push_back(
           add_switch(layer, plane, container < 0 ? containers_++ : container, role, number));
     }
@@ -157,6 +156,7 @@ class Builder {
   const Cluster& cluster_;
   FabricGraph graph_;
   int containers_ = 0;
+  std::map<std::pair<int, int>, int> numbers_;  // switches so far, by layer and plane
 };
 
 }  // namespace

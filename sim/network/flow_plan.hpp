@@ -13,10 +13,11 @@ struct Crossing {
 };
 
 struct PlannedFlow {
-  bool nic = false;        // else NVLink
-  double share = 1;        // of what a GPU sends over that medium
-  double count = 1;        // flows of the cluster that it stands for
-  int from = -1, to = -1;  // its GPUs, where it stands for itself alone and has two
+  bool nic = false;                    // else NVLink
+  double share = 1;                    // of what a GPU sends over that medium
+  double count = 1;                    // flows of the cluster that it stands for
+  int from = -1, to = -1;              // its GPUs, where it stands for itself alone and has two
+  int from_class = -1, to_class = -1;  // of its ends; -1 where it has no two or stands for many
   std::vector<Crossing> route;
 };
 

@@ -82,8 +82,9 @@ class Folder {
     if (all <= kMost) return;
     throw InputError(fmt::format(
         "error: {} classes of GPUs with {} instructions in all are more than is simulated ({})\n"
-        "  = fewer micro-batches (a smaller --global-batch) or, where every GPU is one class, "
-        "--fidelity folded make it smaller",
+        "  = fewer micro-batches (a smaller --global-batch) make it smaller; so does --fidelity "
+        "folded "
+        "where GPUs are alike, which paths by a hash (ECMP) and broken parts prevent",
         out_.classes.size(), all, kMost));
   }
 
@@ -146,7 +147,18 @@ class Folder {
   // One flow that crosses `crossed` (resources of the network) for all `count` of its class.
   void add_flow(int exchange, bool nic, double share, double count, std::span<const int> crossed,
                 int from = -1, int to = -1) {
-    PlannedFlow flow{nic, share, count, count == 1 ? from : -1, count == 1 ? to : -1, {}};
+    PlannedFlow flow;
+    flow.nic = nic;
+    flow.share = share;
+    flow.count = count;
+    if (count == 1) {
+      flow.from = from;
+      flow.to = to;
+    }
+    if (from >= 0) {
+      flow.from_class = class_of(from);
+      flow.to_class = class_of(to);
+    }
     std::vector<std::pair<int, int>> times;  // planned resource, crossings of one flow
     for (int number : crossed) {
       const int resource = planned(number);
@@ -207,17 +219,16 @@ class Folder {
         ++flow_count[colours_.flow[flow]];
     }
     std::unordered_map<Colour, char> done;
-    std::vector<std::size_t> merged(static_cast<std::size_t>(family.groups()), 0);  // set sizes
+    std::vector<char> merged(static_cast<std::size_t>(family.groups()), 0);
     for (auto at = first; at < last; ++at) {
       const FlowSet& set = system_.sets[at];
       const int exchange = exchange_of_group[static_cast<std::size_t>(set.group)];
       if (exchange < 0) continue;
       if (merges_ && set.medium == Medium::kNvlink) {
-        // One message for all of equal sets.
-        std::size_t& size = merged[static_cast<std::size_t>(set.group)];
-        if (size == system_.members_of(set).size()) continue;
-        ORRERY_CHECK(size == 0 || set.shape == Shape::kClique, "parts of different sizes");
-        size = system_.members_of(set).size();
+        // Every port carries the same bytes at the same rate, whatever the size of its set.
+        char& done_once = merged[static_cast<std::size_t>(set.group)];
+        if (done_once) continue;
+        done_once = 1;
         add_private(exchange, set);
         continue;
       }

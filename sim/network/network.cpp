@@ -17,8 +17,10 @@ Network::Network(const Cluster& cluster, const Faults& faults)
       local_nic_(cluster.nic_of_gpu()) {
   const int nics = cluster.nic.per_node;
   local_gpu_.assign(static_cast<std::size_t>(std::max(nics, 1)), 0);
+  serves_.assign(local_gpu_.size(), 0);
   for (int gpu = cluster.gpus_per_node - 1; gpu >= 0; --gpu)
     local_gpu_[static_cast<std::size_t>(local_nic_[static_cast<std::size_t>(gpu)])] = gpu;
+  for (int nic : local_nic_) serves_[static_cast<std::size_t>(nic)] = 1;
   resources_.reserve(2 * static_cast<std::size_t>(cluster.gpus() + cluster.nodes * nics));
   for (int gpu = 0; gpu < cluster.gpus(); ++gpu) {
     BytesPerSecond port = cluster.nvlink.bandwidth;
@@ -29,10 +31,19 @@ Network::Network(const Cluster& cluster, const Faults& faults)
   }
   // A GPU with several NICs uses them as one.
   const int together = std::max(1, nics / cluster.gpus_per_node);
+  std::vector<BytesPerSecond> lines(
+      static_cast<std::size_t>(cluster.nodes) * static_cast<std::size_t>(nics),
+      cluster.nic.bandwidth);
+  for (const Trunk& trunk : graph_.trunks) {
+    if (!trunk.from_nic) continue;
+    BytesPerSecond& line = lines[static_cast<std::size_t>(trunk.from)];
+    line = std::min(line, trunk.bandwidth * trunk.cables);
+  }
+  for (const auto& [nic, left] : faults.nic) lines[static_cast<std::size_t>(nic)] *= left;
   for (int nic = 0; nic < cluster.nodes * nics; ++nic) {
-    BytesPerSecond line = cluster.nic.bandwidth * together;
-    const auto fault = faults.nic.find(nic);
-    if (fault != faults.nic.end()) line *= fault->second;
+    BytesPerSecond line;
+    for (int part = nic; part < std::min(nic + together, cluster.nodes * nics); ++part)
+      line += lines[static_cast<std::size_t>(part)];
     resources_.push_back({ResourceKind::kNicOut, nic, line});
     resources_.push_back({ResourceKind::kNicIn, nic, line});
   }
@@ -118,7 +129,8 @@ double Network::speed_of(int gpu) const {
 
 bool Network::alive(int nic) const {
   const auto fault = faults_.nic.find(nic);
-  return (fault == faults_.nic.end() || fault->second > 0) && router_->switch_of(nic) >= 0;
+  return (fault == faults_.nic.end() || fault->second > 0) && router_->switch_of(nic) >= 0 &&
+         serves_[static_cast<std::size_t>(nic % cluster_.nic.per_node)];
 }
 
 int Network::forwarder(int nic) const {
@@ -143,11 +155,16 @@ Network::Exit Network::exit_of(int from, int to) const {
   if (own % per_node != target % per_node) {
     if (auto beside = try_exit(source_nics + target % per_node, target)) return *std::move(beside);
   }
-  // The neighbour that shares a PCIe switch first, then the others in order.
-  for (int step = 0; step < per_node; ++step) {
-    const int index = step == 0 ? (own % per_node) ^ 1 : (own + step) % per_node;
+  // One NIC index at both ends: the neighbour that shares a PCIe switch, then the others in order.
+  for (int step = -1; step < per_node; ++step) {
+    const int index = step < 0 ? (own % per_node) ^ 1 : (own + step) % per_node;
     if (index >= per_node) continue;
     if (auto around = try_exit(source_nics + index, target_nics + index)) return *std::move(around);
+  }
+  for (int leave = 0; leave < per_node; ++leave) {
+    for (int enter = 0; enter < per_node; ++enter) {
+      if (auto any = try_exit(source_nics + leave, target_nics + enter)) return *std::move(any);
+    }
   }
   throw InputError(
       fmt::format("error: no path is left from GPU {} of node {} to GPU {} of node {} on cluster "
@@ -216,11 +233,10 @@ int Network::fabric_resource(const Hop& hop) {
 
 bool Network::plain(std::span<const int> gpus) const {
   if (any_binding_ || cluster_.nvlink.pcie) return false;
-  const int index = nic_of(gpus.front()) % cluster_.nic.per_node;
-  const bool planes = cluster_.fabric.kind == FabricKind::kMultiPlaneFatTree;
+  const int component = router_->component_of(nic_of(gpus.front()));
   return std::all_of(gpus.begin(), gpus.end(), [&](int gpu) {
     const int nic = nic_of(gpu);
-    return alive(nic) && (!planes || nic % cluster_.nic.per_node == index);
+    return alive(nic) && router_->component_of(nic) == component;
   });
 }
 

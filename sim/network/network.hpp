@@ -76,6 +76,7 @@ class Network {
   FabricGraph graph_;
   std::vector<int> local_nic_;  // by GPU of a node
   std::vector<int> local_gpu_;  // by NIC of a node: its first GPU
+  std::vector<char> serves_;    // by NIC of a node: whether it is the first NIC of some GPU
   std::vector<Resource> resources_;
   std::vector<BytesPerSecond> up_;  // by container: cables upward
   std::vector<char> binding_;       // by container: those may hold traffic up

@@ -30,7 +30,8 @@ struct Router::Search {
   const FabricGraph& fabric;
   Routing routing;
   Graph graph;
-  std::vector<int> home;  // by NIC
+  std::vector<int> home;       // by NIC
+  std::vector<int> component;  // by switch
   std::vector<std::vector<int>>
       distances;  // by destination switch, of every switch; made on demand
 
@@ -51,6 +52,28 @@ struct Router::Search {
       const auto to = static_cast<std::size_t>(trunk.to);
       boost::add_edge(from, to, Edge{static_cast<int>(number), true}, graph);
       boost::add_edge(to, from, Edge{static_cast<int>(number), false}, graph);
+    }
+  }
+
+  void find_components() {
+    component.assign(fabric.switches.size(), -1);
+    int count = 0;
+    std::vector<std::size_t> open;
+    for (std::size_t start = 0; start < component.size(); ++start) {
+      if (component[start] >= 0) continue;
+      component[start] = count;
+      open.push_back(start);
+      while (!open.empty()) {
+        const std::size_t at = open.back();
+        open.pop_back();
+        for (auto [edge, end] = boost::out_edges(at, graph); edge != end; ++edge) {
+          const std::size_t next = boost::target(*edge, graph);
+          if (component[next] >= 0) continue;
+          component[next] = count;
+          open.push_back(next);
+        }
+      }
+      ++count;
     }
   }
 
@@ -93,11 +116,18 @@ struct Router::Search {
 };
 
 Router::Router(const FabricGraph& graph, Routing routing, const std::vector<char>& dead)
-    : search_(std::make_unique<Search>(graph, routing, dead)) {}
+    : search_(std::make_unique<Search>(graph, routing, dead)) {
+  search_->find_components();
+}
 Router::~Router() = default;
 
 int Router::switch_of(int nic) const {
   return search_->home[static_cast<std::size_t>(nic)];
+}
+
+int Router::component_of(int nic) const {
+  const int home = switch_of(nic);
+  return home < 0 ? -1 : search_->component[static_cast<std::size_t>(home)];
 }
 
 std::optional<std::vector<Hop>> Router::path(int from_nic, int to_nic) const {

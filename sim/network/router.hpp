@@ -31,6 +31,8 @@ class Router {
   std::optional<std::vector<Hop>> path(int from_nic, int to_nic) const;
   // The switch a NIC hangs on; -1: none.
   int switch_of(int nic) const;
+  // The same for NICs that a path joins; -1 where it hangs on no switch.
+  int component_of(int nic) const;
 
  private:
   struct Search;

@@ -83,6 +83,20 @@ TEST_CASE("with skew the folded step is the full one, twenty seeds of each case"
   compare(20);
 }
 
+// The busiest GPU and the slowest node are rarely the same: their delays must not multiply.
+TEST_CASE("with skew and a node without NVLink the folded step is still the full one") {
+  const PublishedPlan published;
+  const Case of{64, 2, 32, 1, "1f1b", {SkewKind::kZipf, 1, 0, 1}};
+  const Plan plan = plan_of(of);
+  const CalibratedCost costs(published.calibration, plan.cluster);
+  const Program program = lower(plan);
+  Faults faults;
+  faults.nvlink[3] = gigabytes_per_second(25);
+  const ClusterStep folded = run_cluster(plan, program, costs, Grouping::kFolded, faults, of.skew);
+  const ClusterStep full = run_cluster(plan, program, costs, Grouping::kNone, faults, of.skew);
+  CHECK(folded.classes.step / full.classes.step == Approx(1).epsilon(0.02));
+}
+
 TEST_CASE("a step with skew repeats with its seed, and differs with another") {
   const PublishedPlan published;
   const Case of{64, 2, 16, 1, "1f1b", {SkewKind::kIid, 0, 4096, 3}};

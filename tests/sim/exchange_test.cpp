@@ -9,6 +9,7 @@
 
 #include "core/cluster_reader.hpp"
 #include "sim/cluster_step.hpp"
+#include "sim/network/network.hpp"
 #include "sim/network/single_exchange.hpp"
 
 namespace orrery {
@@ -227,6 +228,68 @@ TEST_CASE(
   // Three cables of it are one three times as wide.
   narrow.fabric.cables.front().count = 3;
   CHECK(seconds(run(narrow, 32, exchange)) == Approx(16.0 * 16 * 1e9 / 300e9).epsilon(1e-6));
+}
+
+TEST_CASE("a ring over nodes of different sizes folds as it runs in full") {
+  // Twelve GPUs in nodes of eight: eight and four.
+  Cluster cluster = cluster_of(3, FabricKind::kSingleSwitch);
+  cluster.gpus_per_node = 4;
+  cluster.nic.per_node = 4;
+  Plan plan = exchange_plan(cluster, 6);
+  plan.layout.pp = 2;
+  plan.layout.dp = 6;
+  Program program = exchange_program(ring_all_reduce(cluster, gigabytes(1)));
+  program.pp = 2;
+  Instruction second = program.instructions[0];
+  second.id = InstructionId(1);
+  second.rank = Rank(1);
+  program.instructions.push_back(second);
+  program.streams.resize(2);
+  program.streams[1][static_cast<std::size_t>(Stream::kComm)].push_back(second.id);
+  const ClusterStep folded = run_cluster(plan, program, LinksOnly());
+  const ClusterStep full = run_cluster(plan, program, LinksOnly(), Grouping::kNone);
+  CHECK(seconds(folded) == Approx(seconds(full)).epsilon(1e-9));
+}
+
+TEST_CASE("round a broken NIC every way that is left is found") {
+  Cluster cluster = cluster_of(2, FabricKind::kSingleSwitch);
+  cluster.gpus_per_node = 2;
+  cluster.nic.per_node = 2;
+  Faults faults;
+  faults.nic[3] = 0;  // of node 1: its second
+  Network one(cluster, faults);
+  CHECK(one.nic_route(0, 3).size() == 4);  // NIC, NIC, and over NVLink to the GPU
+  // No index is sound at both ends.
+  faults.nic[0] = 0;
+  Network two(cluster, faults);
+  CHECK(two.nic_route(0, 3).size() == 6);
+  CHECK(two.name(two.nic_route(0, 3)[2]) == "node 0 NIC 1 out");
+  faults.nic[1] = 0;
+  Network none(cluster, faults);
+  CHECK_THROWS_WITH(none.nic_route(0, 3), Catch::Contains("no path is left from GPU 0 of node 0"));
+}
+
+TEST_CASE("planes that no cable joins are crossed inside a node, whatever the fabric is called") {
+  Cluster planes = cluster_of(2);
+  Cluster rails = cluster_of(2, FabricKind::kMultiRailFatTree);
+  rails.fabric.switch_layers = 1;
+  for (const Cluster& cluster : {planes, rails}) {
+    Network network(cluster);
+    const std::vector<int> crossing{0, 9};
+    CHECK_FALSE(network.plain(crossing));
+    CHECK(network.nic_route(0, 9).size() == 4);
+    CHECK(network.plain(std::vector<int>{0, 8}));
+  }
+}
+
+TEST_CASE("a NIC behind a slower cable is as fast as the cable") {
+  Cluster cluster = cluster_of(2, FabricKind::kCustom);
+  cluster.fabric.switches = {"s"};
+  for (int nic = 0; nic < 8; ++nic)
+    cluster.fabric.cables.push_back(
+        {fmt::format("node0-1.nic{}", nic), "s", gigabytes_per_second(10), 1});
+  CHECK(seconds(run(cluster, 16, all_to_all(cluster, 16, gigabytes(1)))) ==
+        Approx(8e9 / 10e9).epsilon(1e-6));
 }
 
 TEST_CASE("hashed paths collide: ECMP is slower than spreading, never faster") {

@@ -125,8 +125,14 @@ struct HandFlows {
       for (std::size_t member = 0; member < from.size(); ++member) {
         for (int port : {0, 2}) {
           plan.exchanges.back().push_back(static_cast<int>(plan.flows.size()));
-          plan.flows.push_back(
-              {port == 0, 1, 1, -1, -1, {{4 * from[member] + port}, {4 * to[member] + port + 1}}});
+          plan.flows.push_back({port == 0,
+                                1,
+                                1,
+                                -1,
+                                -1,
+                                -1,
+                                -1,
+                                {{4 * from[member] + port}, {4 * to[member] + port + 1}}});
         }
       }
     }
