@@ -11,21 +11,11 @@
 namespace orrery {
 namespace {
 
-// Links decide alone.
-class LinksOnly : public CostSource {
- public:
-  ComputeCost compute(const Work&, int) const override { return {}; }
-  TransferCost transfer(const Work&, bool) const override {
-    return {{}, BytesPerSecond{1e15}, BytesPerSecond{1e15}};
-  }
-  AssumedFigures assumed(const Program&) const override { return {}; }
-};
-
 void run(benchmark::State& state, int ep, const Work& work, const Cluster& cluster) {
   const Plan plan = exchange_plan(cluster, ep);
   const Program program = exchange_program(work);
   for (auto _ : state) {
-    const ClusterStep step = run_cluster(plan, program, LinksOnly());
+    const ClusterStep step = run_cluster(plan, program, FixedRates());
     state.counters["simulated_us"] = 1e6 * step.classes.step.value();
     state.counters["activities"] = static_cast<double>(step.classes.activities);
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
 #include <unordered_map>
 
@@ -204,7 +203,6 @@ class Folder {
       for (std::size_t member = 0; member < members; ++member)
         exchange_of[static_cast<std::size_t>(class_of(gpus[member]))] = entry->second;
     }
-    if (exchange_of_group.empty()) return;
     std::unordered_map<Colour, double> flow_count;
     std::unordered_map<Colour, double> set_count;
     const auto first = system_.first_of_family[number];

@@ -201,11 +201,6 @@ Route Network::nic_route(int from, int to) {
   return route;
 }
 
-int Network::switches_between(int from, int to) {
-  if (node_of(from) == node_of(to)) return 0;
-  return static_cast<int>(exit_of(from, to).hops.size()) + 1;
-}
-
 int Network::fabric_resource(const Hop& hop) {
   const Trunk& trunk = graph_.trunks[static_cast<std::size_t>(hop.trunk)];
   const FabricSwitch& lower = graph_.switches[static_cast<std::size_t>(trunk.from)];

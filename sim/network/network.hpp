@@ -55,8 +55,6 @@ class Network {
   Route nic_route(int from, int to);
   // Whether routes over the fabric between any two of these GPUs are just the two NICs.
   bool plain(std::span<const int> gpus) const;
-  // Switches on the way, for its latency: 1 under one leaf; 0 inside a node.
-  int switches_between(int from, int to);
 
  private:
   struct Exit {

@@ -17,20 +17,6 @@ namespace {
 constexpr double kTokens = 4096, kHidden = 7168;
 constexpr int kFromNvlink = 16, kFromNic = 64;  // group sizes that set the two rates
 
-// What the kernels of a series reach.
-class KernelRates : public CostSource {
- public:
-  explicit KernelRates(ExchangeLimits limits) : limits_(limits) {}
-  ComputeCost compute(const Work&, int) const override { return {}; }
-  TransferCost transfer(const Work&, bool) const override {
-    return {{}, limits_.nic, limits_.nvlink};
-  }
-  AssumedFigures assumed(const Program&) const override { return {}; }
-
- private:
-  ExchangeLimits limits_;
-};
-
 // Copies of a token under the gate of the test: at most four of the group's nodes.
 RoutingSpread spread_of(int group) {
   const int nodes = group / 8;
@@ -103,8 +89,9 @@ std::vector<ExchangePrediction> predict_exchanges(const ExchangeSeries& series) 
       const ExchangeRow own = measured(row, dispatch);
       cluster.nodes = row.group / 8;
       const Work work = exchange_of(own, dispatch);
-      const ClusterStep step = run_cluster(exchange_plan(cluster, row.group),
-                                           exchange_program(work), KernelRates(limits));
+      const ClusterStep step =
+          run_cluster(exchange_plan(cluster, row.group), exchange_program(work),
+                      FixedRates(limits.nic, limits.nvlink));
       predictions.push_back({row.group, dispatch, row.group == kFromNvlink || row.group == kFromNic,
                              own.rate, work.wire.logical / step.classes.step,
                              own.nic / limits.nic.value() >= own.nvlink / limits.nvlink.value()});

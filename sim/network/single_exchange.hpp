@@ -3,8 +3,24 @@
 // and for benchmarks.
 #include "core/plan.hpp"
 #include "core/program.hpp"
+#include "sim/cost_source.hpp"
 
 namespace orrery {
+
+// Kernels that reach these rates on their GPU's two media; no latency, no computation. By default
+// the links decide alone.
+class FixedRates : public CostSource {
+ public:
+  explicit FixedRates(BytesPerSecond nic = BytesPerSecond{1e15},
+                      BytesPerSecond nvlink = BytesPerSecond{1e15})
+      : nic_(nic), nvlink_(nvlink) {}
+  ComputeCost compute(const Work&, int) const override { return {}; }
+  TransferCost transfer(const Work&, bool) const override { return {{}, nic_, nvlink_}; }
+  AssumedFigures assumed(const Program&) const override { return {}; }
+
+ private:
+  BytesPerSecond nic_, nvlink_;
+};
 
 // A plan of one pipeline rank whose only content is its layout: groups of `ep` GPUs for exchanges.
 Plan exchange_plan(const Cluster& cluster, int ep);

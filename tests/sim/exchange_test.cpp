@@ -15,16 +15,6 @@
 namespace orrery {
 namespace {
 
-// Links decide alone: no kernel limits, no latency.
-class LinksOnly : public CostSource {
- public:
-  ComputeCost compute(const Work&, int) const override { return {}; }
-  TransferCost transfer(const Work&, bool) const override {
-    return {{}, BytesPerSecond{1e15}, BytesPerSecond{1e15}};
-  }
-  AssumedFigures assumed(const Program&) const override { return {}; }
-};
-
 Cluster cluster_of(int nodes, FabricKind kind = FabricKind::kMultiPlaneFatTree) {
   Cluster cluster = read_cluster("topologies/h800-2048.toml");
   cluster.nodes = nodes;
@@ -39,7 +29,7 @@ Cluster cluster_of(int nodes, FabricKind kind = FabricKind::kMultiPlaneFatTree) 
 
 ClusterStep run(const Cluster& cluster, int ep, const Work& work,
                 Grouping grouping = Grouping::kFolded, const Faults& faults = {}) {
-  return run_cluster(exchange_plan(cluster, ep), exchange_program(work), LinksOnly(), grouping,
+  return run_cluster(exchange_plan(cluster, ep), exchange_program(work), FixedRates(), grouping,
                      faults);
 }
 
@@ -166,7 +156,7 @@ TEST_CASE("the use of links adds up to the bytes sent, and the busiest is full w
   Faults faults;
   faults.nic[13] = 0.5;
   const ClusterStep step = run_cluster(exchange_plan(cluster, 64), exchange_program(exchange),
-                                       LinksOnly(), Grouping::kFolded, faults, {}, true);
+                                       FixedRates(), Grouping::kFolded, faults, {}, true);
   double nic = 0, nvlink = 0, counted = 0;
   for (const LinkUse& link : step.links) {
     const bool out = link.name.ends_with("out");
@@ -246,8 +236,8 @@ TEST_CASE("a ring over nodes of different sizes folds as it runs in full") {
   program.instructions.push_back(second);
   program.streams.resize(2);
   program.streams[1][static_cast<std::size_t>(Stream::kComm)].push_back(second.id);
-  const ClusterStep folded = run_cluster(plan, program, LinksOnly());
-  const ClusterStep full = run_cluster(plan, program, LinksOnly(), Grouping::kNone);
+  const ClusterStep folded = run_cluster(plan, program, FixedRates());
+  const ClusterStep full = run_cluster(plan, program, FixedRates(), Grouping::kNone);
   CHECK(seconds(folded) == Approx(seconds(full)).epsilon(1e-9));
 }
 
