@@ -34,25 +34,25 @@ std::size_t index(int member) {
   return static_cast<std::size_t>(member);
 }
 
-std::vector<Shard> equal_shards(std::size_t count, int members) {
-  std::vector<Shard> shards;
+std::vector<Slice> equal_shards(std::size_t count, int members) {
+  std::vector<Slice> shards;
   for (std::size_t member = 0; member < index(members); ++member)
     shards.push_back({member * count, count});
   return shards;
 }
 
 template <class T>
-std::span<T> part(std::span<T> whole, Shard shard) {
+std::span<T> part(std::span<T> whole, Slice shard) {
   return whole.subspan(shard.begin, shard.count);
 }
 
 // Before anything is posted: a message in flight into a buffer that an exception frees is worse
 // than a wrong shard.
-void check_shards(std::span<const Shard> shards, std::size_t elements, const Group& group,
+void check_shards(std::span<const Slice> shards, std::size_t elements, const Group& group,
                   std::size_t own_count) {
   ORRERY_CHECK(shards.size() == group.ranks.size(), "{} shards for {} members", shards.size(),
                group.size());
-  for (const Shard& shard : shards) {
+  for (const Slice& shard : shards) {
     ORRERY_CHECK(shard.begin <= elements && shard.count <= elements - shard.begin,
                  "shard {} + {} of {} elements", shard.begin, shard.count, elements);
   }
@@ -98,8 +98,8 @@ Group group_of(std::vector<int> ranks, int rank) {
   return {std::move(ranks), member};
 }
 
-std::vector<Shard> even_shards(std::size_t elements, int members) {
-  std::vector<Shard> shards;
+std::vector<Slice> even_shards(std::size_t elements, int members) {
+  std::vector<Slice> shards;
   const std::size_t least = elements / index(members);
   const std::size_t longer = elements % index(members);
   std::size_t begin = 0;
@@ -235,7 +235,7 @@ AllGather<T>::AllGather(Transport& transport_of_rank, Group members, OperationNa
 
 template <class T>
 AllGather<T>::AllGather(Transport& transport_of_rank, Group members, OperationName name,
-                        std::span<const T> own, std::span<T> all, std::span<const Shard> shards)
+                        std::span<const T> own, std::span<T> all, std::span<const Slice> shards)
     : GroupOperation(transport_of_rank, std::move(members), name,
                      kind_text<T>("all-gather", all.size())),
       own_(own) {
@@ -265,7 +265,7 @@ bool AllGather<T>::step() {
 
 template <class T>
 ReduceScatter<T>::ReduceScatter(Transport& transport_of_rank, Group members, OperationName name,
-                                std::span<const T> full, std::span<const Shard> shards,
+                                std::span<const T> full, std::span<const Slice> shards,
                                 std::span<T> own)
     : GroupOperation(transport_of_rank, std::move(members), name,
                      kind_text<T>("reduce-scatter", full.size())),

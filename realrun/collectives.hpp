@@ -127,14 +127,14 @@ class AllToAllBytes final : public GroupOperation {
 };
 
 // Elements [begin, begin + count) of the whole.
-struct Shard {
+struct Slice {
   std::size_t begin = 0;
   std::size_t count = 0;
 };
 
 // The whole divided into `members` consecutive shards, the first ones one element longer where it
 // does not divide.
-std::vector<Shard> even_shards(std::size_t elements, int members);
+std::vector<Slice> even_shards(std::size_t elements, int members);
 
 // T of the following is float, double or std::int64_t.
 
@@ -148,7 +148,7 @@ class AllGather final : public GroupOperation {
             std::span<T> all);
   // shards[member], equal on all members; own.size() == shards[place].count.
   AllGather(Transport& transport, Group group, OperationName name, std::span<const T> own,
-            std::span<T> all, std::span<const Shard> shards);
+            std::span<T> all, std::span<const Slice> shards);
 
   std::size_t pending_work() override;
 
@@ -165,7 +165,7 @@ template <class T>
 class ReduceScatter final : public GroupOperation {
  public:
   ReduceScatter(Transport& transport, Group group, OperationName name, std::span<const T> full,
-                std::span<const Shard> shards, std::span<T> own);
+                std::span<const Slice> shards, std::span<T> own);
 
   std::size_t pending_work() override;
 
@@ -195,7 +195,7 @@ class AllReduce final : public GroupOperation {
   std::span<T> summed_part();
 
   std::span<T> values_;
-  std::vector<Shard> shards_;  // empty: everything goes to everyone
+  std::vector<Slice> shards_;  // empty: everything goes to everyone
   std::vector<T> slices_;      // of the others, in group order
   bool summed_ = false;
 };

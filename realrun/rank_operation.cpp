@@ -42,7 +42,7 @@ class GroupedOperation : public RankOperation {
   std::optional<Seconds> started() override { return operation->started(); }
 
   std::vector<T> own, result;
-  std::vector<Shard> shards;
+  std::vector<Slice> shards;
   std::unique_ptr<GroupOperation> operation;
   std::function<void()> done;
 };
@@ -221,7 +221,7 @@ std::unique_ptr<RankOperation> RankCommunication<T>::start_parameters(
   const bool gather = work.component == Component::kParameterGather;
   std::vector<T>& whole = gather ? rank_.values[number] : rank_.gradients[number];
   running->shards = even_shards(whole.size(), group.size());
-  const Shard own = running->shards[static_cast<std::size_t>(group.place)];
+  const Slice own = running->shards[static_cast<std::size_t>(group.place)];
   check_parameter_bytes(rank_, work, number);
   if (!gather) check_contributions(rank_, number);
   auto& end = rank_.step_end;

@@ -8,6 +8,7 @@
   length       at most 800 lines a source file (a warning above 400)
   size         no file above 1 MB
   words        none of FORBIDDEN_WORDS in a source file
+  names        a type of a namespace is defined in one file: two of one name are undefined behaviour, and no tool says so
 
 Looks at the files git knows or would add; at every file where there is no git. Prints file:line: messages
 and exits with 1 when a rule is broken, with 0 otherwise (warnings do not count).
@@ -51,6 +52,9 @@ CHECKED_TEXT = CODE | {".toml"}  # what has forbidden words
 SKIPPED_FOLDERS = {".git", "build", "out", "node_modules", "__pycache__"}
 
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^">]+)[">]')
+NAMESPACE = re.compile(r"namespace\s*([\w:]*)\s*\{")
+NAMESPACE_END = re.compile(r"\}\s*//\s*namespace")
+TYPE = re.compile(r"(?:struct|class|enum class|enum)\s+(\w+)(?!\w|::)[^;]*$")
 SPELLING = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)+\.(hpp|cuh)")
 
 
@@ -125,14 +129,32 @@ def check_text(path: PurePosixPath, text: str) -> Iterator[Finding]:
                     yield Finding(path, number, f"forbidden word {word}")
 
 
+def named_types(text: str) -> Iterator[tuple[int, str]]:
+    """Line and full name of the types that other files could see: those outside of unnamed namespaces and of others."""
+    namespaces = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := NAMESPACE.match(line):
+            namespaces.append(match[1])
+        elif NAMESPACE_END.match(line) and namespaces:
+            namespaces.pop()
+        elif (match := TYPE.match(line)) and "" not in namespaces:
+            yield number, "::".join([*namespaces, match[1]])
+
+
 def check_tree(root: Path) -> list[Finding]:
     findings = []
+    types = {}  # full name: the file that defined it first
     for path in list_files(root):
         data = (root / path).read_bytes()
         if len(data) > MAX_BYTES:
             findings.append(Finding(path, 1, f"{len(data)} bytes: no file above {MAX_BYTES} bytes belongs here"))
             continue
-        findings += check_text(path, data.decode("utf-8", errors="replace"))
+        text = data.decode("utf-8", errors="replace")
+        findings += check_text(path, text)
+        if path.suffix in CPP:
+            for line, name in named_types(text):
+                if types.setdefault(name, path) != path:
+                    findings.append(Finding(path, line, f"{name} is defined in {types[name]} too"))
     return findings
 
 

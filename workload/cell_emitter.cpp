@@ -108,15 +108,15 @@ void RankEmitter::receive(Flow& flow, int step) {
   const Stage from(flow.place.stage.value - step);
   if (from.value < 0 || from.value >= context_.plan.schedule.stages()) return;
   const Rank sender = context_.plan.schedule.host(from, flow.place.direction).rank;
-  const Message message{flow.place.direction, from, flow.place.stage, flow.half.microbatch};
+  const StageTransfer transfer{flow.place.direction, from, flow.place.stage, flow.half.microbatch};
   if (sender == rank_) {
-    flow.tail = context_.sends.at(message);
+    flow.tail = context_.sends.at(transfer);
     return;
   }
   const WorkId work = context_.placement.same_node(sender, rank_) ? context_.send_inside_node
                                                                   : context_.send_between_nodes;
   flow.tail = add(work, recv_stream(sender, rank_), {}, &flow, -1);
-  context_.recvs.emplace(message, flow.tail);
+  context_.recvs.emplace(transfer, flow.tail);
   flow.inbox = new_buffer(BufferKind::kCommunication, context_.boundary_bytes, flow, -1);
   attach(flow.tail, flow.inbox, true);
 }
@@ -125,15 +125,15 @@ void RankEmitter::finish(const Flow& flow, int step) {
   const Stage to(flow.place.stage.value + step);
   if (to.value < 0 || to.value >= context_.plan.schedule.stages()) return;
   const Rank receiver = context_.plan.schedule.host(to, flow.place.direction).rank;
-  const Message message{flow.place.direction, flow.place.stage, to, flow.half.microbatch};
+  const StageTransfer transfer{flow.place.direction, flow.place.stage, to, flow.half.microbatch};
   if (receiver == rank_) {
-    context_.sends.emplace(message, flow.tail);
+    context_.sends.emplace(transfer, flow.tail);
     return;
   }
   const WorkId work = context_.placement.same_node(receiver, rank_) ? context_.send_inside_node
                                                                     : context_.send_between_nodes;
   const InstructionId deps[] = {flow.tail};
-  context_.sends.emplace(message, add(work, send_stream(rank_, receiver), deps, &flow, -1));
+  context_.sends.emplace(transfer, add(work, send_stream(rank_, receiver), deps, &flow, -1));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@
 namespace orrery {
 
 // A transfer between two stages: an activation to the next stage or a gradient to the one before.
-struct Message {
+struct StageTransfer {
   int direction = 0;
   Stage from;
   Stage to;
   Microbatch microbatch;
-  auto operator<=>(const Message&) const = default;
+  auto operator<=>(const StageTransfer&) const = default;
 };
 
 // What all ranks share while a plan is lowered.
@@ -30,8 +30,8 @@ struct LoweringContext {
   WorkId send_between_nodes;
   WorkId send_inside_node;
   Bytes boundary_bytes;
-  std::map<Message, InstructionId> sends;  // filled as ranks are emitted
-  std::map<Message, InstructionId> recvs;
+  std::map<StageTransfer, InstructionId> sends;  // filled as ranks are emitted
+  std::map<StageTransfer, InstructionId> recvs;
 };
 
 class RankEmitter {

@@ -52,7 +52,7 @@ TEST_CASE("sums are taken in group order, whoever comes first") {
           expect(values == std::vector<float>(count, sum), "all-reduce");
 
           std::vector<float> full(count, own_value[static_cast<std::size_t>(transport.rank())]);
-          const std::vector<Shard> shards = even_shards(count, 3);
+          const std::vector<Slice> shards = even_shards(count, 3);
           std::vector<float> shard(shards[static_cast<std::size_t>(group.place)].count);
           ReduceScatter<float> reduce(transport, group, {2, "gradients"}, full, shards, shard);
           run(transport, reduce);
@@ -128,7 +128,7 @@ TEST_CASE("a group of one has its result without a message, started when it was 
 // The work appears with the data and goes with the call that does it.
 TEST_CASE("pending work is what the next advance does") {
   ThreadWorld world(2);
-  const std::vector<Shard> shards = even_shards(200, 2);
+  const std::vector<Slice> shards = even_shards(200, 2);
   std::vector<float> full(200, 1), own_0(100), own_1(100);
   ReduceScatter<float> first(world.endpoint(0), {{0, 1}, 0}, {0, "g"}, full, shards, own_0);
   CHECK(first.pending_work() == 0);
@@ -236,7 +236,7 @@ TEST_CASE("even shards cover the whole and differ by one element at most") {
       CAPTURE(elements, members);
       std::size_t end = 0;
       std::vector<std::size_t> counts;
-      for (const Shard& shard : even_shards(elements, members)) {
+      for (const Slice& shard : even_shards(elements, members)) {
         CHECK(shard.begin == end);
         end += shard.count;
         counts.push_back(shard.count);
@@ -255,10 +255,10 @@ TEST_CASE("shards and groups that do not fit are bugs, found before anything is 
   Transport& transport = world.endpoint(0);
   const Group group{{0, 1}, 0};
   std::vector<float> full(10), own(5);
-  const std::vector<Shard> too_long = {{0, 5}, {5, 6}};
-  const std::vector<Shard> too_few = {{0, 5}};
-  const std::vector<Shard> not_own = {{0, 4}, {4, 6}};
-  for (const std::vector<Shard>& shards : {too_long, too_few, not_own}) {
+  const std::vector<Slice> too_long = {{0, 5}, {5, 6}};
+  const std::vector<Slice> too_few = {{0, 5}};
+  const std::vector<Slice> not_own = {{0, 4}, {4, 6}};
+  for (const std::vector<Slice>& shards : {too_long, too_few, not_own}) {
     CHECK_THROWS_AS(ReduceScatter<float>(transport, group, {0, ""}, full, shards, own), Bug);
     CHECK_THROWS_AS(
         AllGather<float>(transport, group, {0, ""}, std::span<const float>(own), full, shards),

@@ -183,7 +183,7 @@ RunningOperation start_operation(Transport& transport, const Group& group, Opera
                        seed);
   };
   // Unequal shards that cover the whole.
-  std::vector<Shard> shards;
+  std::vector<Slice> shards;
   std::size_t total = 0;
   for (std::size_t member = 0; member < members; ++member) {
     const std::size_t length = (seed + 3 * member) % (count + 1);
@@ -239,7 +239,7 @@ RunningOperation start_operation(Transport& transport, const Group& group, Opera
                                                       std::span<const T>(own), *all, shards);
       return {std::move(operation), [=] {
                 for (std::size_t member = 0; member < members; ++member) {
-                  const Shard shard = shards[member];
+                  const Slice shard = shards[member];
                   expect(same_bits<T>(std::span(*all).subspan(shard.begin, shard.count),
                                       random_values<T>(seed + member, shard.count)),
                          failure("all-gather of unequal counts"));

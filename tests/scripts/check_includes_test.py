@@ -115,6 +115,14 @@ class CheckIncludesTest(unittest.TestCase):
                     self.assert_fires(f"{name}:2:", f"forbidden word {word}")
                     (self.root / name).unlink()
 
+    def test_two_types_of_one_name(self):
+        self.write("core/a.hpp", HEADER + "namespace orrery {\nstruct A {\n};\nenum class B { x };\n}  // namespace orrery\n")
+        self.write("sim/a.cpp", "namespace orrery {\nstruct A;\nstruct A::Inner {\n};\nnamespace {\nstruct A {\n};\n}  // namespace\n"
+                                "}  // namespace orrery\nnamespace orrery::cli {\nclass A final {\n};\n}  // namespace orrery::cli\n")
+        self.assert_clean()
+        self.write("sim/b.hpp", HEADER + "namespace orrery {\n\nclass A : public C {\n};\n}  // namespace orrery\n")
+        self.assert_fires("sim/b.hpp:4:", "orrery::A is defined in core/a.hpp too")
+
     def test_a_script_without_suffix_is_known_by_its_first_line(self):
         self.write(".ci/run", "#!/usr/bin/env bash\n# TO" "DO\n")
         self.assert_fires(".ci/run:2:", "forbidden word")
