@@ -208,7 +208,11 @@ int simulate(const Options& options) {
           : simulate_text(plan, device.device(), summary);
   if (how.skew.kind != SkewKind::kNone && !options.json)
     text += skew_text(plan, how.skew, *prediction.cluster);
-  if (options.links && !options.json) text += "\n" + links_text(prediction.cluster->links);
+  if (options.links && !options.json) {
+    text += "\n" + links_text(prediction.cluster->links);
+    if (const std::string collectives = collectives_text(summary.collectives); !collectives.empty())
+      text += "\n" + collectives;
+  }
   if (faults && !options.json)
     text += "\n" + faults_text(plan, *faults, *sound, *prediction.cluster);
   if (const auto published = published_for(plan); published && !options.json && !faults) {

@@ -128,9 +128,11 @@ int validate(const Options& options) {
   const Setup setup = published_setup(published);
   const Plan plan = build_plan(published_request(published, setup), setup.device.costs());
   const std::string report =
-      network ? network_report(read_exchange_series(data_file("reports/published/ep-kernels.toml")),
-                               published, plan, setup.device)
-              : validation_report(published, plan, setup.device);
+      network
+          ? network_report(read_exchange_series(data_file("reports/published/ep-kernels.toml")),
+                           read_collective_series(data_file("reports/published/collectives.toml")),
+                           published, plan, setup.device)
+          : validation_report(published, plan, setup.device);
   if (!options.output.empty()) {
     write_output(options.output, report);
     return kYes;

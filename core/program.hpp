@@ -71,6 +71,7 @@ struct Wire {
   Bytes logical;  // EP: one copy per target node, the local node included (DeepEP's convention)
   Bytes nic;
   Bytes nvlink;
+  int in_node = 1;  // of the GPUs of a collective, in each node
   bool operator==(const Wire&) const = default;
 };
 

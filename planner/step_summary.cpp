@@ -186,6 +186,7 @@ StepSummary summarise(const Plan& plan, const Device& device, const Program& pro
     }
   }
   out.assumed = assumed_figures(plan, program, costs);
+  out.collectives = collectives_of(program, costs);
   return out;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/figure.hpp"
 #include "planner/memory.hpp"
+#include "sim/collective_use.hpp"
 #include "sim/cost_source.hpp"
 
 namespace orrery {
@@ -42,6 +43,7 @@ struct StepSummary {
   Breakdown mean;                            // over pipeline ranks
   std::vector<RankSummary> ranks;
   AssumedFigures assumed;
+  std::vector<CollectiveUse> collectives;
   std::string fidelity;
   long activities = 0;
   int rank_classes = 0;

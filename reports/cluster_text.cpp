@@ -129,6 +129,31 @@ std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& ste
       describe(skew), skew.seed, ep, most, step.straggler_wait / unit.time, unit.name);
 }
 
+std::string collectives_text(const std::vector<CollectiveUse>& collectives) {
+  if (collectives.empty()) return {};
+  std::vector<const CollectiveUse*> longest;
+  for (const CollectiveUse& use : collectives) {
+    const auto same = std::find_if(longest.begin(), longest.end(), [&](const CollectiveUse* other) {
+      return other->name == use.name;
+    });
+    if (same == longest.end()) {
+      longest.push_back(&use);
+    } else if (use.alone > (*same)->alone) {
+      *same = &use;
+    }
+  }
+  std::string text = fmt::format(
+      "Collectives, carried out as NCCL's own cost model would choose (of one name, the longest)\n"
+      "  {:<40}{:>6}{:>9}{:>12}  {:<18}{:>10}\n",
+      "", "GPUs", "a node", "MB sent", "method", "alone, ms");
+  for (const CollectiveUse* use : longest) {
+    text += fmt::format("  {:<40}{:>6}{:>9}{:>12.4g}  {:<18}{:>10.3f}\n", use->name,
+                        grouped(use->wire.group), use->wire.in_node,
+                        use->wire.logical.value() / 1e6, use->method, use->alone.value() * 1e3);
+  }
+  return text;
+}
+
 std::string links_text(const std::vector<LinkUse>& links) {
   constexpr std::size_t kMostLinks = 16;
   std::string text = fmt::format(

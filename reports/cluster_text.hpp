@@ -6,6 +6,7 @@
 #include "core/plan.hpp"
 #include "reports/chrome_trace.hpp"
 #include "sim/cluster_step.hpp"
+#include "sim/collective_use.hpp"
 
 namespace orrery {
 
@@ -27,6 +28,9 @@ std::vector<std::string> who_waits(const Plan& plan, const ClusterStep& step, st
 
 // How the experts were loaded, and how long GPUs waited for each other because of it.
 std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& step);
+
+// How collectives are carried out; of those of one name, the one that takes longest.
+std::string collectives_text(const std::vector<CollectiveUse>& collectives);
 
 // Links by how much of the step they are busy.
 std::string links_text(const std::vector<LinkUse>& links);

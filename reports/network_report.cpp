@@ -11,6 +11,7 @@
 #include "reports/number.hpp"
 #include "sim/cluster_step.hpp"
 #include "workload/lower.hpp"
+#include "workload/placement.hpp"
 
 namespace orrery {
 namespace {
@@ -47,6 +48,65 @@ std::string exchanges_section(const std::vector<ExchangeSeries>& exchanges) {
       "model has no rate that depends on the length of a message.\n\n",
       percent(worst));
   return text;
+}
+
+std::string power_of_two(double bytes) {
+  const char* units[] = {"B", "KiB", "MiB", "GiB"};
+  std::size_t unit = 0;
+  for (; bytes >= 1024 && unit < 3; ++unit) bytes /= 1024;
+  return fmt::format("{:.0f} {}", bytes, units[unit]);
+}
+
+// By size of the vector, from one choice to the next: "tree, LL below 64 KiB; ring, Simple above".
+std::string choices_by_size(const CostSource& costs, Pattern pattern, int gpus, int in_node) {
+  std::string text, last;
+  for (double bytes = 1024; bytes <= 16.0 * 1024 * 1024 * 1024; bytes *= 2) {
+    Work work;
+    work.wire = collective_wire(pattern, Bytes{bytes}, gpus, in_node);
+    const std::string now = costs.method(work);
+    if (now == last) continue;
+    if (!last.empty()) text += fmt::format("{} below {}; ", last, power_of_two(bytes));
+    last = now;
+  }
+  return text + last + " above";
+}
+
+std::string collectives_section(const std::vector<CollectiveSeries>& collectives,
+                                const CostSource& costs, const Cluster& cluster) {
+  std::string text =
+      "## Collectives\n\nWhich algorithm and protocol NCCL takes, and how long a collective lasts "
+      "alone, follow NCCL's own cost model (sim/nccl_model.hpp) from the bandwidth of a ring.\n\n"
+      "| series | GPUs | bytes | published, us | predicted, us | error | method |\n"
+      "|---|---:|---:|---:|---:|---:|---|\n";
+  for (const CollectiveSeries& series : collectives) {
+    for (const CollectiveSeries::Row& row : series.rows) {
+      const NcclChoice choice = predict_collective(series, row);
+      const std::string method = describe(choice);
+      text += fmt::format(
+          "| {} | {} | {:.0f} | {:.2f} | {:.2f} | {} | {} |\n", series.name, series.group.gpus,
+          row.payload.value(), in_microseconds(row.time), in_microseconds(choice.time(row.payload)),
+          signed_percent(choice.time(row.payload) / row.time - 1),
+          row.method.empty() || row.method == method ? method
+                                                     : method + " in the place of " + row.method);
+    }
+  }
+  text += "\n";
+  for (const CollectiveSeries& series : collectives)
+    text += fmt::format("- {}: {}.\n", series.name, series.source);
+  text += fmt::format(
+      "\nA node's smallest messages are overestimated: NCCL's constants hold for what it usually "
+      "meets. Chosen on {}, by size of the vector:\n\n| collective | GPUs | GPUs a node | "
+      "choice |\n|---|---:|---:|---|\n",
+      cluster.name);
+  for (const Pattern pattern : {Pattern::kAllReduce, Pattern::kReduceScatter}) {
+    for (const auto& [gpus, in_node] : {std::pair{8, 8}, {64, 8}, {2048, 8}, {16, 1}}) {
+      text +=
+          fmt::format("| {} | {} | {} | {} |\n",
+                      pattern == Pattern::kAllReduce ? "all-reduce" : "reduce-scatter, all-gather",
+                      grouped(gpus), in_node, choices_by_size(costs, pattern, gpus, in_node));
+    }
+  }
+  return text + "\n";
 }
 
 StepSummary summary_of(const Plan& plan, const Program& program, const DeviceModel& model,
@@ -115,14 +175,16 @@ std::string fabrics_section(Plan plan, const DeviceModel& model) {
 }  // namespace
 
 std::string network_report(const std::vector<ExchangeSeries>& exchanges,
+                           const std::vector<CollectiveSeries>& collectives,
                            const PublishedRun& published, const Plan& plan,
                            const DeviceModel& model) {
   return fmt::format(
              "# The network, next to published figures\n\nWritten by `{}`; `orrery validate "
              "--suite network` fails when the errors change.\n\n",
              kCommand) +
-         exchanges_section(exchanges) + step_section(published, plan, model) +
-         fabrics_section(plan, model);
+         exchanges_section(exchanges) +
+         collectives_section(collectives, model.costs(), plan.cluster) +
+         step_section(published, plan, model) + fabrics_section(plan, model);
 }
 
 }  // namespace orrery

@@ -76,6 +76,20 @@ Json links_json(const std::vector<LinkUse>& links) {
   return list;
 }
 
+Json collectives_json(const std::vector<CollectiveUse>& collectives) {
+  Json list = Json::array();
+  for (const CollectiveUse& use : collectives) {
+    list.push_back({{"name", use.name},
+                    {"pattern", to_string(use.wire.pattern)},
+                    {"gpus", use.wire.group},
+                    {"gpus_per_node", use.wire.in_node},
+                    {"bytes_sent", use.wire.logical.value()},
+                    {"method", use.method},
+                    {"alone_s", use.alone.value()}});
+  }
+  return list;
+}
+
 Json timing_json(const RunTiming& timing) {
   return {{"wall_s", timing.wall_s}, {"cpu_s", timing.cpu_s}};
 }
@@ -127,6 +141,7 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Cl
                   {"assumed_figures", assumed(summary.assumed)},
                   {"breakdown_mean", breakdown(summary.mean)},
                   {"pipeline_ranks", std::move(ranks)}});
+  if (!summary.collectives.empty()) out["collectives"] = collectives_json(summary.collectives);
   if (cluster != nullptr && cluster->straggler_wait.value() > 0)
     out["straggler_wait_s"] = cluster->straggler_wait.value();
   if (cluster != nullptr && !cluster->links.empty()) out["links"] = links_json(cluster->links);

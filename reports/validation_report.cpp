@@ -36,8 +36,8 @@ class HeadGradientLikeForward : public CostSource {
     for (Op& op : forward.ops) op.kernel = KernelClass::kGemm;
     return base_.compute(forward, lent_sms);
   }
-  TransferCost transfer(const Work& work, bool beside_compute) const override {
-    return base_.transfer(work, beside_compute);
+  TransferCost transfer(const Work& work, bool beside_compute, int lent_sms) const override {
+    return base_.transfer(work, beside_compute, lent_sms);
   }
   AssumedFigures assumed(const Program& program) const override { return base_.assumed(program); }
 

@@ -19,7 +19,8 @@ Timeline run_analytic(const Program& program, const CostSource& costs, int gpus)
       const Work& work = program.work(instruction);
       entry->second = work.is_compute()
                           ? costs.compute(work, instruction.lent_sms).total()
-                          : uncontended(work.wire, costs.transfer(work, instruction.overlapped));
+                          : uncontended(work.wire, costs.transfer(work, instruction.overlapped,
+                                                                  instruction.lent_sms));
     }
     return entry->second;
   };

@@ -14,15 +14,15 @@ bool is_exchange(Pattern pattern) {
          pattern == Pattern::kCombine || pattern == Pattern::kCombineGradient;
 }
 
-// Hops that follow one another before the last byte can arrive: a tree for an all-reduce, a ring
-// otherwise.
-double rounds(const Wire& wire) {
-  switch (wire.pattern) {
-    case Pattern::kAllReduce: return 2 * std::ceil(std::log2(std::max(2, wire.group)));
-    case Pattern::kReduceScatter:
-    case Pattern::kAllGather: return wire.group - 1;
-    default: return 1;
-  }
+bool is_collective(Pattern pattern) {
+  return pattern == Pattern::kAllReduce || pattern == Pattern::kReduceScatter ||
+         pattern == Pattern::kAllGather;
+}
+
+// The vector that a collective works on: each GPU sends (n-1)/n of it in one pass.
+Bytes payload_of(const Wire& wire) {
+  const double passes = wire.pattern == Pattern::kAllReduce ? 2 : 1;
+  return wire.logical * (wire.group / (passes * (wire.group - 1)));
 }
 
 // Interpolates between points sorted by a positive key, linearly in the logarithms; outside, the
@@ -179,16 +179,57 @@ ComputeCost CalibratedCost::compute(const Work& work, int lent_sms) const {
   return cost;
 }
 
-TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) const {
+TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute, int lent_sms) const {
   const Wire& wire = work.wire;
-  const BytesPerSecond nic_line = cluster_.nic_bandwidth_per_gpu();
-  const BytesPerSecond nvlink_line = cluster_.nvlink.bandwidth;
-  if (!is_exchange(wire.pattern)) {
-    const Seconds hop =
-        wire.nic.value() > 0 ? cluster_.fabric.cross_leaf_latency : cluster_.nvlink.latency;
-    return {rounds(wire) * hop, std::min(calibration_.transport_nic, nic_line),
-            std::min(calibration_.transport_nvlink, nvlink_line)};
+  if (is_exchange(wire.pattern)) return exchange(wire, beside_compute, lent_sms);
+  if (is_collective(wire.pattern) && wire.group > 1) return collective(wire);
+  const Seconds hop =
+      wire.nic.value() > 0 ? cluster_.fabric.cross_leaf_latency : cluster_.nvlink.latency;
+  return {hop, nic_rate(), nvlink_rate()};
+}
+
+std::string CalibratedCost::method(const Work& work) const {
+  if (!is_collective(work.wire.pattern) || work.wire.group < 2) return {};
+  return describe(collective_choice(work.wire));
+}
+
+BytesPerSecond CalibratedCost::nic_rate() const {
+  return std::min(calibration_.transport_nic, cluster_.nic_bandwidth_per_gpu());
+}
+
+BytesPerSecond CalibratedCost::nvlink_rate() const {
+  return std::min(calibration_.transport_nvlink, cluster_.nvlink.bandwidth);
+}
+
+NcclChoice CalibratedCost::collective_choice(const Wire& wire) const {
+  NcclGroup group{wire.pattern, payload_of(wire), wire.group, wire.in_node, nvlink_rate(), {}};
+  if (group.nodes() > 1) {
+    // A ring leaves a node through one NIC a GPU; of its hops inside, each GPU has all but one.
+    group.ring = nic_rate() * group.in_node;
+    if (group.in_node > 1) {
+      group.ring = std::min(
+          group.ring, nvlink_rate() * (static_cast<double>(group.in_node) / (group.in_node - 1)));
+    }
   }
+  group.nvls = calibration_.transport_nvls;
+  return nccl_choice(group);
+}
+
+// Bytes move through a collective in step on both media, however fast one of them might be.
+TransferCost CalibratedCost::collective(const Wire& wire) const {
+  const NcclChoice choice = collective_choice(wire);
+  const Seconds moving = payload_of(wire) / choice.rate;
+  if (moving.value() <= 0) return {choice.latency, nic_rate(), nvlink_rate()};
+  // Where the switch sums, a GPU sends its vector once and its share of the sum, not almost twice
+  // the vector.
+  const bool in_switch =
+      choice.algorithm == NcclAlgorithm::kNvls || choice.algorithm == NcclAlgorithm::kNvlsTree;
+  const double share = in_switch ? (wire.in_node + 1) / (2.0 * (wire.in_node - 1)) : 1;
+  return {choice.latency, std::min(wire.nic / moving, cluster_.nic_bandwidth_per_gpu()),
+          std::min(wire.nvlink * share / moving, cluster_.nvlink.bandwidth), share};
+}
+
+TransferCost CalibratedCost::exchange(const Wire& wire, bool beside_compute, int lent_sms) const {
   const auto alone = calibration_.exchanges.find({wire.pattern, false});
   const auto beside = calibration_.exchanges.find({wire.pattern, true});
   if (alone == calibration_.exchanges.end()) {
@@ -202,11 +243,16 @@ TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute) con
     // running alone there, is taken for both media.
     const ExchangeRow& row = nearest(beside->second, wire.group);
     const ExchangeLimits own = exchange_limits(wire.pattern, row.nic > 0);
-    const double slower = row.rate / logical_rate(own, row.copies, row.nic, row.nvlink);
+    double slower = row.rate / logical_rate(own, row.copies, row.nic, row.nvlink);
+    // Every SM of the kernel drives its own share of the channels: fewer move that much less. More
+    // than were measured are not taken to help, and none means that no SM is needed.
+    if (lent_sms > 0 && lent_sms < beside->second.sms)
+      slower *= static_cast<double>(lent_sms) / beside->second.sms;
     limits = {limits.nic * slower, limits.nvlink * slower};
     overhead = beside->second.overhead;
   }
-  return {overhead, std::min(limits.nic, nic_line), std::min(limits.nvlink, nvlink_line)};
+  return {overhead, std::min(limits.nic, cluster_.nic_bandwidth_per_gpu()),
+          std::min(limits.nvlink, cluster_.nvlink.bandwidth)};
 }
 
 // Where exchanges were measured only across nodes, or only inside one, NVLink ran as fast there.
@@ -260,8 +306,10 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
       add(name + " in a node", "measured across nodes, used inside one");
     }
     if (instruction.overlapped && instruction.lent_sms != table.sms) {
+      const bool fewer = instruction.lent_sms > 0 && instruction.lent_sms < table.sms;
       add(name + " SMs",
-          fmt::format("measured with {} SMs, used with {}", table.sms, instruction.lent_sms));
+          fmt::format("measured with {} SMs, used with {}: {}", table.sms, instruction.lent_sms,
+                      fewer ? "slower in proportion" : "the same rate"));
     }
   }
   return {used.begin(), used.end()};

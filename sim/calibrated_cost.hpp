@@ -13,6 +13,7 @@
 #include "sim/calibration.hpp"
 #include "sim/cost_source.hpp"
 #include "sim/gemm_model.hpp"
+#include "sim/nccl_model.hpp"
 
 namespace orrery {
 
@@ -40,8 +41,13 @@ class CalibratedCost : public CostSource {
                  GemmEvidence evidence = GemmEvidence::kTraining);
 
   ComputeCost compute(const Work& work, int lent_sms) const override;
-  TransferCost transfer(const Work& work, bool beside_compute) const override;
+  TransferCost transfer(const Work& work, bool beside_compute, int lent_sms) const override;
+  std::string method(const Work& work) const override;
   AssumedFigures assumed(const Program& program) const override;
+
+  // How NCCL would carry out the collective of this wire (sim/nccl_model.hpp), on the links that
+  // the group has.
+  NcclChoice collective_choice(const Wire& wire) const;
 
   // Busy time of one op on `sms` SMs, launch gaps not counted.
   Seconds op_time(const Op& op, int sms) const;
@@ -49,6 +55,10 @@ class CalibratedCost : public CostSource {
 
  private:
   const GemmModel& gemm_model(const Op& op) const;
+  TransferCost exchange(const Wire& wire, bool beside_compute, int lent_sms) const;
+  TransferCost collective(const Wire& wire) const;
+  BytesPerSecond nic_rate() const;  // of transports other than exchanges
+  BytesPerSecond nvlink_rate() const;
   ExchangeLimits exchange_limits(Pattern pattern, bool across_nodes) const;
   Seconds attention_time(const Op& op, int sms) const;
   Seconds stream_time(const Op& op) const;

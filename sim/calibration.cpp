@@ -48,6 +48,10 @@ class CalibrationReader {
       result_.transport_nic = transport->required_quantity<BytesPerSecond>("nic", Zero::kForbidden);
       result_.transport_nvlink =
           transport->required_quantity<BytesPerSecond>("nvlink", Zero::kForbidden);
+      if (transport->has("nvls")) {
+        result_.transport_nvls =
+            transport->required_quantity<BytesPerSecond>("nvls", Zero::kForbidden);
+      }
       transport->finish();
     }
     root_.finish();

@@ -76,7 +76,8 @@ struct Calibration {
   std::map<KernelClass, StreamTable> stream_rows;
   std::map<std::pair<Pattern, bool>, ExchangeTable> exchanges;  // bool: beside compute
   BytesPerSecond transport_nic, transport_nvlink;
-  AssumedFigures assumed;  // marked in the file, outside of the tables
+  std::optional<BytesPerSecond> transport_nvls;  // bus bandwidth where a node's switch reduces
+  AssumedFigures assumed;                        // marked in the file, outside of the tables
 };
 
 // Throws InputError with all that is wrong in the file.

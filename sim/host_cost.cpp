@@ -231,7 +231,7 @@ const std::pair<const int, HostCost::TransferModel>& HostCost::transfer_model(
                            [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
 }
 
-TransferCost HostCost::transfer(const Work& work, bool) const {
+TransferCost HostCost::transfer(const Work& work, bool, int) const {
   const Wire& wire = work.wire;
   const CostLine& law = transfer_model(wire).second.law;
   const double moving = law.per_unit * wire.logical.value();
@@ -304,7 +304,7 @@ HostTimes::HostTimes(const Program& program, const HostCost& costs, double pace)
     known[index] = 1;
     const Work& work = program.works[index];
     const Seconds time = work.is_compute() ? costs.compute(work, 0).total()
-                                           : uncontended(work.wire, costs.transfer(work, false));
+                                           : uncontended(work.wire, costs.transfer(work, false, 0));
     by_work_[index] = {time, time * pace};
   }
 }

@@ -49,7 +49,7 @@ class HostCost : public CostSource {
   // Nothing is lent; gaps are what an instruction takes beside its ops.
   ComputeCost compute(const Work& work, int lent_sms) const override;
   // The same beside computation: what cores cost each other is HostMachine::slowdown.
-  TransferCost transfer(const Work& work, bool beside_compute) const override;
+  TransferCost transfer(const Work& work, bool beside_compute, int lent_sms) const override;
   // A figure for each class and pattern that is used beyond twice, or below half, of what was
   // measured, and for each group size that another one stands for.
   AssumedFigures assumed(const Program& program) const override;

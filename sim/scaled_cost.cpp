@@ -2,8 +2,9 @@
 
 namespace orrery {
 
-TransferCost ScaledExchangeCost::transfer(const Work& work, bool beside_compute) const {
-  TransferCost cost = base_.transfer(work, beside_compute);
+TransferCost ScaledExchangeCost::transfer(const Work& work, bool beside_compute,
+                                          int lent_sms) const {
+  TransferCost cost = base_.transfer(work, beside_compute, lent_sms);
   const Component component = work.component;
   if (component != Component::kDispatch && component != Component::kCombine) return cost;
   // A factor of 0 gives an infinite rate, through which any number of bytes takes no time.

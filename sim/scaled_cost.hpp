@@ -11,7 +11,8 @@ class ScaledExchangeCost : public CostSource {
   ComputeCost compute(const Work& work, int lent_sms) const override {
     return base_.compute(work, lent_sms);
   }
-  TransferCost transfer(const Work& work, bool beside_compute) const override;
+  TransferCost transfer(const Work& work, bool beside_compute, int lent_sms) const override;
+  std::string method(const Work& work) const override { return base_.method(work); }
   AssumedFigures assumed(const Program& program) const override { return base_.assumed(program); }
 
  private:

@@ -181,9 +181,8 @@ class Simulation {
     const double speed =
         work.is_compute() && !step_.speeds.empty() ? step_.speeds[instruction.rank.index()] : 1.0;
     const std::int32_t exchange = work.is_compute() ? 0 : step_.exchange_of[instruction.id.index()];
-    const ActionKey key{instruction.work,
-                        work.is_compute() ? instruction.lent_sms : std::int16_t{0},
-                        instruction.overlapped, exchange, speed};
+    const ActionKey key{instruction.work, instruction.lent_sms, instruction.overlapped, exchange,
+                        speed};
     const auto [entry, fresh] = known_.try_emplace(key, static_cast<int>(actions_.size()));
     if (!fresh) return entry->second;
     Action& action = actions_.emplace_back();
@@ -193,14 +192,14 @@ class Simulation {
       action.fixed_s = cost.busy.value() / speed + cost.gaps.value();
       return entry->second;
     }
-    const TransferCost cost = costs.transfer(work, instruction.overlapped);
+    const TransferCost cost = costs.transfer(work, instruction.overlapped, instruction.lent_sms);
     action.fixed_s = cost.fixed.value();
     if (exchange < 0) return entry->second;
     for (int number : step_.flows.exchanges[static_cast<std::size_t>(exchange)]) {
       const PlannedFlow& flow = step_.flows.flows[static_cast<std::size_t>(number)];
       // SimGrid counts whole bytes.
-      const double bytes =
-          std::round((flow.nic ? work.wire.nic : work.wire.nvlink).value() * flow.share);
+      const Bytes sent = flow.nic ? work.wire.nic : work.wire.nvlink * cost.nvlink_share;
+      const double bytes = std::round(sent.value() * flow.share);
       if (bytes < 1) continue;
       const BytesPerSecond limit = (flow.nic ? cost.nic_limit : cost.nvlink_limit) * flow.share;
       ORRERY_CHECK(limit.value() > 0, "{} of {} B over a port without bandwidth", work.name, bytes);

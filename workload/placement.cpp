@@ -31,12 +31,20 @@ Wire collective_wire(Pattern pattern, Bytes payload, int group, int in_node) {
   const int inside = std::clamp(in_node, 1, group);
   const int nodes = (group + inside - 1) / inside;
   const double passes = pattern == Pattern::kAllReduce ? 2 : 1;
+  // A ring passes everything but its own share from GPU to GPU, whole nodes' hops through their
+  // NICs; trees stand on what a node has summed.
+  const double between = pattern == Pattern::kAllReduce ? static_cast<double>(nodes - 1) / nodes
+                                                        : static_cast<double>(group - 1) / group;
+  const double within = pattern == Pattern::kAllReduce || nodes == 1
+                            ? static_cast<double>(inside - 1) / inside
+                            : static_cast<double>(group - 1) / group * (inside - 1) / inside;
   Wire wire;
   wire.pattern = pattern;
   wire.group = group;
+  wire.in_node = inside;
   wire.logical = payload * (passes * (group - 1) / group);
-  wire.nvlink = payload * (passes * (inside - 1) / inside);
-  wire.nic = payload * (passes / inside * (nodes - 1) / nodes);
+  wire.nvlink = payload * (passes * within);
+  if (nodes > 1) wire.nic = payload * (passes / inside * between);
   return wire;
 }
 

@@ -26,9 +26,12 @@ struct Placement {
 
 Placement place(const Cluster& cluster, const Layout& layout);
 
-// What one GPU sends in a ring reduce-scatter or all-gather of `payload` over `group` GPUs,
-// `in_node` of which share a node: (n-1)/n of it over NVLink inside the node, then the node's 1/n
-// share over the NICs between `group / in_node` nodes. An all-reduce is both, twice as much.
+// What one GPU sends in a collective over `payload`, of a group of which `in_node` GPUs share each
+// node. Reduce-scatter and all-gather are rings over all of them (the only algorithm NCCL has for
+// them): (n-1)/n of the payload, of which every in_node-th hop goes through a NIC. An all-reduce,
+// often trees over what each node has summed, sends 2 (in_node-1)/in_node over NVLink and
+// 2/in_node x (nodes-1)/nodes through the NICs; a ring's bytes are the same but for the last GPU of
+// each node. What NCCL chooses changes its time (sim/nccl_model.hpp), not these.
 Wire collective_wire(Pattern pattern, Bytes payload, int group, int in_node);
 
 }  // namespace orrery

@@ -28,7 +28,7 @@ void StepBuilder::cast_operand(std::string name, double rows, double columns, bo
 void StepBuilder::tensor_parallel(Pattern pattern, Bytes sent, std::string tensor) {
   if (shard_.tp == 1) return;
   steps_.push_back({{},
-                    {pattern, shard_.tp, sent, Bytes{}, sent},
+                    {pattern, shard_.tp, sent, Bytes{}, sent, shard_.tp},
                     Component::kTensorParallel,
                     std::move(tensor)});
 }
@@ -39,7 +39,7 @@ void StepBuilder::expert_tensor_parallel(Pattern pattern, double rows, DataType 
   const double others = static_cast<double>(shard_.etp - 1) / shard_.etp;
   const Bytes sent{rows * others * shard_.model.hidden * bytes_per_element(type)};
   steps_.push_back({{},
-                    {pattern, shard_.etp, sent, Bytes{}, sent},
+                    {pattern, shard_.etp, sent, Bytes{}, sent, shard_.etp},
                     Component::kTensorParallel,
                     std::move(tensor)});
 }
@@ -49,7 +49,7 @@ void StepBuilder::context_parallel(Pattern pattern, Bytes sent, std::string tens
   // Neighbouring context-parallel ranks share nodes where they can; lower() moves what crosses
   // nodes to the NIC.
   steps_.push_back({{},
-                    {pattern, shard_.cp, sent, Bytes{}, sent},
+                    {pattern, shard_.cp, sent, Bytes{}, sent, shard_.cp},
                     Component::kContextParallel,
                     std::move(tensor)});
 }

@@ -15,7 +15,7 @@ class FixedRates : public CostSource {
                       BytesPerSecond nvlink = BytesPerSecond{1e15})
       : nic_(nic), nvlink_(nvlink) {}
   ComputeCost compute(const Work&, int) const override { return {}; }
-  TransferCost transfer(const Work&, bool) const override { return {{}, nic_, nvlink_}; }
+  TransferCost transfer(const Work&, bool, int) const override { return {{}, nic_, nvlink_}; }
   AssumedFigures assumed(const Program&) const override { return {}; }
 
  private:

@@ -159,7 +159,7 @@ class EvenTimes : public InstructionTimes {
 class EvenCosts : public CostSource {
  public:
   ComputeCost compute(const Work&, int) const override { return {microseconds(10), {}}; }
-  TransferCost transfer(const Work&, bool) const override {
+  TransferCost transfer(const Work&, bool, int) const override {
     return {microseconds(10), gigabytes_per_second(1), gigabytes_per_second(1)};
   }
   AssumedFigures assumed(const Program&) const override { return {}; }

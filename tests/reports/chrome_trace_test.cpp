@@ -106,7 +106,7 @@ class OddCost : public CostSource {
     return {Seconds{1e-4 * std::sqrt(2.0 + static_cast<double>(work.name.size()) + lent_sms)},
             Seconds{1e-6 / 3}};
   }
-  TransferCost transfer(const Work&, bool) const override {
+  TransferCost transfer(const Work&, bool, int) const override {
     return {microseconds(10.0 / 7), gigabytes_per_second(41.3), gigabytes_per_second(153.7)};
   }
   AssumedFigures assumed(const Program&) const override { return {}; }

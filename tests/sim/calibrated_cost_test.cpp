@@ -10,6 +10,7 @@
 #include "tests/workload/example_programs.hpp"
 #include "workload/lower.hpp"
 #include "workload/moe_ops.hpp"
+#include "workload/placement.hpp"
 
 namespace orrery {
 namespace {
@@ -30,7 +31,8 @@ Work transfer_work(Pattern pattern, int group, double logical, double nic, doubl
 }
 
 double alone_us(const CostSource& cost, const Work& work, bool beside_compute = false) {
-  return in_microseconds(uncontended(work.wire, cost.transfer(work, beside_compute)));
+  return in_microseconds(
+      uncontended(work.wire, cost.transfer(work, beside_compute, beside_compute ? 20 : 0)));
 }
 
 // 4096 tokens of DeepSeek-V3 at EP64: 120.0 MB dispatched, 232.7 MB combined; 7/8 of it crosses
@@ -73,7 +75,7 @@ TEST_CASE("an EP64 exchange beside computation takes the kernel time of the prof
     const Work work = v3_exchange(each.pattern);
     CAPTURE(to_string(each.pattern), each.kernel_us);
     CHECK(alone_us(cost, work, true) == Approx(each.kernel_us + each.overhead_us).epsilon(0.001));
-    CHECK(in_microseconds(cost.transfer(work, true).fixed) == Approx(each.overhead_us));
+    CHECK(in_microseconds(cost.transfer(work, true, 20).fixed) == Approx(each.overhead_us));
     CHECK(alone_us(cost, work, true) > alone_us(cost, work, false));
   }
 }
@@ -182,23 +184,48 @@ TEST_CASE("a pipeline transfer takes a latency and its bytes at the transport's 
         Approx(3.7 + bytes / 25e9 * 1e6));
 }
 
-// Rings of n GPUs take n - 1 hops one after another, an all-reduce by trees 2 log2(n).
-TEST_CASE("a collective pays a latency for each hop that cannot overlap") {
+// What NCCL would choose (sim/nccl_model.hpp) on rings of 160 GB/s inside a node, of 8 x 40 GB/s or
+// 160 x 8/7, whichever is less, where eight GPUs a node take part, and of 40 where one does.
+TEST_CASE("a collective takes NCCL's latency and moves at the pace of its ring") {
   const CalibratedCost cost(h800(), cluster());
-  const auto fixed = [&](Pattern pattern, int group, double nic) {
-    return in_microseconds(
-        cost.transfer(transfer_work(pattern, group, 1e6, nic, 1e6), false).fixed);
+  const auto us = [&](Pattern pattern, double payload, int group, int in_node) {
+    Work work = transfer_work(pattern, group, 0, 0, 0);
+    work.wire = collective_wire(pattern, Bytes{payload}, group, in_node);
+    return alone_us(cost, work);
   };
-  CHECK(fixed(Pattern::kReduceScatter, 64, 1) == Approx(63 * 3.7));
-  CHECK(fixed(Pattern::kAllGather, 8, 0) == Approx(7 * 3.33));
-  CHECK(fixed(Pattern::kAllReduce, 64, 1) == Approx(2 * 6 * 3.7));
-  CHECK(fixed(Pattern::kAllReduce, 48, 1) == Approx(2 * 6 * 3.7));
-  CHECK(fixed(Pattern::kAllReduce, 2, 0) == Approx(2 * 3.33));
-  // Both media at once: the slower decides.
-  CHECK(alone_us(cost, transfer_work(Pattern::kAllGather, 8, 0, 40e6, 1e6)) ==
-        Approx(7 * 3.7 + 1000));
-  CHECK(alone_us(cost, transfer_work(Pattern::kAllGather, 8, 0, 1e6, 160e6)) ==
-        Approx(7 * 3.7 + 1000));
+  CHECK(us(Pattern::kAllGather, 1e9, 8, 8) == Approx(8.4 + 7 * 3.4 + 1e9 * 7 / 8 / 160e3));
+  CHECK(us(Pattern::kReduceScatter, 1e9, 64, 8) ==
+        Approx(8.4 + 56 * 3.4 + 7 * 14 + 1e9 * 63 / 64 / (160e3 * 8 / 7)));
+  CHECK(us(Pattern::kReduceScatter, 1e9, 8, 1) == Approx(8.4 + 7 * 14 + 1e9 * 7 / 8 / 40e3));
+  CHECK(us(Pattern::kReduceScatter, 1e9, 8, 4) ==
+        Approx(8.4 + 6 * 3.4 + 14 + 1e9 * 7 / 8 / (40e3 * 4)));
+  // LL: half the ring, 20.4 GB/s among many nodes.
+  CHECK(us(Pattern::kAllGather, 1000, 8, 8) == Approx(6.6 + 7 * 0.6 + 1000.0 * 7 / 8 / 80e3));
+  // The switch sums: 215 GB/s of bus, with 9/8 of the vector through each port instead of 14/8.
+  CHECK(us(Pattern::kAllReduce, 1e9, 8, 8) == Approx(25 + 1e9 * 2 * 7 / 8 / 215e3));
+  Work summed = transfer_work(Pattern::kAllReduce, 8, 0, 0, 0);
+  summed.wire = collective_wire(Pattern::kAllReduce, Bytes{1e9}, 8, 8);
+  const TransferCost in_switch = cost.transfer(summed, false, 0);
+  CHECK((summed.wire.nvlink * in_switch.nvlink_share).value() == Approx(1e9 * 9 / 8));
+  CHECK(in_switch.nvlink_limit.value() == Approx(215e9 * 9 / 14));
+  Calibration without = h800();
+  without.transport_nvls.reset();
+  Work work = transfer_work(Pattern::kAllReduce, 8, 0, 0, 0);
+  work.wire = collective_wire(Pattern::kAllReduce, Bytes{1e9}, 8, 8);
+  CHECK(alone_us(CalibratedCost(without, cluster()), work) ==
+        Approx(8.4 + 14 * 3.4 + 1e9 * 2 * 7 / 8 / 160e3));
+  CHECK(us(Pattern::kAllReduce, 0, 8, 8) == Approx(6.6 + 14 * 0.6));
+}
+
+TEST_CASE("an exchange with fewer SMs than were measured is slower in proportion") {
+  const CalibratedCost cost(h800(), cluster());
+  const Work work = v3_exchange(Pattern::kCombine);
+  const auto us = [&](int sms) {
+    return in_microseconds(uncontended(work.wire, cost.transfer(work, true, sms)));
+  };
+  CHECK(us(10) == Approx(2 * us(20)));
+  CHECK(us(24) == Approx(us(20)));
+  CHECK(us(0) == Approx(us(20)));  // no SM needed: the network card's own work
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -272,7 +299,7 @@ TEST_CASE("a missing table is named together with the calibration") {
   CHECK_THROWS_WITH(time_of(KernelClass::kNorm),
                     Catch::Contains("'small' has no stream_rows for kernel 'norm'"));
   CHECK_THROWS_AS(time_of(KernelClass::kNorm), InputError);
-  CHECK_THROWS_WITH(cost.transfer(v3_exchange(Pattern::kCombine), false),
+  CHECK_THROWS_WITH(cost.transfer(v3_exchange(Pattern::kCombine), false, 0),
                     Catch::Contains("'small' has no exchange 'combine'"));
   // Not measured beside computation: as alone.
   CHECK(alone_us(cost, v3_exchange(Pattern::kDispatch), true) ==

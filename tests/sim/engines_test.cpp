@@ -82,8 +82,8 @@ TEST_CASE("flows share a NIC by max-min fairness on SimGrid and not in the analy
 TEST_CASE("what a limited flow leaves free goes to the others") {
   class Limited : public HandCost {
    public:
-    TransferCost transfer(const Work& work, bool beside) const override {
-      TransferCost cost = HandCost::transfer(work, beside);
+    TransferCost transfer(const Work& work, bool beside, int lent_sms) const override {
+      TransferCost cost = HandCost::transfer(work, beside, lent_sms);
       if (work.wire.pattern == Pattern::kSend) cost.nic_limit = BytesPerSecond{2};
       return cost;
     }

@@ -18,7 +18,7 @@ class HandCost : public CostSource {
   ComputeCost compute(const Work& work, int) const override {
     return {Seconds{work.ops.front().m}, {}};
   }
-  TransferCost transfer(const Work&, bool) const override { return {fixed_, nic_, nvlink_}; }
+  TransferCost transfer(const Work&, bool, int) const override { return {fixed_, nic_, nvlink_}; }
   AssumedFigures assumed(const Program&) const override { return {}; }
 
  private:

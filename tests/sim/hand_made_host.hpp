@@ -16,7 +16,7 @@ class HandTimes : public InstructionTimes {
     const Work& work = program_.work(instruction);
     const HandCost costs;
     return {work.is_compute() ? costs.compute(work, 0).total()
-                              : uncontended(work.wire, costs.transfer(work, false)),
+                              : uncontended(work.wire, costs.transfer(work, false, 0)),
             lasts_};
   }
 

@@ -235,12 +235,12 @@ TEST_CASE("a transfer takes the line of its pattern and of the nearest group") {
                Case{8, 1e5, 3e5, 1020e-6}, Case{64, 5e5, 0, 1020e-6}, Case{1, 0, 0, 510e-6});
   CAPTURE(each.group, each.nic, each.nvlink);
   const Work work = transfer_work(Pattern::kDispatch, each.group, 5e5, each.nic, each.nvlink);
-  const TransferCost cost = costs.transfer(work, false);
+  const TransferCost cost = costs.transfer(work, false, 0);
   CHECK(uncontended(work.wire, cost).value() == Approx(each.seconds).epsilon(1e-9));
-  CHECK(uncontended(work.wire, costs.transfer(work, true)) == uncontended(work.wire, cost));
+  CHECK(uncontended(work.wire, costs.transfer(work, true, 0)) == uncontended(work.wire, cost));
   if (each.nvlink > 0) CHECK(cost.fixed.value() == Approx(each.group < 4 ? 10e-6 : 20e-6));
   const Work nothing = transfer_work(Pattern::kDispatch, 2, 0, 0, 0);
-  CHECK(uncontended(nothing.wire, costs.transfer(nothing, false)).value() == Approx(10e-6));
+  CHECK(uncontended(nothing.wire, costs.transfer(nothing, false, 0)).value() == Approx(10e-6));
 }
 
 // Pairs were measured at 100 to 1,000 bytes, fours at up to 10 MB: at 5 MB the fours know better,
@@ -256,7 +256,7 @@ TEST_CASE("a transfer far beyond the bytes of its group takes the line of anothe
       GENERATE(table<double, double>({{5e2, 15e-6}, {2e3, 30e-6}, {1e4, 30e-6}, {5e6, 5020e-6}}));
   CAPTURE(bytes);
   const Work work = transfer_work(Pattern::kAllReduce, 2, bytes, 0, bytes);
-  CHECK(uncontended(work.wire, costs.transfer(work, false)).value() ==
+  CHECK(uncontended(work.wire, costs.transfer(work, false, 0)).value() ==
         Approx(seconds).epsilon(1e-9));
 }
 
@@ -276,7 +276,7 @@ TEST_CASE("a class or pattern that was not measured is named with the command th
                         Catch::Contains("precision=bf16"));
   CHECK_THROWS_WITH(costs.op_time(stream_op(KernelClass::kRope, 1), Pass::kF),
                     Catch::Contains("no kernel 'rope'"));
-  CHECK_THROWS_WITH(costs.transfer(combine, false), Catch::Contains("no transfer 'combine'") &&
+  CHECK_THROWS_WITH(costs.transfer(combine, false, 0), Catch::Contains("no transfer 'combine'") &&
                                                         Catch::Contains("orrery calibrate host"));
 }
 

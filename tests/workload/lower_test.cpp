@@ -135,8 +135,8 @@ TEST_CASE("recomputation adds its FLOPs and no others") {
 }
 
 // Keys and values of tokens / cp are gathered from cp - 1 others. Four context-parallel GPUs two
-// apart (tp = 2) share a node of eight; of eight only four do, and the node's half goes over the
-// NICs: 3/4 on NVLink, 1/4 x 1/2 on the NIC.
+// apart (tp = 2) share a node of eight; of eight only four do, and every
+// fourth hop of the ring goes through a NIC: 7/8 x 3/4 on NVLink, 7/8 x 1/4 on the NIC.
 TEST_CASE("context-parallel groups larger than a node use the NICs as well") {
   const auto gathers = [](int cp) {
     std::vector<Wire> wires;
@@ -154,8 +154,8 @@ TEST_CASE("context-parallel groups larger than a node use the NICs as well") {
     CHECK(wire.nvlink.value() == Approx(sequence * 3 / 4));
   }
   for (const Wire& wire : gathers(8)) {
-    CHECK(wire.nvlink.value() == Approx(sequence * 3 / 4));
-    CHECK(wire.nic.value() == Approx(sequence / 8));
+    CHECK(wire.nvlink.value() == Approx(sequence * 7 / 8 * 3 / 4));
+    CHECK(wire.nic.value() == Approx(sequence * 7 / 8 / 4));
     CHECK(wire.logical.value() == Approx(sequence * 7 / 8));
   }
 }

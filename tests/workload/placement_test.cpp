@@ -67,30 +67,37 @@ TEST_CASE("the GPUs of an expert-parallel group that share a node") {
   CHECK(placement.expert_group_gpus_per_node(each.ep) == each.expected);
 }
 
-// Ring over n GPUs: each sends (n-1)/n of the payload. Split in two levels, inside a node of s GPUs
-// and between the n/s nodes, it sends (s-1)/s over NVLink and 1/s x (n/s - 1) / (n/s) over its NIC:
-// 7/8 and 1/8 x 15/16 for 128 GPUs.
+// Ring over n GPUs: each sends (n-1)/n of the payload, every s-th hop through a NIC: 127/128 x 7/8
+// over NVLink and 127/128 x 1/8 through the NIC for 128 GPUs, eight a node. Trees between nodes
+// that summed first: 7/8 and 1/8 x 15/16, twice.
 TEST_CASE("a collective puts its bytes on NVLink inside a node and the node's share on the NICs") {
   struct Case {
     int group, in_node;
-    double nvlink, nic;  // of the payload
+    double ring_nvlink, ring_nic, tree_nvlink, tree_nic;  // of the payload
   };
   const Case each =
-      GENERATE(Case{128, 8, 7.0 / 8, 15.0 / 128}, Case{8, 8, 7.0 / 8, 0}, Case{4, 1, 0, 3.0 / 4},
-               Case{2, 2, 1.0 / 2, 0}, Case{1, 1, 0, 0}, Case{4, 8, 3.0 / 4, 0});
+      GENERATE(Case{128, 8, 127.0 / 128 * 7 / 8, 127.0 / 128 / 8, 7.0 / 8, 15.0 / 128},
+               Case{16, 8, 15.0 / 16 * 7 / 8, 15.0 / 16 / 8, 7.0 / 8, 1.0 / 16},
+               Case{8, 8, 7.0 / 8, 0, 7.0 / 8, 0}, Case{4, 1, 0, 3.0 / 4, 0, 3.0 / 4},
+               Case{2, 2, 1.0 / 2, 0, 1.0 / 2, 0}, Case{1, 1, 0, 0, 0, 0},
+               Case{4, 8, 3.0 / 4, 0, 3.0 / 4, 0});
   const Bytes payload{1e9};
   CAPTURE(each.group, each.in_node);
   for (const Pattern pattern :
        {Pattern::kReduceScatter, Pattern::kAllGather, Pattern::kAllReduce}) {
-    const double passes = pattern == Pattern::kAllReduce ? 2 : 1;
+    const bool tree = pattern == Pattern::kAllReduce;
+    const double passes = tree ? 2 : 1;
     const Wire wire = collective_wire(pattern, payload, each.group, each.in_node);
     CHECK(wire.pattern == pattern);
     CHECK(wire.group == each.group);
-    CHECK(wire.nvlink.value() == Approx(passes * 1e9 * each.nvlink).margin(1e-3));
-    CHECK(wire.nic.value() == Approx(passes * 1e9 * each.nic).margin(1e-3));
+    CHECK(wire.in_node == std::min(each.in_node, each.group));
+    CHECK(wire.nvlink.value() ==
+          Approx(passes * 1e9 * (tree ? each.tree_nvlink : each.ring_nvlink)).margin(1e-3));
+    CHECK(wire.nic.value() ==
+          Approx(passes * 1e9 * (tree ? each.tree_nic : each.ring_nic)).margin(1e-3));
     CHECK(wire.logical.value() ==
           Approx(passes * 1e9 * (each.group - 1) / each.group).margin(1e-3));
-    // Nothing is sent twice: both levels together are the ring over all.
+    // Nothing is sent twice: both media together are the ring over all.
     CHECK((wire.nvlink + wire.nic).value() == Approx(wire.logical.value()).margin(1e-3));
   }
 }

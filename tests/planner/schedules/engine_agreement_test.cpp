@@ -26,7 +26,7 @@ class OwnTimes : public CostSource {
     for (const char letter : work.name) sum += static_cast<unsigned char>(letter) % 17;
     return {Seconds{0.1 + sum / 1000}, {}};
   }
-  TransferCost transfer(const Work&, bool) const override {
+  TransferCost transfer(const Work&, bool, int) const override {
     return {Seconds{kHop}, BytesPerSecond{1e30}, BytesPerSecond{1e30}};
   }
   AssumedFigures assumed(const Program&) const override { return {}; }
