@@ -39,6 +39,7 @@ struct Options {
   std::string loads;
   std::string faults;
   std::string skew = "none";
+  std::string experts = "in-order";
   double pace = 0;
   bool links = false;
   bool json = false;
@@ -135,8 +136,15 @@ Faults faults_for(const Options& options, const Plan& plan) {
 }
 
 Skew skew_for(const Options& options, const Plan& plan) {
-  const Skew skew = parse_skew(options.skew, plan.training.seed + 1);
-  if (skew.kind == SkewKind::kNone) return skew;
+  Skew skew = parse_skew(options.skew, plan.training.seed + 1);
+  parse_expert_placement(options.experts, skew);
+  if (skew.kind == SkewKind::kNone) {
+    if (skew.balanced)
+      throw InputError(
+          "error: --experts balanced needs to know how much each expert is wanted\n"
+          "  = give --skew; measured loads tell rows of GPUs, not of experts");
+    return skew;
+  }
   if (plan.cluster.fabric.kind == FabricKind::kHost)
     throw InputError("error: --skew is of GPU clusters; on a host --loads takes measured rows");
   if (options.fidelity == "analytic")
@@ -178,7 +186,9 @@ int simulate(const Options& options) {
   std::optional<Seconds> sound;
   PredictionOptions plain = how;
   plain.skew = {};
-  if (faults || (!options.report.empty() && how.skew.kind != SkewKind::kNone)) {
+  plain.loads = nullptr;
+  const bool uneven = how.skew.kind != SkewKind::kNone || how.loads != nullptr;
+  if (faults || (!options.report.empty() && uneven)) {
     sound = predict(plan, program, device, faults ? how : plain).timeline.step;
     if (faults) how.faults = &*faults;
   }
@@ -206,8 +216,8 @@ int simulate(const Options& options) {
           ? simulate_json(plan, summary, prediction.cluster ? &*prediction.cluster : nullptr,
                           {stopwatch.wall_s(), stopwatch.cpu_s()})
           : simulate_text(plan, device.device(), summary);
-  if (how.skew.kind != SkewKind::kNone && !options.json)
-    text += skew_text(plan, how.skew, *prediction.cluster);
+  if (prediction.skew.kind != SkewKind::kNone && !options.json)
+    text += skew_text(plan, prediction.skew, *prediction.cluster);
   if (options.links && !options.json) {
     text += "\n" + links_text(prediction.cluster->links);
     if (const std::string collectives = collectives_text(summary.collectives); !collectives.empty())
@@ -225,11 +235,11 @@ int simulate(const Options& options) {
     if (!prediction.cluster)
       throw InputError("error: --report is of GPU clusters at --fidelity folded or full");
     const Faults* broken = faults ? &*faults : nullptr;
-    write_output(
-        options.report,
-        step_page(plan, *prediction.cluster,
-                  headline(plan, broken, how.skew, sound ? *sound : Seconds{}, *prediction.cluster),
-                  options.json ? simulate_text(plan, device.device(), summary) : text));
+    write_output(options.report,
+                 step_page(plan, *prediction.cluster,
+                           headline(plan, broken, prediction.skew, sound ? *sound : Seconds{},
+                                    *prediction.cluster),
+                           options.json ? simulate_text(plan, device.device(), summary) : text));
   }
   std::fputs(text.c_str(), answer_stream({options.timeline, options.trace, options.report}));
   for (const RankSummary& rank : summary.ranks) {
@@ -273,6 +283,11 @@ Command add_simulate(CLI::App& app) {
       ->add_option("--skew", options->skew,
                    "Expert loads: none, iid (chance), iid=TOKENS (so many independent tokens a "
                    "group), zipf=S (popularity)")
+      ->capture_default_str();
+  command
+      ->add_option("--experts", options->experts,
+                   "Where experts lie: in-order, balanced (with --skew: by how much each is "
+                   "wanted), balanced=K (and K more on each GPU, copies of the most wanted)")
       ->capture_default_str();
   command
       ->add_option("--pace", options->pace,

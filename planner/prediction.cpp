@@ -41,15 +41,21 @@ Prediction predict(const Plan& plan, const Program& program, const DeviceModel& 
                    const PredictionOptions& options) {
   Prediction prediction;
   if (model.host() == nullptr) {
-    const Program loaded =
-        options.loads == nullptr ? program : with_loads(program, plan, *options.loads, 1);
     if (options.fidelity == Fidelity::kAnalytic) {
+      const Program loaded =
+          options.loads == nullptr ? program : with_loads(program, plan, *options.loads, 1);
       prediction.timeline = run_analytic(loaded, model.costs(), plan.layout.gpus());
     } else {
       const bool full = options.fidelity == Fidelity::kFull;
+      Skew& skew = prediction.skew;
+      skew = options.skew;
+      if (options.loads != nullptr) {
+        skew.kind = SkewKind::kMeasured;
+        skew.measured = options.loads;
+      }
       prediction.cluster = run_cluster(
-          plan, loaded, model.costs(), full ? Grouping::kNone : Grouping::kFolded,
-          options.faults == nullptr ? Faults{} : *options.faults, options.skew, options.with_links);
+          plan, program, model.costs(), full ? Grouping::kNone : Grouping::kFolded,
+          options.faults == nullptr ? Faults{} : *options.faults, skew, options.with_links);
       prediction.timeline = prediction.cluster->timeline;
     }
     return prediction;

@@ -32,6 +32,7 @@ struct Prediction {
   // first rank.
   Timeline timeline;
   std::optional<ClusterStep> cluster;  // GPUs with contention
+  Skew skew;                           // that it was simulated with
   std::optional<World> world;          // hosts
   Timeline world_timeline;
   std::vector<HostTime> world_times;  // by instruction of the world

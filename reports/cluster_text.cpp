@@ -7,6 +7,8 @@
 
 #include "reports/number.hpp"
 #include "sim/waits.hpp"
+#include "workload/expert_rows.hpp"
+#include "workload/loads.hpp"
 
 namespace orrery {
 namespace {
@@ -114,19 +116,30 @@ std::string faults_text(const Plan& plan, const Faults& faults, Seconds sound,
 std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& step) {
   const TimeUnit unit = time_unit(step.classes.step);
   const int ep = std::max(1, plan.layout.ep);
-  const ExpertSkew drawn(plan.model.moe, ep,
-                         static_cast<double>(plan.tokens_per_microbatch()) / plan.layout.tp, skew);
+  const std::unique_ptr<ExpertRows> experts = make_expert_rows(plan, skew);
   // Of the first micro-batch in layers of the middle of the model.
-  double most = 0;
   constexpr int kLayers = 8;
-  for (int layer = 0; layer < kLayers; ++layer) {
-    const std::vector<double> rows = drawn.rows(0, plan.model.layers / 2 + layer, 0);
-    most += *std::max_element(rows.begin(), rows.end()) / kLayers;
+  std::vector<int> layers;
+  for (int layer = 0; layer < kLayers; ++layer) layers.push_back(plan.model.layers / 2 + layer);
+  if (skew.measured != nullptr) layers = skew.measured->layers;
+  double most = 0;
+  for (int layer : layers) {
+    const std::vector<double> rows = experts->rows(0, layer, 0);
+    most += *std::max_element(rows.begin(), rows.end()) / static_cast<double>(layers.size());
   }
-  return fmt::format(
-      "Expert loads {}, seed {}: the busiest of {} GPUs has {:.2f} times the mean rows of a layer; "
+  std::string text = fmt::format(
+      "Expert loads {}{}: the busiest of {} GPUs has {:.2f} times the mean rows of a layer; "
       "before exchanges a GPU waits {:.3f} {} a step for the last of its group, in the mean\n",
-      describe(skew), skew.seed, ep, most, step.straggler_wait / unit.time, unit.name);
+      describe(skew), skew.measured == nullptr ? fmt::format(", seed {}", skew.seed) : "", ep, most,
+      step.straggler_wait / unit.time, unit.name);
+  if (skew.spare > 0) {
+    const double parameters = 3.0 * plan.model.hidden * plan.model.moe.inter * skew.spare;
+    text += fmt::format(
+        "  The copies are {:.1f} M parameters more a MoE layer on each GPU, which the memory table "
+        "does not count, nor the step the summing of their gradients\n",
+        parameters / 1e6);
+  }
+  return text;
 }
 
 std::string collectives_text(const std::vector<CollectiveUse>& collectives) {

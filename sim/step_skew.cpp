@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "core/error.hpp"
+#include "workload/expert_rows.hpp"
 #include "workload/groups.hpp"
 #include "workload/loaded_program.hpp"
 
@@ -48,8 +49,7 @@ class Rows {
         folding_(folding),
         program_(folding.expanded.program),
         costs_(costs),
-        drawn_(plan.model.moe, std::max(1, plan.layout.ep),
-               static_cast<double>(plan.tokens_per_microbatch()) / plan.layout.tp, skew),
+        drawn_(make_expert_rows(plan, skew)),
         node_gpus_(
             std::clamp(std::min(plan.cluster.gpus_per_node, plan.layout.gpus() / plan.layout.pp) /
                            plan.layout.tp,
@@ -69,7 +69,7 @@ class Rows {
     const auto [entry, fresh] = known_.try_emplace({instruction.microbatch.value, layer, group});
     GroupRows& rows = entry->second;
     if (fresh) {
-      rows.gpus = drawn_.rows(instruction.microbatch.value, layer, group);
+      rows.gpus = drawn_->rows(instruction.microbatch.value, layer, group);
       for (std::size_t first = 0; first < rows.gpus.size();
            first += static_cast<std::size_t>(node_gpus_)) {
         const std::size_t last =
@@ -123,7 +123,7 @@ class Rows {
   const FoldedStep& folding_;
   const Program& program_;
   const CostSource& costs_;
-  ExpertSkew drawn_;
+  std::unique_ptr<ExpertRows> drawn_;
   int node_gpus_;                                                 // of a group, in one node
   mutable std::map<std::tuple<int, int, int>, GroupRows> known_;  // micro-batch, layer, group
   mutable std::map<std::pair<int, int>, int> layers_;             // stage, entry

@@ -57,9 +57,30 @@ Skew parse_skew(const std::string& text, std::uint64_t seed) {
       text));
 }
 
-std::string describe(const Skew& skew) {
+void parse_expert_placement(const std::string& text, Skew& skew) {
+  if (text == "in-order") return;
+  const std::string word = "balanced";
+  const char* last = text.data() + text.size();
+  skew.balanced = text.starts_with(word);
+  bool good = text == word;
+  if (text.starts_with(word + "=")) {
+    const auto [end, error] = std::from_chars(text.data() + word.size() + 1, last, skew.spare);
+    constexpr int kMostSpare = 1024;
+    good = error == std::errc() && end == last && skew.spare >= 1 && skew.spare <= kMostSpare;
+  }
+  if (good) return;
+  throw InputError(fmt::format(
+      "error: unknown --experts '{}'\n  = in-order, balanced (by how much they are wanted), or "
+      "balanced=1 (with a slot more on each GPU for copies of the most wanted)",
+      text));
+}
+
+namespace {
+
+std::string loads_text(const Skew& skew) {
   switch (skew.kind) {
     case SkewKind::kNone: return "even";
+    case SkewKind::kMeasured: return "as measured";
     case SkewKind::kIid:
       return skew.independent_tokens > 0
                  ? fmt::format("iid, {:g} independent tokens a group", skew.independent_tokens)
@@ -67,6 +88,15 @@ std::string describe(const Skew& skew) {
     case SkewKind::kZipf: return fmt::format("Zipf, exponent {:g}", skew.exponent);
   }
   return "?";
+}
+
+}  // namespace
+
+std::string describe(const Skew& skew) {
+  std::string text = loads_text(skew);
+  if (skew.balanced) text += ", experts placed by it";
+  if (skew.spare > 0) text += fmt::format(" with {} more a GPU for copies", skew.spare);
+  return text;
 }
 
 ExpertSkew::ExpertSkew(const Moe& moe, int ep, double tokens, const Skew& skew)
@@ -93,9 +123,22 @@ ExpertSkew::ExpertSkew(const Moe& moe, int ep, double tokens, const Skew& skew)
   deviation_ = std::sqrt(experts * (variance + (experts - 1) * within) / tokens_) / (experts * p);
 }
 
-std::vector<double> ExpertSkew::popularity(int layer) const {
-  std::vector<double>& found = popularity_[layer];
+const ExpertPlacement& ExpertSkew::placement(int layer) const {
+  const int key = skew_.kind == SkewKind::kZipf && skew_.balanced ? layer : 0;
+  ExpertPlacement& found = placement_[key];
+  if (found.empty()) {
+    found = skew_.balanced ? balanced_experts(popularity(layer), ep_, skew_.spare, moe_.groups)
+                           : experts_in_order(moe_.experts, ep_);
+  }
+  return found;
+}
+
+const std::vector<double>& ExpertSkew::popularity(int layer) const {
+  const int key = skew_.kind == SkewKind::kZipf ? layer : 0;
+  std::vector<double>& found = popularity_[key];
   if (!found.empty()) return found;
+  if (skew_.kind != SkewKind::kZipf)
+    return found = std::vector<double>(static_cast<std::size_t>(moe_.experts), 1.0);
   std::vector<double> wanted(static_cast<std::size_t>(moe_.experts));
   double sum = 0;
   for (int rank = 0; rank < moe_.experts; ++rank)
@@ -135,24 +178,19 @@ std::vector<double> ExpertSkew::rows(int microbatch, int layer, int group) const
   std::vector<double> shared(static_cast<std::size_t>(std::max(1, moe_.groups)));
   for (double& each : shared) each = random.normal();
   std::vector<double> experts(static_cast<std::size_t>(moe_.experts));
-  const std::vector<double> wanted =
-      skew_.kind == SkewKind::kZipf ? popularity(layer) : std::vector<double>{};
+  const std::vector<double>& wanted = popularity(layer);
   for (int expert = 0; expert < moe_.experts; ++expert) {
     const auto at = static_cast<std::size_t>(expert);
-    const double mean = wanted.empty() ? 1 : wanted[at];
+    const double mean = wanted[at];
     const double noise =
         (own_ * random.normal() + shared_ * shared[static_cast<std::size_t>(expert / per_group)]) /
         (p * std::sqrt(tokens_));
     experts[at] = std::max(0.0, mean + std::sqrt(mean) * noise);
   }
   const double sum = std::accumulate(experts.begin(), experts.end(), 0.0);
-  const int per_gpu = moe_.experts / ep_;
-  for (int gpu = 0; gpu < ep_; ++gpu) {
-    double own = 0;
-    for (int expert = gpu * per_gpu; expert < (gpu + 1) * per_gpu; ++expert)
-      own += experts[static_cast<std::size_t>(expert)];
-    rows[static_cast<std::size_t>(gpu)] = sum > 0 ? own * ep_ / sum : 1;
-  }
+  if (sum <= 0) return rows;
+  rows = loads_of(placement(layer), experts);
+  for (double& own : rows) own *= ep_ / sum;
   return rows;
 }
 

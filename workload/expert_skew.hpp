@@ -16,10 +16,13 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "workload/expert_placement.hpp"
 
 namespace orrery {
 
-enum class SkewKind { kNone, kIid, kZipf };
+struct Loads;
+
+enum class SkewKind { kNone, kIid, kZipf, kMeasured };
 
 struct Skew {
   SkewKind kind = SkewKind::kNone;
@@ -28,28 +31,43 @@ struct Skew {
   // training profile, whose ranks all draw the same noise, has as many as one GPU has tokens.
   double independent_tokens = 0;
   std::uint64_t seed = 1;
+  // Experts are placed by how much they are wanted, with so many slots more than needed on each GPU
+  // for copies of the most wanted (workload/expert_placement.hpp); else in order.
+  bool balanced = false;
+  int spare = 0;
+  const Loads* measured = nullptr;  // of kMeasured (workload/loads.hpp)
   bool operator==(const Skew&) const = default;
 };
 
 // "none", "iid", "iid=4096" (independent tokens) or "zipf=0.5"; throws InputError.
 Skew parse_skew(const std::string& text, std::uint64_t seed);
+// "in-order", "balanced" or "balanced=1" (spare slots a GPU); throws InputError.
+void parse_expert_placement(const std::string& text, Skew& skew);
 // "iid, 4096 independent tokens"
 std::string describe(const Skew& skew);
 
-class ExpertSkew {
+class ExpertRows {
+ public:
+  virtual ~ExpertRows() = default;
+  // By position in the group, over the mean of an even load; `group` counts over the cluster.
+  virtual std::vector<double> rows(int microbatch, int layer, int group) const = 0;
+};
+
+class ExpertSkew final : public ExpertRows {
  public:
   // `ep` GPUs share the experts evenly, in order; each routes `tokens` tokens a micro-batch.
   ExpertSkew(const Moe& moe, int ep, double tokens, const Skew& skew);
 
   // Rows of each GPU of the group over their mean; they average 1. The same arguments give the same
   // numbers, whatever was asked before.
-  std::vector<double> rows(int microbatch, int layer, int group) const;
+  std::vector<double> rows(int microbatch, int layer, int group) const override;
 
   // Standard deviation of one GPU's rows over their mean, from chance alone.
   double deviation() const { return deviation_; }
 
  private:
-  std::vector<double> popularity(int layer) const;
+  const std::vector<double>& popularity(int layer) const;
+  const ExpertPlacement& placement(int layer) const;
 
   Moe moe_;
   int ep_;
@@ -57,7 +75,8 @@ class ExpertSkew {
   double own_ = 0, shared_ = 0;  // per token: deviations of an expert, and of its whole gate group
   double tokens_ = 1;            // that are independent
   double deviation_ = 0;
-  mutable std::map<int, std::vector<double>> popularity_;  // by layer, Zipf only
+  mutable std::map<int, std::vector<double>> popularity_;  // by layer
+  mutable std::map<int, ExpertPlacement> placement_;       // by layer; all are 0's where even
 };
 
 }  // namespace orrery

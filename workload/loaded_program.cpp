@@ -8,9 +8,7 @@
 #include "core/error.hpp"
 
 namespace orrery {
-namespace {
-
-void check(const Plan& plan, const Loads& loads) {
+void check_loads(const Plan& plan, const Loads& loads) {
   const int gpus = plan.layout.gpus() / plan.layout.pp;
   if (loads.model != plan.model.name || loads.ranks != gpus || loads.ep != plan.layout.ep ||
       loads.microbatches != plan.schedule.microbatches) {
@@ -21,8 +19,6 @@ void check(const Plan& plan, const Loads& loads) {
         plan.schedule.microbatches, gpus, plan.layout.ep));
   }
 }
-
-}  // namespace
 
 double routed_rows(const Work& work) {
   for (const Op& op : work.ops) {
@@ -70,7 +66,7 @@ int model_layer(const Layout& layout, const Model& model, Stage stage, int entry
 
 Program with_loads(const Program& program, const Plan& plan, const Loads& loads,
                    int gpus_per_rank) {
-  check(plan, loads);
+  check_loads(plan, loads);
   Program out = program;
   std::map<std::tuple<WorkId, int, int, double>, WorkId> made;
   for (Instruction& instruction : out.instructions) {

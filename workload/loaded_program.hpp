@@ -16,6 +16,9 @@ namespace orrery {
 // loads are of another model or layout, or lack a micro-batch or layer.
 Program with_loads(const Program& program, const Plan& plan, const Loads& loads, int gpus_per_rank);
 
+// The loads fit the plan. Throws InputError.
+void check_loads(const Plan& plan, const Loads& loads);
+
 // Rows that the routed experts' ops of a work were made for; 0 where it has none.
 double routed_rows(const Work& work);
 // The same with so many times the rows: every op that handles them, one by one.

@@ -6,7 +6,11 @@
 #include "core/error.hpp"
 #include "sim/cluster_step.hpp"
 #include "tests/planner/published_plan.hpp"
+#include "workload/expert_rows.hpp"
+#include "workload/groups.hpp"
+#include "workload/loaded_program.hpp"
 #include "workload/lower.hpp"
+#include "workload/world.hpp"
 
 namespace orrery {
 namespace {
@@ -110,6 +114,88 @@ TEST_CASE("a step with skew repeats with its seed, and differs with another") {
   };
   CHECK(step(3) == Approx(step(3)).epsilon(1e-12));
   CHECK(std::abs(step(3) - step(4)) > 1e-9);
+}
+
+// The rows of every GPU written down and read as measured: every GPU then does the same as where
+// they were drawn, and a few representatives come as near.
+TEST_CASE("measured loads give every GPU its own rows") {
+  const PublishedPlan published;
+  const Case of{64, 2, 8, 2, "1f1b", {SkewKind::kIid, 0, 1024, 3}};
+  const Plan plan = plan_of(of);
+  const CalibratedCost costs(published.calibration, plan.cluster);
+  const Program program = lower(plan);
+  Loads loads;
+  loads.model = plan.model.name;
+  loads.pp = 2;
+  loads.ep = 8;
+  loads.dp = plan.layout.dp;
+  loads.microbatches = plan.schedule.microbatches;
+  loads.layers = {1, 2, 3};
+  loads.ranks = 32;
+  const std::unique_ptr<ExpertRows> drawn = make_expert_rows(plan, of.skew);
+  const double even = 4096.0 / 2 * 8;
+  // Two pipeline ranks of two groups of eight experts' places, each place two tensor-parallel GPUs.
+  const auto pipeline_rank = [&](int layer) {
+    for (std::size_t stage = 0; stage < plan.layout.stage_map.size(); ++stage) {
+      for (int entry = 0; entry < static_cast<int>(plan.layout.stage_map[stage].size()); ++entry) {
+        const Stage of_layer{static_cast<std::int64_t>(stage)};
+        if (model_layer(plan.layout, plan.model, of_layer, entry) == layer)
+          return plan.schedule.host(of_layer, 0).rank.value;
+      }
+    }
+    return -1;
+  };
+  const int groups = 32 / 8;
+  for (int microbatch = 0; microbatch < loads.microbatches; ++microbatch) {
+    for (int layer : loads.layers) {
+      for (int gpu = 0; gpu < loads.ranks; ++gpu) {
+        const int group =
+            pipeline_rank(layer) * groups + group_key(GroupKind::kExpert, plan.layout, gpu);
+        const int position = gpu_place(plan.layout, gpu).expert;
+        loads.row_counts.push_back(
+            even * drawn->rows(microbatch, layer, group)[static_cast<std::size_t>(position)]);
+      }
+    }
+  }
+  Skew measured;
+  measured.kind = SkewKind::kMeasured;
+  measured.measured = &loads;
+  const double full =
+      run_cluster(plan, program, costs, Grouping::kNone, {}, of.skew).classes.step.value();
+  CHECK(run_cluster(plan, program, costs, Grouping::kNone, {}, measured).classes.step.value() ==
+        Approx(full).epsilon(1e-9));
+  CHECK(run_cluster(plan, program, costs, Grouping::kFolded, {}, measured).classes.step.value() ==
+        Approx(full).epsilon(0.02));
+  CHECK(full > run_cluster(plan, program, costs).classes.step.value());
+
+  loads.layers = {1, 2, 7};
+  CHECK_THROWS_WITH(run_cluster(plan, program, costs, Grouping::kNone, {}, measured),
+                    Catch::Contains("the loads say nothing of layer 3"));
+  loads.ep = 4;
+  CHECK_THROWS_WITH(run_cluster(plan, program, costs, Grouping::kFolded, {}, measured),
+                    Catch::Contains("the loads are of"));
+}
+
+TEST_CASE("experts placed by how much they are wanted shorten a step with Zipf loads") {
+  const PublishedPlan published;
+  const Case of{64, 2, 32, 1, "zb-h1", {SkewKind::kZipf, 0.5, 0, 3}};
+  const Plan plan = plan_of(of);
+  const CalibratedCost costs(published.calibration, plan.cluster);
+  const Program program = lower(plan);
+  const auto step = [&](bool balanced, int spare) {
+    Skew skew = of.skew;
+    skew.balanced = balanced;
+    skew.spare = spare;
+    const ClusterStep full = run_cluster(plan, program, costs, Grouping::kNone, {}, skew);
+    const ClusterStep folded = run_cluster(plan, program, costs, Grouping::kFolded, {}, skew);
+    CHECK(folded.classes.step / full.classes.step == Approx(1).epsilon(0.02));
+    return full.classes.step.value();
+  };
+  const double in_order = step(false, 0), balanced = step(true, 0), copied = step(true, 1);
+  WARN(fmt::format("Zipf 0.5: {:.4f} s in order, {:.4f} s balanced, {:.4f} s with a copy a GPU",
+                   in_order, balanced, copied));
+  CHECK(balanced < in_order);
+  CHECK(copied < balanced);
 }
 
 }  // namespace orrery

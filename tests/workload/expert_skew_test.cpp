@@ -1,6 +1,8 @@
 // Drawn expert loads against counts of tokens routed one by one.
 #include "workload/expert_skew.hpp"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <iostream>
@@ -107,6 +109,38 @@ TEST_CASE(
     CHECK(std::max_element(other.begin(), other.end()) - other.begin() != busiest - rows.begin());
     // No expert has more rows than there are tokens: a GPU of four has at most 4 x 32 of the mean.
     CHECK(*busiest <= 256.0 / 8);
+  }
+}
+
+TEST_CASE("placing experts by how much they are wanted evens the GPUs, copies more so") {
+  Skew skew{SkewKind::kZipf, 0.5, 0, 5};
+  const auto busiest = [&] {
+    const ExpertSkew drawn(kDeepSeek, 64, 4096, skew);
+    double sum = 0;
+    for (int layer = 0; layer < 20; ++layer) {
+      const std::vector<double> rows = drawn.rows(0, layer, 0);
+      CHECK(std::accumulate(rows.begin(), rows.end(), 0.0) == Approx(64));
+      sum += *std::max_element(rows.begin(), rows.end()) / 20;
+    }
+    return sum;
+  };
+  const double in_order = busiest();
+  parse_expert_placement("balanced", skew);
+  const double balanced = busiest();
+  parse_expert_placement("balanced=2", skew);
+  const double copied = busiest();
+  WARN(
+      fmt::format("busiest of 64 GPUs, Zipf 0.5: {:.3f} times the mean in order, {:.3f} balanced, "
+                  "{:.3f} with two copies a GPU",
+                  in_order, balanced, copied));
+  CHECK(balanced < 0.9 * in_order);
+  CHECK(copied < balanced);
+  CHECK(describe(skew) == "Zipf, exponent 0.5, experts placed by it with 2 more a GPU for copies");
+  for (const char* wrong : {"", "balance", "balanced=", "balanced=0", "balanced=-1", "balanced=x",
+                            "balanced=2x", "balanced=99999999999"}) {
+    CAPTURE(wrong);
+    Skew other;
+    CHECK_THROWS_WITH(parse_expert_placement(wrong, other), Catch::Contains("unknown --experts"));
   }
 }
 
