@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "reports/number.hpp"
@@ -167,18 +168,38 @@ std::string collectives_text(const std::vector<CollectiveUse>& collectives) {
   return text;
 }
 
+namespace {
+
+// Load from one part of the step to the next, in eighths of full; '.' where there is none.
+std::string load_line(const LinkUse& link) {
+  constexpr std::size_t kParts = 25;
+  std::string line;
+  for (std::size_t part = 0; part < kParts; ++part) {
+    const std::size_t first = part * link.load.size() / kParts;
+    const std::size_t last = (part + 1) * link.load.size() / kParts;
+    double sum = 0;
+    for (std::size_t at = first; at < last; ++at) sum += link.load[at];
+    const double load =
+        std::min(1.0, sum / static_cast<double>(std::max<std::size_t>(1, last - first)));
+    line += load <= 0 ? '.' : static_cast<char>('0' + static_cast<int>(std::ceil(8 * load)));
+  }
+  return line;
+}
+
+}  // namespace
+
 std::string links_text(const std::vector<LinkUse>& links) {
   constexpr std::size_t kMostLinks = 16;
   std::string text = fmt::format(
-      "Links, busiest first (one direction; load in hundredths of the step)\n  {:<34}{:>8}{:>12}"
-      "{:>12}{:>9}{:>9}\n",
-      "like", "links", "GB/s", "GB a step", "mean", "peak");
+      "Links, busiest first (one direction; peak: of a hundredth of the step)\n  {:<34}{:>8}{:>12}"
+      "{:>12}{:>9}{:>9}  {}\n",
+      "like", "links", "GB/s", "GB a step", "mean", "peak", "over the step, eighths of full");
   for (std::size_t place = 0; place < std::min(kMostLinks, links.size()); ++place) {
     const LinkUse& link = links[place];
     text +=
-        fmt::format("  {:<34}{:>8}{:>12.4g}{:>12.1f}{:>9}{:>9}\n", link.name, grouped(link.count),
-                    in_gigabytes_per_second(link.capacity), link.bytes / 1e9, percent(link.mean()),
-                    percent(std::min(1.0, link.peak())));
+        fmt::format("  {:<34}{:>8}{:>12.4g}{:>12.1f}{:>9}{:>9}  {}\n", link.name,
+                    grouped(link.count), in_gigabytes_per_second(link.capacity), link.bytes / 1e9,
+                    percent(link.mean()), percent(std::min(1.0, link.peak())), load_line(link));
   }
   if (links.size() > kMostLinks)
     text += fmt::format("  and {} kinds more; --json has all of them\n", links.size() - kMostLinks);
