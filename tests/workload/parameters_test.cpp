@@ -1,7 +1,9 @@
 #include "workload/parameters.hpp"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 
+#include "core/catalog.hpp"
 #include "core/model_reader.hpp"
 #include "tests/workload/example_models.hpp"
 
@@ -68,6 +70,29 @@ TEST_CASE(
   // 126 (16384 (16384 + 2 x 1024) + 16384^2 + 3 x 16384 x 53248 + 2 x 16384) + 2 x 128256 x 16384 +
   // 16384
   CHECK(total_parameters(llama_405b()) == 405853388800.0);
+}
+
+// Totals that the checkpoints on Hugging Face hold (deepseek-v2: inference/configs), less what a
+// file says is left out: Qwen3's norms of queries and keys, 94 x 256. Grok-1's, which is stated as
+// 314 B, and the active ones are rounded by their publishers.
+TEST_CASE("the catalogue's models have the published numbers of parameters") {
+  struct Case {
+    const char* name;
+    double total, within;  // relative; 0: exactly
+    double active, active_within;
+  };
+  const Case each = GENERATE(Case{"mixtral-8x7b", 46702792704.0, 0, 12.9e9, 0.02},
+                             Case{"mixtral-8x22b", 140620634112.0, 0, 39e9, 0.02},
+                             Case{"qwen3-235b-a22b", 235093634560.0 - 94 * 256, 0, 22e9, 0.02},
+                             Case{"deepseek-v2", 235741434880.0, 0, 21e9, 0.02},
+                             Case{"llama-3-70b", 70553706496.0, 0, 70.6e9, 0.02},
+                             Case{"llama-3-405b", 405853388800.0, 0, 405e9, 0.02},
+                             Case{"grok-1", 314e9, 0.01, 86e9, 0.03});
+  CAPTURE(each.name);
+  const Model model = read_model(resolve(each.name, CatalogKind::kModel));
+  CHECK(model.name == each.name);
+  CHECK(std::abs(total_parameters(model) / each.total - 1) <= each.within);
+  CHECK(std::abs(active_parameters(model, true) / each.active - 1) <= each.active_within);
 }
 
 TEST_CASE("tied embeddings are counted once") {
