@@ -116,6 +116,11 @@ CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cl
 }
 
 const GemmModel& CalibratedCost::gemm_model(const Op& op) const {
+  if (op.in == DataType::kFp8 && !calibration_.device.fp8) {
+    throw InputError(
+        fmt::format("error: '{}' has no FP8 tensor cores\n  = take precision=bf16 in the layout",
+                    calibration_.device.name));
+  }
   const auto found = gemm_models_.find({op.kernel, op.in});
   if (found == gemm_models_.end()) {
     throw InputError(fmt::format("calibration '{}' has no rows for kernel '{}' in {}",

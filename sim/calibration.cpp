@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/catalog.hpp"
+#include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/hash.hpp"
 #include "core/reader.hpp"
+#include "sim/derived_calibration.hpp"
 
 namespace orrery {
 namespace {
@@ -27,7 +30,9 @@ class CalibrationReader {
 
   Calibration read() {
     root_.format_version(1, 0);
-    result_.device.name = root_.required_string("name");
+    const std::string name = root_.required_string("name");
+    if (root_.has("base")) return read_derived(name);
+    result_.device.name = name;
     if (auto device = root_.required_table("device")) read_device(*device);
     for (Reader& table : root_.tables("gemm_laws")) read_law(table);
     if (auto gemm = root_.required_table("gemm")) {
@@ -44,26 +49,63 @@ class CalibrationReader {
       result_.attention_qk = attention->required_int("qk_dim", {1, 65536});
       attention->finish();
     }
-    if (auto transport = root_.required_table("transport")) {
-      result_.transport_nic = transport->required_quantity<BytesPerSecond>("nic", Zero::kForbidden);
-      result_.transport_nvlink =
-          transport->required_quantity<BytesPerSecond>("nvlink", Zero::kForbidden);
-      if (transport->has("nvls")) {
-        result_.transport_nvls =
-            transport->required_quantity<BytesPerSecond>("nvls", Zero::kForbidden);
-      }
-      transport->finish();
-    }
+    if (auto transport = root_.required_table("transport")) read_transport(*transport);
     root_.finish();
     return std::move(result_);
   }
 
  private:
+  // Device and transport are the file's own, all else the base's.
+  Calibration read_derived(const std::string& name) {
+    const std::string base = root_.required_string("base");
+    DeviceScale scale;
+    if (auto table = root_.required_table("scale")) {
+      constexpr double kLeast = 0.01, kMost = 100;
+      scale.tensor = table->required_double("tensor", kLeast, kMost);
+      scale.memory = table->required_double("memory", kLeast, kMost);
+      table->finish();
+    }
+    try {
+      result_ = scaled(read_calibration(resolve(base, CatalogKind::kCalibration)), scale);
+    } catch (const InputError& error) {
+      root_.error("base", fmt::format("cannot be read:\n{}", error.what()));
+    }
+    if (!result_.base.empty())
+      root_.error("base", fmt::format("'{}' has a base itself", base),
+                  "name that one: '" + result_.base + "'");
+    result_.base = base;
+    // What the base assumes of its own device does not concern this one.
+    std::erase_if(result_.assumed, [](const AssumedFigure& figure) {
+      return figure.name.find(": device.") != std::string::npos;
+    });
+    context_.assumed.insert(context_.assumed.begin(), result_.assumed.begin(),
+                            result_.assumed.end());
+    result_.device = {};
+    result_.device.name = name;
+    if (auto device = root_.required_table("device")) read_device(*device);
+    result_.transport_nvls.reset();
+    if (auto transport = root_.required_table("transport")) read_transport(*transport);
+    root_.finish();
+    return std::move(result_);
+  }
+
+  void read_transport(Reader& transport) {
+    result_.transport_nic = transport.required_quantity<BytesPerSecond>("nic", Zero::kForbidden);
+    result_.transport_nvlink =
+        transport.required_quantity<BytesPerSecond>("nvlink", Zero::kForbidden);
+    if (transport.has("nvls")) {
+      result_.transport_nvls =
+          transport.required_quantity<BytesPerSecond>("nvls", Zero::kForbidden);
+    }
+    transport.finish();
+  }
+
   void read_device(Reader& device) {
     Device& out = result_.device;
     out.sms = device.required_int("sms", {1, 4096});
     out.memory = device.required_quantity<Bytes>("memory", Zero::kForbidden);
     out.bf16_peak = device.required_quantity<FlopsPerSecond>("bf16_peak", Zero::kForbidden);
+    out.fp8 = device.optional_bool("fp8", true);
     out.launch_gap = device.required_quantity<Seconds>("launch_gap", Zero::kAllowed);
     out.reserve = device.required_quantity<Bytes>("reserve", Zero::kAllowed);
     out.exchange_buffers = device.required_quantity<Bytes>("exchange_buffers", Zero::kAllowed);
@@ -287,7 +329,8 @@ Calibration read_calibration(const std::string& path) {
   if (const Node* name = document.root.find("name")) context.name = name->text;
   Calibration calibration = CalibrationReader(document, context).read();
   diagnostics.throw_if_errors();
-  calibration.hash = hash_text(read_file(path));
+  // Of the base too: a change of it changes the times.
+  calibration.hash = hash_text(read_file(path) + calibration.hash);
   calibration.assumed = std::move(context.assumed);
   return calibration;
 }

@@ -17,6 +17,7 @@ struct Device {
   int sms = 0;
   Bytes memory;
   FlopsPerSecond bf16_peak;  // dense; what MFU is counted against
+  bool fp8 = true;           // has tensor cores for it
   Seconds launch_gap;        // between two kernels of a stream
   Bytes reserve;             // memory that context, libraries and allocator take
   Bytes exchange_buffers;    // memory of the expert-parallel kernels' buffers
@@ -65,7 +66,8 @@ struct ExchangeTable {
 };
 
 struct Calibration {
-  std::string hash;  // of the file's text
+  std::string hash;  // of the file's text, and its base's
+  std::string base;  // the device it is derived from, or empty
   Device device;
   std::map<std::string, GemmLawTable> gemm_laws;
   std::vector<std::string> fp8_laws, bf16_laws;  // candidates; the fastest is taken
@@ -80,7 +82,8 @@ struct Calibration {
   AssumedFigures assumed;                        // marked in the file, outside of the tables
 };
 
-// Throws InputError with all that is wrong in the file.
+// A file may name a `base`, another device's: what it does not say itself is that device's, its
+// times scaled (sim/derived_calibration.hpp). Throws InputError with all that is wrong in the file.
 Calibration read_calibration(const std::string& path);
 
 }  // namespace orrery

@@ -89,8 +89,8 @@ TEST_CASE("a name resolves in the data root, a path is taken as it is") {
 }
 
 TEST_CASE("an unknown name lists the known ones and suggests the nearest") {
-  CHECK_THROWS_WITH(resolve("deepseek-v4", CatalogKind::kModel),
-                    Catch::Contains("error: unknown model 'deepseek-v4'") &&
+  CHECK_THROWS_WITH(resolve("deepseek-v33", CatalogKind::kModel),
+                    Catch::Contains("error: unknown model 'deepseek-v33'") &&
                         Catch::Contains("did you mean 'deepseek-v3'?") &&
                         Catch::Contains("deepseek-v2-lite"));
   CHECK_THROWS_AS(resolve("", CatalogKind::kModel), InputError);

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "core/error.hpp"
+#include "core/file.hpp"
 #include "core/hash.hpp"
 #include "tests/sim/example_calibration.hpp"
 
@@ -75,6 +76,72 @@ TEST_CASE("a table marked as assumed is listed with its reason") {
   CHECK(small.assumed.size() == 2);
   CHECK(std::count(small.assumed.begin(), small.assumed.end(), AssumedFigure{each.name, "why"}) ==
         1);
+}
+
+// A device described by the H800's kernels: one SM of an A100 does 312 / 108 against 989 / 132
+// TFLOPS and its memory moves 2.039 against 3.35 TB/s.
+TEST_CASE("a device may be described by another one's kernels, scaled") {
+  const Calibration base = read_calibration("calibration/h800.toml");
+  const Calibration a100 = read_calibration("calibration/a100.toml");
+  CHECK(a100.device.name == "a100");
+  CHECK(a100.base == "h800");
+  CHECK(a100.device.sms == 108);
+  CHECK_FALSE(a100.device.fp8);
+  const auto law = [](const Calibration& of) { return of.gemm_laws.at("fp8-128x128").rows[0]; };
+  CHECK(law(base).time / law(a100).time == Approx((312.0 / 108) / (989.0 / 132)).epsilon(1e-4));
+  CHECK(law(a100).sms == law(base).sms);
+  const auto gemm = [](const Calibration& of) {
+    return of.gemm_rows.at({KernelClass::kGemm, DataType::kBf16})[0].time;
+  };
+  CHECK(gemm(base) / gemm(a100) == Approx(0.3856));
+  const auto attention = [](const Calibration& of) {
+    return of.attention_rows.at(KernelClass::kAttentionForward)[0].rate;
+  };
+  CHECK(attention(a100) / attention(base) == Approx(0.3856));
+  const auto stream = [](const Calibration& of) {
+    return of.stream_rows.at(KernelClass::kNorm).points[0];
+  };
+  CHECK(stream(a100).first == stream(base).first);
+  CHECK(stream(base).second / stream(a100).second == Approx(2.039 / 3.35).epsilon(1e-4));
+  CHECK(a100.transport_nvlink == gigabytes_per_second(235));
+  CHECK_FALSE(a100.transport_nvls);
+  CHECK(a100.hash != base.hash);
+  // What is assumed of the H800's kernels, and the scaling; not what is assumed of its memory.
+  const auto assumed = [&](const std::string& name) {
+    return std::any_of(a100.assumed.begin(), a100.assumed.end(),
+                       [&](const AssumedFigure& figure) { return figure.name == name; });
+  };
+  CHECK(assumed("h800: gemm.bf16_k_scale"));
+  CHECK(assumed("a100: scale.tensor"));
+  CHECK(assumed("a100: device.reserve"));
+  CHECK_FALSE(assumed("h800: device.reserve"));
+
+  // The same silicon: only the links differ.
+  const Calibration h100 = read_calibration("calibration/h100.toml");
+  CHECK(law(h100).time == law(base).time);
+  CHECK(stream(h100) == stream(base));
+  CHECK(h100.transport_nvls == gigabytes_per_second(480));
+}
+
+TEST_CASE("a bad base is told with its place") {
+  const std::string good = read_file("calibration/h100.toml");
+  const auto message = [](const std::string& text) {
+    try {
+      read_calibration_text(text);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  CHECK(message(good) == "accepted");
+  CHECK_THAT(message(replaced(good, "base = \"h800\"", "base = \"h801\"")),
+             Catch::Contains("h801") && Catch::Contains(":8:"));
+  CHECK_THAT(
+      message(replaced(good, "base = \"h800\"", "base = \"a100\"")),
+      Catch::Contains("'a100' has a base itself") && Catch::Contains("name that one: 'h800'"));
+  CHECK_THAT(message(replaced(good, "tensor = { value = 1,", "tensor = { value = 0,")),
+             Catch::Contains("tensor"));
+  CHECK_THAT(message(replaced(good, "[scale]", "[scales]")), Catch::Contains("scale"));
 }
 
 // What is wrong, as a change of the good file, and what the message must say.
