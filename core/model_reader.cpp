@@ -123,6 +123,7 @@ Model decode_model(Reader& reader) {
   const bool dense = !reader.has("moe");
   model.dense_layers = reader.optional_int("dense_layers", dense ? model.layers : 0, kSomeLayers);
   model.hidden = reader.required_int("hidden", kHidden);
+  model.gated_mlp = reader.optional_bool("gated_mlp", true);
   model.dense_inter = model.dense_layers > 0
                           ? reader.required_int("dense_inter", kInter)
                           : reader.optional_int("dense_inter", 0, {0, kInter.most});

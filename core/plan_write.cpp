@@ -35,6 +35,7 @@ void write_model(JsonWriter& writer, const Model& model) {
   writer.field("dense_layers", model.dense_layers);
   writer.field("hidden", model.hidden);
   writer.field("dense_inter", model.dense_inter);
+  if (!model.gated_mlp) writer.field("gated_mlp", model.gated_mlp);
   writer.field("vocab", model.vocab);
   writer.field("mtp_depth", model.mtp_depth);
   writer.field("tied_embeddings", model.tied_embeddings);

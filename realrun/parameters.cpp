@@ -248,6 +248,10 @@ GpuParameters gpu_parameters(const Plan& plan, const GpuPlace& place) {
     throw InputError(fmt::format(
         "{}: real runs need an output head of its own (tied_embeddings = false)", model.name));
   }
+  if (model.dense_layers > 0 && !model.gated_mlp) {
+    throw InputError(
+        fmt::format("{}: real runs carry out MLPs with a gate (gated_mlp = true)", model.name));
+  }
   if (model.mtp_depth > 1) {
     throw InputError(fmt::format("{}: real runs carry out at most one MTP module, the model has {}",
                                  model.name, model.mtp_depth));

@@ -10,11 +10,14 @@ Op elementwise(std::string name, double rows, double columns, double bytes_per_i
                    rows, columns, Bytes{rows * columns * bytes_per_item});
 }
 
-Op swiglu_forward(const Shard& shard, double rows, double inter, KernelClass kernel) {
+// Reads what fc1 made and writes what fc2 reads, with its scales in FP8.
+Op activation_forward(const Shard& shard, double rows, KernelClass kernel) {
   const bool fp8 = shard.fp8();
-  return streaming("dense SwiGLU", kernel, DataType::kBf16, fp8 ? DataType::kFp8 : DataType::kBf16,
-                   rows, inter,
-                   Bytes{fp8 ? rows * inter * 5 + rows * inter / 128 * 4 : rows * inter * 6});
+  const double inter = shard.dense_inter();
+  const double read = rows * shard.dense_fc1() * 2;
+  return streaming(shard.model.gated_mlp ? "dense SwiGLU" : "dense activation", kernel,
+                   DataType::kBf16, fp8 ? DataType::kFp8 : DataType::kBf16, rows, inter,
+                   Bytes{read + (fp8 ? rows * inter + rows * inter / 128 * 4 : rows * inter * 2)});
 }
 
 // The vocabulary is divided over the tensor-parallel GPUs: each looks up the tokens of all of them
@@ -42,16 +45,17 @@ constexpr Precision kUnquantised = Precision::kBf16;
 Steps dense_mlp_forward(const Shard& shard) {
   const double hidden = shard.model.hidden;
   const double inter = shard.dense_inter();
+  const double fc1 = shard.dense_fc1();
   const double tokens = shard.tokens;
   StepBuilder ops(shard, Component::kMlp);
   ops.add(norm("pre-MLP norm", shard.local_tokens(), hidden));
   ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed MLP input");
   ops.cast_operand("cast for fc1", tokens, hidden);
-  ops.add(gemm("dense fc1 fprop", shard.precision, tokens, 2 * inter, hidden));
-  ops.add(swiglu_forward(shard, tokens, inter, KernelClass::kSwiglu));
+  ops.add(gemm("dense fc1 fprop", shard.precision, tokens, fc1, hidden));
+  ops.add(activation_forward(shard, tokens, KernelClass::kSwiglu));
   ops.add_if(shard.fp8(), scale_transpose(tokens, inter));
   ops.add(gemm("dense fc2 fprop", shard.precision, tokens, hidden, inter));
-  ops.add_if(shard.fp8(), cast("cast fc1 output for caching", tokens, 2 * inter));
+  ops.add_if(shard.fp8(), cast("cast fc1 output for caching", tokens, fc1));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "MLP output");
   ops.add(elementwise("add residual", shard.local_tokens(), hidden, 6));
   return ops.take();
@@ -60,24 +64,27 @@ Steps dense_mlp_forward(const Shard& shard) {
 Steps dense_mlp_input_gradient(const Shard& shard) {
   const double hidden = shard.model.hidden;
   const double inter = shard.dense_inter();
+  const double fc1 = shard.dense_fc1();
   const double tokens = shard.tokens;
   const bool fp8 = shard.fp8();
   const bool recompute = shard.recompute != Recompute::kNone;
   StepBuilder ops(shard, Component::kMlp);
   ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "MLP output gradient");
-  ops.add_if(fp8, cast_back("cast fc1 output back", tokens, 2 * inter));
+  ops.add_if(fp8, cast_back("cast fc1 output back", tokens, fc1));
   ops.add_if(fp8, weight_transpose("transpose fc2 weight", hidden, inter));
   ops.cast_operand("cast dY", tokens, hidden);
   ops.add(gemm("dense fc2 dgrad", shard.precision, tokens, inter, hidden));
   ops.add_if(fp8, cast_transpose("cast and transpose dY", tokens, hidden));
   if (recompute)
-    ops.add(recomputed(swiglu_forward(shard, tokens, inter, KernelClass::kSwigluTranspose)));
-  ops.add(streaming("dense SwiGLU backward", KernelClass::kSwigluBackward, DataType::kBf16,
-                    DataType::kBf16, tokens, 2 * inter, Bytes{tokens * inter * 10}));
-  ops.cast_operand("cast dH", tokens, 2 * inter);
-  ops.add_if(fp8, weight_transpose("transpose fc1 weight", 2 * inter, hidden));
-  ops.add(gemm("dense fc1 dgrad", shard.precision, tokens, hidden, 2 * inter));
-  ops.add_if(fp8, cast_transpose("cast and transpose dH", tokens, 2 * inter));
+    ops.add(recomputed(activation_forward(shard, tokens, KernelClass::kSwigluTranspose)));
+  // Reads the gradient of its result and what fc1 made, and writes the gradient of that.
+  ops.add(streaming(shard.model.gated_mlp ? "dense SwiGLU backward" : "dense activation backward",
+                    KernelClass::kSwigluBackward, DataType::kBf16, DataType::kBf16, tokens, fc1,
+                    Bytes{tokens * (inter + 2 * fc1) * 2}));
+  ops.cast_operand("cast dH", tokens, fc1);
+  ops.add_if(fp8, weight_transpose("transpose fc1 weight", fc1, hidden));
+  ops.add(gemm("dense fc1 dgrad", shard.precision, tokens, hidden, fc1));
+  ops.add_if(fp8, cast_transpose("cast and transpose dH", tokens, fc1));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden),
                       "normed MLP input gradient");
   ops.add_if(recompute, recomputed(norm("pre-MLP norm recompute", shard.local_tokens(), hidden)));
@@ -94,7 +101,7 @@ Steps dense_mlp_weight_gradient(const Shard& shard) {
   StepBuilder ops(shard, Component::kMlp);
   ops.add(wgrad("dense fc2 wgrad", shard.precision, shard.model.hidden, shard.dense_inter(),
                 shard.tokens));
-  ops.add(wgrad("dense fc1 wgrad", shard.precision, 2 * shard.dense_inter(), shard.model.hidden,
+  ops.add(wgrad("dense fc1 wgrad", shard.precision, shard.dense_fc1(), shard.model.hidden,
                 shard.tokens));
   return ops.take();
 }

@@ -75,7 +75,7 @@ Lifetimes experts(const Shard& shard) {
 
 Lifetimes dense_mlp(const Shard& shard) {
   double bytes = shard.local_tokens() * shard.model.hidden * kBf16;
-  bytes += shard.tokens * 2 * shard.dense_inter() * stored(shard);
+  bytes += shard.tokens * shard.dense_fc1() * stored(shard);
   if (shard.recompute == Recompute::kNone)
     bytes += shard.tokens * shard.dense_inter() * stored(shard);
   return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, dense_mlp_weight_gradient(shard))};

@@ -28,7 +28,7 @@ ParameterCounts parameter_counts(const Model& model) {
                        static_cast<double>(a.heads) * a.v_dim * hidden;
   }
   counts.layer_norms = 2 * hidden;
-  counts.dense_mlp = 3 * hidden * model.dense_inter;
+  counts.dense_mlp = (model.gated_mlp ? 3 : 2) * hidden * model.dense_inter;
   counts.expert = 3 * hidden * model.moe.inter;
   counts.router = hidden * model.moe.experts;
   counts.embedding = hidden * model.vocab;

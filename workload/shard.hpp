@@ -43,6 +43,7 @@ struct Shard {
     return static_cast<double>(model.moe.inter) * model.moe.shared_experts / tp;
   }
   double dense_inter() const { return static_cast<double>(model.dense_inter) / tp; }
+  double dense_fc1() const { return (model.gated_mlp ? 2 : 1) * dense_inter(); }  // its outputs
   double vocab() const { return static_cast<double>(model.vocab) / tp; }
   bool fp8() const { return precision == Precision::kFp8; }
 };

@@ -4,20 +4,6 @@
 
 namespace orrery {
 
-// DeepSeek-V2, 236B: deepseek-ai/DeepSeek-V3 on GitHub, inference/configs/config_236B.json.
-inline Model deepseek_v2() {
-  Model model;
-  model.name = "deepseek-v2";
-  model.layers = 60;
-  model.dense_layers = 1;
-  model.hidden = 5120;
-  model.dense_inter = 12288;
-  model.vocab = 102400;
-  model.attention = {AttentionKind::kMla, 128, 128, 1536, 512, 128, 64, 128};
-  model.moe = {160, 2, 6, 1536, 8, 3};
-  return model;
-}
-
 inline Model dense_gqa(const char* name, int layers, int hidden, int inter, int vocab, int heads,
                        int kv_heads) {
   Model model;
@@ -33,11 +19,6 @@ inline Model dense_gqa(const char* name, int layers, int hidden, int inter, int 
 // Qwen2.5-72B, config.json on Hugging Face.
 inline Model qwen_72b() {
   return dense_gqa("qwen-72b", 80, 8192, 29568, 152064, 64, 8);
-}
-
-// LLaMA-3.1-405B, config.json on Hugging Face.
-inline Model llama_405b() {
-  return dense_gqa("llama-405b", 126, 16384, 53248, 128256, 128, 8);
 }
 
 // A small MoE model with grouped queries: 8 heads of 32, 2 for keys; 8 experts, one shared.

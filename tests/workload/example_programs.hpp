@@ -33,6 +33,14 @@ inline Model small_dense() {
   return model;
 }
 
+// The same with an MLP without gate.
+inline Model small_ungated() {
+  Model model = small_dense();
+  model.name = "small-ungated";
+  model.gated_mlp = false;
+  return model;
+}
+
 // Embedding first, MTP and head last, the layers between spread as evenly as they go.
 inline StageMap even_stage_map(const Model& model, int stages) {
   std::vector<LayerKind> layers(static_cast<std::size_t>(model.dense_layers), LayerKind::kDense);
@@ -96,6 +104,7 @@ inline std::vector<PlanShape> plan_shapes() {
       {small_gqa_moe(), "1f1b", 4, sizes(2, 2, 2, 2)},
       {small_gqa_moe(), "dualpipe", 8, sizes(4, 8, 8)},
       {small_dense(), "1f1b", 6, sizes(4, 2)},
+      {small_ungated(), "zb-h1", 6, sizes(4, 2)},
       {small_dense(), "dualpipe", 6, sizes(2, 2, 1, 2, 2)},
   };
   PlanShape full = shapes[4];

@@ -6,8 +6,8 @@
 #include <set>
 
 #include "planner/schedules/dualpipe.hpp"
-#include "planner/schedules/one_f_one_b.hpp"
 #include "planner/schedules/families.hpp"
+#include "planner/schedules/one_f_one_b.hpp"
 
 namespace orrery {
 namespace {

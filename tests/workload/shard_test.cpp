@@ -53,8 +53,12 @@ constexpr Split kSplits[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 1, 1}, {1, 1, 2,
                              {2, 1, 1, 2}, {2, 2, 1, 1}, {2, 2, 4, 1}, {2, 4, 8, 2}, {1, 8, 8, 1}};
 
 std::vector<Model> models() {
-  return {read_model("models/deepseek-v3.toml"), read_model("models/deepseek-v2-lite.toml"),
-          deepseek_v2(), small_gqa_moe(), qwen_72b()};
+  return {read_model("models/deepseek-v3.toml"),
+          read_model("models/deepseek-v2-lite.toml"),
+          read_model("models/deepseek-v2.toml"),
+          read_model("models/gpt3-175b.toml"),
+          small_gqa_moe(),
+          qwen_72b()};
 }
 
 Shard shard_of(const Model& model, const Split& split, Precision precision, Recompute recompute) {
@@ -249,6 +253,38 @@ TEST_CASE("GPUs that share an expert exchange each other's tokens") {
   CHECK(sent(experts_input_gradient(routed_only), Pattern::kAllGather) == half);
   routed_only.etp = 1;
   CHECK(sent(experts_forward(routed_only), Pattern::kAllGather) == 0);
+}
+
+// Without a gate fc1 has half the outputs, and the activation reads one value for each it writes: 4
+// bytes forward and 6 backward in BF16, 6 and 10 with a gate.
+TEST_CASE("an MLP without gate has one projection in and moves less") {
+  Model gated = read_model("models/gpt3-175b.toml");
+  gated.gated_mlp = true;
+  const Model plain = read_model("models/gpt3-175b.toml");
+  const auto ops = [](const Model& model) {
+    Layout layout;
+    layout.precision = Precision::kBf16;
+    const Shard shard = make_shard(model, layout, 2048, {});
+    std::map<std::string, Op> by_name;
+    for (const Steps& steps : {dense_mlp_forward(shard), dense_mlp_input_gradient(shard),
+                               dense_mlp_weight_gradient(shard)}) {
+      for (const auto& step : steps) {
+        for (const Op& op : step.ops) by_name[op.name] = op;
+      }
+    }
+    return by_name;
+  };
+  const auto with = ops(gated), without = ops(plain);
+  const double rows = 2048, inter = 49152;
+  CHECK(with.at("dense fc1 fprop").flops.value() == 2 * rows * 2 * inter * 12288);
+  CHECK(without.at("dense fc1 fprop").flops.value() == 2 * rows * inter * 12288);
+  CHECK(without.at("dense fc1 dgrad").flops == without.at("dense fc1 fprop").flops);
+  CHECK(without.at("dense fc1 wgrad").flops == without.at("dense fc1 fprop").flops);
+  CHECK(with.at("dense fc2 fprop").flops == without.at("dense fc2 fprop").flops);
+  CHECK(with.at("dense SwiGLU").bytes.value() == rows * inter * 6);
+  CHECK(without.at("dense activation").bytes.value() == rows * inter * 4);
+  CHECK(with.at("dense SwiGLU backward").bytes.value() == rows * inter * 10);
+  CHECK(without.at("dense activation backward").bytes.value() == rows * inter * 6);
 }
 
 }  // namespace
