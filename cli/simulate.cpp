@@ -145,6 +145,8 @@ Skew skew_for(const Options& options, const Plan& plan) {
           "  = give --skew; measured loads tell rows of GPUs, not of experts");
     return skew;
   }
+  if (plan.model.moe.experts == 0)
+    throw InputError("error: --skew is of experts, and " + plan.model.name + " has none");
   if (plan.cluster.fabric.kind == FabricKind::kHost)
     throw InputError("error: --skew is of GPU clusters; on a host --loads takes measured rows");
   if (options.fidelity == "analytic")
@@ -196,7 +198,9 @@ int simulate(const Options& options) {
   if (options.links && !prediction.cluster)
     throw InputError("error: --links is of GPU clusters at --fidelity folded or full");
   const Timeline& timeline = prediction.timeline;
-  const StepSummary summary = summarise(plan, device.device(), program, timeline, device.costs());
+  StepSummary summary = summarise(plan, device.device(), program, timeline, device.costs());
+  for (RankSummary& rank : summary.ranks)
+    rank.memory = with_expert_copies(rank.memory, plan, rank.rank, prediction.skew.spare);
   if (!options.trace.empty()) {
     const std::string trace = prediction.cluster
                                   ? chrome_trace(plan, prediction.cluster->folding.expanded.program,
@@ -214,7 +218,7 @@ int simulate(const Options& options) {
   std::string text =
       options.json
           ? simulate_json(plan, summary, prediction.cluster ? &*prediction.cluster : nullptr,
-                          {stopwatch.wall_s(), stopwatch.cpu_s()})
+                          prediction.skew, {stopwatch.wall_s(), stopwatch.cpu_s()})
           : simulate_text(plan, device.device(), summary);
   if (prediction.skew.kind != SkewKind::kNone && !options.json)
     text += skew_text(plan, prediction.skew, *prediction.cluster);

@@ -98,6 +98,7 @@ struct Op {
   int groups = 1;    // experts of a grouped GEMM; heads of an attention
   int launches = 1;  // kernels
   bool recompute = false;
+  bool routed = false;  // m (k of a weight gradient) are rows of the routed experts
   Flops flops;
   Bytes bytes;  // HBM traffic: every operand and result once
   bool operator==(const Op&) const = default;

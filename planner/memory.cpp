@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "workload/lifetimes.hpp"
+#include "workload/parameters.hpp"
 
 namespace orrery {
 namespace {
@@ -72,6 +73,19 @@ MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& p
                            [](BufferKind kind) { return kind != BufferKind::kCommunication; });
   table.buffers += peak(program, timeline, rank,
                         [](BufferKind kind) { return kind == BufferKind::kCommunication; });
+  return table;
+}
+
+MemoryTable with_expert_copies(MemoryTable table, const Plan& plan, Rank rank, int copies) {
+  double layers = 0;
+  for (const ChunkPlace& chunk : plan.schedule.chunks[rank.index()]) {
+    for (LayerKind kind : plan.layout.stage_map[chunk.stage.index()])
+      layers += kind == LayerKind::kMoe || kind == LayerKind::kMtp;
+  }
+  const double parameters = layers * copies * parameter_counts(plan.model).expert / plan.layout.etp;
+  const bool fp8 = plan.layout.precision == Precision::kFp8;
+  table.weights += Bytes{parameters * (fp8 ? 3 : 2)};
+  table.gradients += Bytes{parameters * bytes_of(plan.training.gradient)};
   return table;
 }
 

@@ -27,6 +27,10 @@ struct MemoryTable {
   bool fits() const { return total() <= capacity; }
 };
 
+// The same with `copies` more routed experts in every MoE layer of the rank: their weights and
+// gradients; their gradients are summed into the original's, which alone is updated.
+MemoryTable with_expert_copies(MemoryTable table, const Plan& plan, Rank rank, int copies);
+
 // What is there whatever the schedule does: activations and received data are left at zero.
 MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank);
 

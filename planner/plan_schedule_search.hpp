@@ -14,12 +14,12 @@ struct PlanScheduleSearch {
   Plan plan;  // with the searched schedule; the old one where that is no slower on SimGrid
   ScheduleSearchResult search;
   CellTimes times;
-  ActivationBytes bytes;    // with the limits that the search kept
-  double cells_before = 0;  // makespan of the old schedule by the same cell times
-  Seconds before, after;    // steps on SimGrid: the old schedule's, the best found one's
+  ActivationBytes bytes;              // with the limits that the search kept
+  double cells_before = 0;            // makespan of the old schedule by the same cell times
+  Seconds before, after;              // steps on SimGrid: the old schedule's, the best found one's
   Bytes memory_before, memory_after;  // of the fullest rank, of what there is
   Bytes capacity;
-  bool fits = false;        // whether any schedule found fits into memory as SimGrid runs it
+  bool fits = false;  // whether any schedule found fits into memory as SimGrid runs it
   bool better() const { return after < before; }
 };
 

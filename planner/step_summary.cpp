@@ -1,5 +1,7 @@
 #include "planner/step_summary.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -115,9 +117,15 @@ bool uses_own_stage_map(const Plan& plan) {
   return parse_stage_map(*plan.model.stage_map, diagnostics) == plan.layout.stage_map;
 }
 
-AssumedFigures assumed_figures(const Plan& plan, const Program& program, const CostSource& costs) {
+AssumedFigures assumed_figures(const Plan& plan, const Program& program, const CostSource& costs,
+                               const std::string& fidelity) {
   const AssumedFigures timing = costs.assumed(program);
   std::set<AssumedFigure> all(timing.begin(), timing.end());
+  const double share = plan.cluster.fabric.oversubscription;
+  if (fidelity == "analytic" && share != 1) {
+    all.insert({plan.cluster.name + ": fabric.oversubscription",
+                fmt::format("{:g} in the file, but nothing contends at this fidelity", share)});
+  }
   all.insert(plan.cluster.assumed.begin(), plan.cluster.assumed.end());
   for (const AssumedFigure& figure : plan.model.assumed) {
     // The model's own stage map counts only where the plan uses it.
@@ -185,7 +193,7 @@ StepSummary summarise(const Plan& plan, const Device& device, const Program& pro
       out.mean.*part += share * (rank.time.*part);
     }
   }
-  out.assumed = assumed_figures(plan, program, costs);
+  out.assumed = assumed_figures(plan, program, costs, out.fidelity);
   out.collectives = collectives_of(program, costs);
   return out;
 }

@@ -10,6 +10,7 @@
 #include "sim/waits.hpp"
 #include "workload/expert_rows.hpp"
 #include "workload/loads.hpp"
+#include "workload/parameters.hpp"
 
 namespace orrery {
 namespace {
@@ -134,10 +135,10 @@ std::string skew_text(const Plan& plan, const Skew& skew, const ClusterStep& ste
       describe(skew), skew.measured == nullptr ? fmt::format(", seed {}", skew.seed) : "", ep, most,
       step.straggler_wait / unit.time, unit.name);
   if (skew.spare > 0) {
-    const double parameters = 3.0 * plan.model.hidden * plan.model.moe.inter * skew.spare;
+    const double parameters = parameter_counts(plan.model).expert / plan.layout.etp * skew.spare;
     text += fmt::format(
-        "  The copies are {:.1f} M parameters more a MoE layer on each GPU, which the memory table "
-        "does not count, nor the step the summing of their gradients\n",
+        "  The copies are {:.1f} M parameters more a MoE layer on each GPU, counted as memory; the "
+        "step does not count the summing of their gradients\n",
         parameters / 1e6);
   }
   return text;
@@ -158,10 +159,10 @@ std::string collectives_text(const std::vector<CollectiveUse>& collectives) {
   }
   std::string text = fmt::format(
       "Collectives, carried out as NCCL's own cost model would choose (of one name, the longest)\n"
-      "  {:<40}{:>6}{:>9}{:>12}  {:<18}{:>10}\n",
+      "  {:<56}{:>6}{:>9}{:>12}  {:<18}{:>10}\n",
       "", "GPUs", "a node", "MB sent", "method", "alone, ms");
   for (const CollectiveUse* use : longest) {
-    text += fmt::format("  {:<40}{:>6}{:>9}{:>12.4g}  {:<18}{:>10.3f}\n", use->name,
+    text += fmt::format("  {:<56}{:>6}{:>9}{:>12.4g}  {:<18}{:>10.3f}\n", use->name,
                         grouped(use->wire.group), use->wire.in_node,
                         use->wire.logical.value() / 1e6, use->method, use->alone.value() * 1e3);
   }

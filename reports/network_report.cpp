@@ -94,8 +94,10 @@ std::string collectives_section(const std::vector<CollectiveSeries>& collectives
   for (const CollectiveSeries& series : collectives)
     text += fmt::format("- {}: {}.\n", series.name, series.source);
   text += fmt::format(
-      "\nA node's smallest messages are overestimated: NCCL's constants hold for what it usually "
-      "meets. Chosen on {}, by size of the vector:\n\n| collective | GPUs | GPUs a node | "
+      "\nThe estimates of the second series are NCCL's own, whose latencies do not grow with the "
+      "size "
+      "of small messages as the measured ones do. Chosen on {}, by size of the vector:\n\n| "
+      "collective | GPUs | GPUs a node | "
       "choice |\n|---|---:|---:|---|\n",
       cluster.name);
   for (const Pattern pattern : {Pattern::kAllReduce, Pattern::kReduceScatter}) {

@@ -97,7 +97,7 @@ Json timing_json(const RunTiming& timing) {
 }  // namespace
 
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
-                          const RunTiming& timing) {
+                          const Skew& skew, const RunTiming& timing) {
   Json ranks = Json::array();
   for (const RankSummary& rank : summary.ranks) {
     Json stages = Json::array();
@@ -142,8 +142,11 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Cl
                   {"breakdown_mean", breakdown(summary.mean)},
                   {"pipeline_ranks", std::move(ranks)}});
   if (!summary.collectives.empty()) out["collectives"] = collectives_json(summary.collectives);
-  if (cluster != nullptr && cluster->straggler_wait.value() > 0)
-    out["straggler_wait_s"] = cluster->straggler_wait.value();
+  if (skew.kind != SkewKind::kNone) {
+    out["expert_loads"] = {{"loads", describe(skew)}};
+    if (skew.measured == nullptr) out["expert_loads"]["seed"] = skew.seed;
+    if (cluster != nullptr) out["straggler_wait_s"] = cluster->straggler_wait.value();
+  }
   if (cluster != nullptr && !cluster->links.empty()) out["links"] = links_json(cluster->links);
   out["timing"] = timing_json(timing);
   return out.dump(2) + "\n";

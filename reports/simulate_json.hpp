@@ -18,7 +18,7 @@ struct RunTiming {
 
 // `cluster`: of GPUs simulated with contention; null elsewhere.
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
-                          const RunTiming& timing);
+                          const Skew& skew, const RunTiming& timing);
 // `asked`: the layouts of --why, or null; `searched`: the best plan's schedule, or null.
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
                              const SearchResult* asked, const PlanScheduleSearch* searched,

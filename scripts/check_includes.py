@@ -54,7 +54,7 @@ SKIPPED_FOLDERS = {".git", "build", "out", "node_modules", "__pycache__"}
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^">]+)[">]')
 NAMESPACE = re.compile(r"namespace\s*([\w:]*)\s*\{")
 NAMESPACE_END = re.compile(r"\}\s*//\s*namespace")
-TYPE = re.compile(r"(?:struct|class|enum class|enum)\s+(\w+)(?!\w|::)[^;]*$")
+TYPE = re.compile(r"(?:struct|class|enum class|enum)\s+(\w+)(?!\w|::)(?:[^;]*$|[^;{]*\{)")
 SPELLING = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)+\.(hpp|cuh)")
 
 

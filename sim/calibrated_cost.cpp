@@ -216,7 +216,9 @@ NcclChoice CalibratedCost::collective_choice(const Wire& wire) const {
           group.ring, nvlink_rate() * (static_cast<double>(group.in_node) / (group.in_node - 1)));
     }
   }
-  group.nvls = calibration_.transport_nvls;
+  // In-switch reduction needs a switch, and is as much slower as its links are.
+  if (calibration_.transport_nvls && !cluster_.nvlink.pcie)
+    group.nvls = *calibration_.transport_nvls * (nvlink_rate() / calibration_.transport_nvlink);
   return nccl_choice(group);
 }
 
@@ -276,12 +278,6 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
   const auto add = [&](std::string_view what, std::string reason) {
     used.insert({fmt::format("{}: {}", calibration_.device.name, what), std::move(reason)});
   };
-  if (cluster_.fabric.oversubscription != 1) {
-    used.insert(
-        {cluster_.name + ": fabric.oversubscription",
-         fmt::format("{:g} in the file, but the fabric is taken to have full bisection bandwidth",
-                     cluster_.fabric.oversubscription)});
-  }
   for (const Work& work : program.works) {
     for (const Op& op : work.ops) {
       const auto found = calibration_.stream_rows.find(op.kernel);

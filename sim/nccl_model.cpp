@@ -15,19 +15,20 @@ namespace {
 using PerProtocol = std::array<double, 3>;  // LL, LL128, Simple
 
 // Latencies in microseconds (baseLat and hwLat).
-constexpr PerProtocol kRingBase{6.6, 14.0, 8.4}, kTreeBase{6.8, 14.0, 0};
-constexpr PerProtocol kRingNvlink{0.6, 1.9, 3.4}, kTreeNvlink{0.6, 1.25, 28};
-constexpr PerProtocol kRingNetwork{2.7, 4.0, 14.0}, kTreeNetwork{5.0, 8.5, 28};
+constexpr PerProtocol kRingBase{6.6, 14.0, 8.4}, kTreeBase{6.8, 14.0, 8.4};
+constexpr PerProtocol kRingNvlink{0.6, 1.9, 3.4}, kTreeNvlink{0.6, 1.25, 4.0};
+constexpr PerProtocol kRingNetwork{2.7, 4.0, 14.0}, kTreeNetwork{5.0, 8.5, 14.0};
 constexpr double kNvlsNvlink = 25, kNvlsTreeNetwork = 14;
 // What posting a network operation costs on an Intel host; three of them with Simple.
 constexpr double kPost = 1.0;
 // LL's bus bandwidth at most, GB/s: one node (Hopper), two, more (Intel hosts).
-constexpr PerProtocol kLlMost{87.7, 39.0, 20.4};
+constexpr std::array<double, 3> kLlMost{141.0, 39.0, 20.4};
 // How far trees fall short, by powers of two from 64 B.
-constexpr std::array<std::array<double, 23>, 3> kTreeCorrection{{
-    {1, 1, 1, 1, .9, .8, .7, .7, .7, .7, .6, .5, .4, .4, .5, .6, .7, .8, .9, 1, 1, 1, 1},
-    {1, 1, 1, 1, 1, .9, .8, .8, .8, .7, .6, .6, .6, .6, .6, .6, .8, .9, .9, .9, .9, 1, 1},
-    {.9, .9, .9, .9, .9, .9, .9, .8, .7, .6, .6, .5, .5, .5, .5, .6, .7, .8, .7, .7, .8, .9, .9},
+constexpr std::array<std::array<double, 24>, 3> kTreeCorrection{{
+    {1, 1, 1, 1, .9, .8, .7, .7, .7, .7, .6, .5, .4, .4, .5, .6, .7, .8, .9, 1, 1, 1, 1, 1},
+    {1, 1, 1, 1, 1, .9, .8, .8, .8, .7, .6, .6, .6, .6, .6, .6, .8, .9, .9, .9, .9, 1, 1, 1},
+    {.9, .9, .9, .9, .9, .9, .9, .8, .7, .6, .6, .5,
+     .5, .5, .5, .6, .7, .8, .7, .7, .8, .9, .9, .9},
 }};
 
 std::string_view to_string(NcclAlgorithm algorithm) {
@@ -85,7 +86,9 @@ class Model {
     const int inside = passes * (ranks_ - 1) - between;
     double hop = kRingNvlink[at];
     if (nodes_ > 1) hop = std::max(hop, protocol == NcclProtocol::kSimple ? 3 * kPost : kPost);
-    const double sum = kRingBase[at] + inside * hop + between * kRingNetwork[at];
+    // With one GPU a node nothing hides the network's latency.
+    const double network = group_.in_node == 1 ? kTreeNetwork[at] : kRingNetwork[at];
+    const double sum = kRingBase[at] + inside * hop + between * network;
     // "Plateau effect": a large all-reduce over nodes has more latency than its hops.
     const bool plateau = all_reduce_ && nodes_ > 1 && protocol == NcclProtocol::kSimple &&
                          group_.payload.value() / (kChannels * ranks_) >= 64;
@@ -144,8 +147,8 @@ std::vector<NcclChoice> nccl_choices(const NcclGroup& group) {
   ORRERY_CHECK(group.gpus >= 2 && group.in_node >= 1 && group.in_node <= group.gpus,
                "a collective of {} GPUs, {} in a node", group.gpus, group.in_node);
   NcclGroup own = group;
-  // One GPU a node has no switch to reduce in.
-  if (group.in_node < 2) own.nvls.reset();
+  // Neither one nor two GPUs of a node make use of its switch.
+  if (group.in_node <= 2) own.nvls.reset();
   return Model(own).run();
 }
 

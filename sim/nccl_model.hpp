@@ -1,15 +1,17 @@
 #pragma once
-// How NCCL carries out a collective, and what it expects that to take: its own cost model with its
-// own constants (NVIDIA/nccl, src/graph/tuning.cc, as of 2.20 to 2.22: ncclTopoTuneModel and
-// ncclTopoGetAlgoTime). NCCL evaluates the time of every algorithm with every protocol and takes
-// the least:
+// How NCCL carries out a collective, and what it expects that to take: its own cost model
+// (NVIDIA/nccl, src/graph/tuning.cc: ncclTopoTuneModel and ncclTopoGetAlgoTime, formulas as since
+// 2.23, constants of the main branch; one is older: between nodes an NVLS tree's level takes 14 us,
+// as a log of 2024 shows, 20.9 now). NCCL evaluates the time of every algorithm with every protocol
+// and takes the least:
 //
 //   time = latency(algorithm, protocol, GPUs, nodes) + payload / rate(algorithm, protocol, size)
 //
 // A ring's bandwidth on this cluster is what the caller says; everything else follows from it.
 //
-// Left out: PAT, CollNet and symmetric kernels, which need newer versions or other networks; limits
-// of a channel, which bind only where one carries more than 36 GB/s; AMD hosts.
+// Left out: PAT (one GPU a node), CollNet and symmetric kernels; in-switch reduce-scatter and
+// all-gather in a node; limits of a channel, which bind only where one carries more than 36 GB/s;
+// AMD hosts; PCIe's own latencies.
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,8 +23,8 @@ namespace orrery {
 enum class NcclAlgorithm : std::uint8_t {
   kRing,      // of all GPUs, node after node
   kTree,      // a chain in each node, two binary trees over the nodes; all-reduce only
-  kNvls,      // the switch of a node reduces; all-reduce only
-  kNvlsTree,  // the switch inside every node, trees between them; all-reduce only
+  kNvls,      // the switch of a node of more than two GPUs reduces
+  kNvlsTree,  // the switch inside every node, trees between them
 };
 
 enum class NcclProtocol : std::uint8_t {

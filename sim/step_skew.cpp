@@ -300,7 +300,8 @@ class MeanSkew : public StepSkew {
   Seconds straggler_wait(const Timeline&) const override {
     double gpus = 0;
     for (int size : sizes_) gpus += size;
-    return Seconds{waited_ / gpus};
+    // What is left of sums of opposite sign is no wait.
+    return Seconds{std::max(0.0, waited_ / gpus)};
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "workload/expert_rows.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.hpp"
 #include "workload/groups.hpp"
@@ -15,21 +16,9 @@ class MeasuredRows : public ExpertRows {
   MeasuredRows(const Plan& plan, const Loads& loads)
       : loads_(loads),
         ep_(plan.layout.ep),
-        even_(static_cast<double>(plan.tokens_per_microbatch()) / plan.layout.tp *
-              plan.model.moe.top_k) {
+        even_(static_cast<double>(plan.tokens_per_microbatch()) / plan.layout.cp / plan.layout.tp *
+              plan.layout.etp * plan.model.moe.top_k) {
     check_loads(plan, loads);
-    // Before anything is simulated.
-    const StageMap& map = plan.layout.stage_map;
-    for (std::size_t stage = 0; stage < map.size(); ++stage) {
-      for (std::size_t entry = 0; entry < map[stage].size(); ++entry) {
-        if (map[stage][entry] != LayerKind::kMoe && map[stage][entry] != LayerKind::kMtp) continue;
-        const int layer =
-            model_layer(plan.layout, plan.model, Stage(static_cast<std::int64_t>(stage)),
-                        static_cast<int>(entry));
-        if (!std::binary_search(loads.layers.begin(), loads.layers.end(), layer))
-          throw InputError(fmt::format("error: the loads say nothing of layer {}", layer));
-      }
-    }
     // Which rank of a layer stands at a position of a group.
     const int gpus = loads.ranks;
     groups_ = gpus / ep_;
@@ -39,6 +28,7 @@ class MeasuredRows : public ExpertRows {
       const int position = gpu_place(plan.layout, gpu).expert;
       rank_[static_cast<std::size_t>(group * ep_ + position)] = gpu;
     }
+    check_sums();
   }
 
   std::vector<double> rows(int microbatch, int layer, int group) const override {
@@ -46,14 +36,40 @@ class MeasuredRows : public ExpertRows {
     const std::span<const double> all =
         loads_.rows(microbatch, static_cast<int>(found - loads_.layers.begin()));
     std::vector<double> rows;
+    double sum = 0;
     for (int position = 0; position < ep_; ++position) {
       const auto place = static_cast<std::size_t>(group % groups_ * ep_ + position);
-      rows.push_back(all[static_cast<std::size_t>(rank_[place])] / even_);
+      rows.push_back(all[static_cast<std::size_t>(rank_[place])]);
+      sum += rows.back();
     }
+    for (double& own : rows) own *= ep_ / sum;
     return rows;
   }
 
  private:
+  // Every token has its experts somewhere in its group, so that only how they are divided is open.
+  void check_sums() const {
+    constexpr double kClose = 0.02;  // rows may be padded to whole tiles
+    for (int microbatch = 0; microbatch < loads_.microbatches; ++microbatch) {
+      for (std::size_t layer = 0; layer < loads_.layers.size(); ++layer) {
+        const std::span<const double> all = loads_.rows(microbatch, static_cast<int>(layer));
+        for (int group = 0; group < groups_; ++group) {
+          double sum = 0;
+          for (int position = 0; position < ep_; ++position)
+            sum += all[static_cast<std::size_t>(
+                rank_[static_cast<std::size_t>(group * ep_ + position)])];
+          if (std::abs(sum / (ep_ * even_) - 1) <= kClose) continue;
+          throw InputError(fmt::format(
+              "error: in layer {} of micro-batch {} the loads of {} GPUs add up to {:.0f} rows, "
+              "but "
+              "their tokens choose {:.0f} experts\n  = were they measured with other sequences, "
+              "another batch or another top_k?",
+              loads_.layers[layer], microbatch, ep_, sum, ep_ * even_));
+        }
+      }
+    }
+  }
+
   const Loads& loads_;
   int ep_, groups_ = 1;
   double even_;  // rows of a GPU under an even load

@@ -1,7 +1,9 @@
 #include "workload/loaded_program.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cmath>
+#include <iterator>
 #include <map>
 #include <tuple>
 
@@ -9,38 +11,60 @@
 
 namespace orrery {
 void check_loads(const Plan& plan, const Loads& loads) {
-  const int gpus = plan.layout.gpus() / plan.layout.pp;
-  if (loads.model != plan.model.name || loads.ranks != gpus || loads.ep != plan.layout.ep ||
+  const Layout& layout = plan.layout;
+  const int gpus = layout.gpus() / layout.pp;
+  if (loads.model != plan.model.name || loads.ranks != gpus || loads.pp != layout.pp ||
+      loads.ep != layout.ep || loads.dp != layout.dp ||
       loads.microbatches != plan.schedule.microbatches) {
     throw InputError(fmt::format(
-        "error: the loads are of {} with {} micro-batches on {} ranks a layer, ep={}; the plan is "
-        "of {} with {} on {}, ep={}",
-        loads.model, loads.microbatches, loads.ranks, loads.ep, plan.model.name,
-        plan.schedule.microbatches, gpus, plan.layout.ep));
+        "error: the loads are of {} with {} micro-batches on {} ranks a layer, pp={} ep={} dp={}; "
+        "the "
+        "plan is of {} with {} on {}, pp={} ep={} dp={}",
+        loads.model, loads.microbatches, loads.ranks, loads.pp, loads.ep, loads.dp, plan.model.name,
+        plan.schedule.microbatches, gpus, layout.pp, layout.ep, layout.dp));
   }
+  std::vector<int> wanted;
+  for (std::size_t stage = 0; stage < layout.stage_map.size(); ++stage) {
+    for (std::size_t entry = 0; entry < layout.stage_map[stage].size(); ++entry) {
+      const LayerKind kind = layout.stage_map[stage][entry];
+      if (kind != LayerKind::kMoe && kind != LayerKind::kMtp) continue;
+      wanted.push_back(model_layer(layout, plan.model, Stage(static_cast<std::int64_t>(stage)),
+                                   static_cast<int>(entry)));
+    }
+  }
+  std::sort(wanted.begin(), wanted.end());
+  std::vector<int> missing, other;
+  std::set_difference(wanted.begin(), wanted.end(), loads.layers.begin(), loads.layers.end(),
+                      std::back_inserter(missing));
+  std::set_difference(loads.layers.begin(), loads.layers.end(), wanted.begin(), wanted.end(),
+                      std::back_inserter(other));
+  if (!missing.empty())
+    throw InputError(fmt::format("error: the loads say nothing of the MoE layer{} {}",
+                                 missing.size() == 1 ? "" : "s", fmt::join(missing, ", ")));
+  if (!other.empty())
+    throw InputError(fmt::format(
+        "error: the loads tell of layer{} {}, which {} no MoE layer{} of {}",
+        other.size() == 1 ? "" : "s", fmt::join(other, ", "), other.size() == 1 ? "is" : "are",
+        other.size() == 1 ? "" : "s", plan.model.name));
 }
 
 double routed_rows(const Work& work) {
   for (const Op& op : work.ops) {
-    if (op.kernel == KernelClass::kGroupedGemm) return op.m;
-    if (op.kernel == KernelClass::kGroupedWgrad) return op.k * op.groups;
+    if (!op.routed) continue;
+    const bool weights =
+        op.kernel == KernelClass::kGroupedWgrad || op.kernel == KernelClass::kWgrad;
+    return weights ? op.k * op.groups : op.m;
   }
   return 0;
 }
 
 Work with_rows(const Work& work, double ratio) {
-  const double rows = routed_rows(work);
   Work out = work;
   for (Op& op : out.ops) {
-    double* dimension = nullptr;
-    if (op.kernel == KernelClass::kGroupedWgrad) {
-      dimension = &op.k;
-    } else if (std::abs(op.m - rows) <= 1e-9 * rows) {
-      dimension = &op.m;
-    } else {
-      continue;
-    }
-    *dimension *= ratio;
+    if (!op.routed) continue;
+    const bool weights =
+        op.kernel == KernelClass::kGroupedWgrad || op.kernel == KernelClass::kWgrad;
+    (weights ? op.k : op.m) *= ratio;
     op.flops = op.flops * ratio;
     op.bytes = op.bytes * ratio;
   }
@@ -75,8 +99,6 @@ Program with_loads(const Program& program, const Plan& plan, const Loads& loads,
     if (even <= 0) continue;
     const int layer = model_layer(plan.layout, plan.model, instruction.stage, instruction.layer);
     const auto found = std::find(loads.layers.begin(), loads.layers.end(), layer);
-    if (found == loads.layers.end())
-      throw InputError(fmt::format("error: the loads say nothing of layer {}", layer));
     const auto place = static_cast<int>(found - loads.layers.begin());
     const std::span<const double> all = loads.rows(instruction.microbatch.value, place);
     const double rows = gpus_per_rank > 1 || loads.ranks == 1

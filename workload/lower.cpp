@@ -29,14 +29,18 @@ LoweringContext make_context(const Plan& plan, Program& program) {
   for (const auto& stage : plan.layout.stage_map) kinds.insert(stage.begin(), stage.end());
   for (LayerKind kind : kinds)
     context.units.emplace(kind, make_unit(program.works, shard, kind, in_node));
-  // Context-parallel neighbours are tp GPUs apart: what does not fit into a node goes over the
-  // NICs.
+  // What does not fit into a node goes over the NICs. Context-parallel neighbours are tp GPUs
+  // apart.
   for (Work& work : program.works) {
-    if (work.component != Component::kContextParallel) continue;
-    const int cp = plan.layout.cp;
-    const int cp_in_node = std::clamp(plan.cluster.gpus_per_node / plan.layout.tp, 1, cp);
-    work.wire =
-        collective_wire(work.wire.pattern, work.wire.logical * cp / (cp - 1), cp, cp_in_node);
+    const bool context_parallel = work.component == Component::kContextParallel;
+    if (!context_parallel && work.component != Component::kTensorParallel) continue;
+    const int group = work.wire.group;
+    const int apart = context_parallel ? plan.layout.tp : 1;
+    const int beside = std::clamp(plan.cluster.gpus_per_node / apart, 1, group);
+    if (beside == group) continue;
+    const double passes = work.wire.pattern == Pattern::kAllReduce ? 2 : 1;
+    const Bytes payload = work.wire.logical * (group / (passes * (group - 1)));
+    work.wire = collective_wire(work.wire.pattern, payload, group, beside);
   }
   // Activations and their gradients travel in BF16.
   context.boundary_bytes = Bytes{shard.local_tokens() * plan.model.hidden * 2};
@@ -146,8 +150,10 @@ class OptimizerStep {
     const int node = std::min(placement.gpus_per_node, placement.gpus_per_rank);
     int in_node = std::max(1, node / layout.tp);
     if (group.set == ParameterSet::kReplicated) in_node = node;
-    if (group.set == ParameterSet::kExpert)
-      in_node = std::max(1, layout.tp / layout.etp) * std::max(1, node / (layout.ep * layout.tp));
+    if (group.set == ParameterSet::kExpert) {
+      in_node = std::max(1, std::min(layout.tp, node) / layout.etp) *
+                std::max(1, node / (layout.ep * layout.tp));
+    }
     in_node *= placement.ranks_in_node(group.ranks);
     const Wire wire = collective_wire(pattern, Bytes{group.parameters * bytes_per_parameter},
                                       group.replicas, std::min(in_node, group.replicas));

@@ -23,6 +23,12 @@ struct ExpertSizes {
   double gathered;  // tokens the shared expert sees: all of the tensor-parallel group
 };
 
+// Scales with the rows that this GPU's experts get.
+Op by_load(Op op) {
+  op.routed = true;
+  return op;
+}
+
 Op expand_rows(std::string name, const RoutedRows& routed, double hidden, bool fp8) {
   const double row_bytes = fp8 ? hidden + hidden / 128 * 4 : hidden * 2;
   return streaming(std::move(name), KernelClass::kExpand, fp8 ? DataType::kFp8 : DataType::kBf16,
@@ -87,21 +93,21 @@ Steps experts_forward(const Shard& shard) {
                              fp8 ? DataType::kFp8 : DataType::kBf16, "received tokens");
   ops.add(by_rows("count rows of experts", KernelClass::kExpertCount, routed.unique));
   ops.add(by_rows("map tokens to rows", KernelClass::kExpertMapping, routed.unique));
-  ops.add(expand_rows("expand dispatched tokens", routed, size.hidden, fp8));
+  ops.add(by_load(expand_rows("expand dispatched tokens", routed, size.hidden, fp8)));
   ops.add_if(fp8, weight_transpose("transpose routed fc1 weights", 2 * size.inter, size.hidden,
                                    size.local_experts));
-  ops.add_if(fp8, copy_scales(routed.rows, size.hidden));
+  ops.add_if(fp8, by_load(copy_scales(routed.rows, size.hidden)));
   ops.add(small("fill tensor maps", 1));
-  ops.add(grouped_gemm("routed fc1 fprop", shard.precision, size.local_experts, routed.rows,
-                       2 * size.inter, size.hidden));
+  ops.add(by_load(grouped_gemm("routed fc1 fprop", shard.precision, size.local_experts, routed.rows,
+                               2 * size.inter, size.hidden)));
   ops.add(scale_rows(routed, size.top_k));
-  ops.add(swiglu("routed SwiGLU", KernelClass::kSwiglu, routed.rows, size.inter, fp8));
+  ops.add(by_load(swiglu("routed SwiGLU", KernelClass::kSwiglu, routed.rows, size.inter, fp8)));
   ops.add_if(fp8, weight_transpose("transpose routed fc2 weights", size.hidden, size.inter,
                                    size.local_experts));
-  ops.add_if(fp8, copy_scales(routed.rows, size.inter));
-  ops.add(grouped_gemm("routed fc2 fprop", shard.precision, size.local_experts, routed.rows,
-                       size.hidden, size.inter));
-  ops.add(reduce_rows(routed, size.hidden));
+  ops.add_if(fp8, by_load(copy_scales(routed.rows, size.inter)));
+  ops.add(by_load(grouped_gemm("routed fc2 fprop", shard.precision, size.local_experts, routed.rows,
+                               size.hidden, size.inter)));
+  ops.add(by_load(reduce_rows(routed, size.hidden)));
   ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16,
                              "expert output");
   if (shared) {
@@ -112,7 +118,7 @@ Steps experts_forward(const Shard& shard) {
                         Bytes{size.local * (shard.tp - 1) * size.hidden * 2},
                         "shared expert output");
   }
-  ops.add_if(fp8, cast("cast routed fc1 output for caching", routed.rows, 2 * size.inter));
+  ops.add_if(fp8, by_load(cast("cast routed fc1 output for caching", routed.rows, 2 * size.inter)));
   ops.add_if(fp8 && shared,
              cast("cast shared fc1 output for caching", size.gathered, 2 * size.shared));
   return ops.take();
@@ -142,34 +148,38 @@ Steps experts_input_gradient(const Shard& shard) {
                       DataType::kBf16, size.gathered, 2 * size.shared,
                       Bytes{size.gathered * size.shared * 10}));
   }
-  ops.add_if(fp8, cast_back("cast routed fc1 output back", routed.rows, 2 * size.inter));
+  ops.add_if(fp8, by_load(cast_back("cast routed fc1 output back", routed.rows, 2 * size.inter)));
   ops.expert_tensor_parallel(Pattern::kAllGather, routed.unique,
                              fp8 ? DataType::kFp8 : DataType::kBf16, "received gradients");
-  ops.add(expand_rows("expand dispatched dY", routed, size.hidden, fp8));
-  ops.add_if(fp8, copy_scales(routed.rows, size.hidden));
-  ops.add(grouped_gemm("routed fc2 dgrad", shard.precision, size.local_experts, routed.rows,
-                       size.inter, size.hidden));
+  ops.add(by_load(expand_rows("expand dispatched dY", routed, size.hidden, fp8)));
+  ops.add_if(fp8, by_load(copy_scales(routed.rows, size.hidden)));
+  ops.add(by_load(grouped_gemm("routed fc2 dgrad", shard.precision, size.local_experts, routed.rows,
+                               size.inter, size.hidden)));
   Op swiglu_backward =
       streaming("routed SwiGLU backward", KernelClass::kSwigluRecompute, DataType::kBf16,
                 DataType::kBf16, routed.rows, 2 * size.inter, Bytes{routed.rows * size.inter * 12});
   swiglu_backward.recompute = recompute;
+  swiglu_backward.routed = true;
   ops.add(swiglu_backward);
-  ops.add(streaming("routing weight gradient", KernelClass::kRoutingWeightGradient, DataType::kBf16,
-                    DataType::kFp32, routed.rows, size.inter, Bytes{routed.rows * size.inter * 4}));
-  ops.add_if(fp8, cast_transpose("cast and transpose routed fc2 input", routed.rows, size.inter));
+  ops.add(by_load(streaming("routing weight gradient", KernelClass::kRoutingWeightGradient,
+                            DataType::kBf16, DataType::kFp32, routed.rows, size.inter,
+                            Bytes{routed.rows * size.inter * 4})));
+  ops.add_if(
+      fp8, by_load(cast_transpose("cast and transpose routed fc2 input", routed.rows, size.inter)));
   ops.add(scale_rows(routed, size.top_k));
   if (recompute) {
     ops.add(recomputed(norm("pre-MoE norm recompute", size.local, size.hidden)));
     if (fp8) ops.add(recomputed(cast("cast recomputed MoE input", size.local, size.hidden)));
   }
-  ops.add_if(fp8, cast("cast routed dH", routed.rows, 2 * size.inter));
-  ops.add_if(fp8, copy_scales(routed.rows, 2 * size.inter));
-  ops.add(grouped_gemm("routed fc1 dgrad", shard.precision, size.local_experts, routed.rows,
-                       size.hidden, 2 * size.inter));
-  ops.add(reduce_rows(routed, size.hidden));
+  ops.add_if(fp8, by_load(cast("cast routed dH", routed.rows, 2 * size.inter)));
+  ops.add_if(fp8, by_load(copy_scales(routed.rows, 2 * size.inter)));
+  ops.add(by_load(grouped_gemm("routed fc1 dgrad", shard.precision, size.local_experts, routed.rows,
+                               size.hidden, 2 * size.inter)));
+  ops.add(by_load(reduce_rows(routed, size.hidden)));
   ops.expert_tensor_parallel(Pattern::kReduceScatter, routed.unique, DataType::kBf16,
                              "expert input gradient");
-  ops.add_if(fp8, cast_transpose("cast and transpose routed dH", routed.rows, 2 * size.inter));
+  ops.add_if(fp8,
+             by_load(cast_transpose("cast and transpose routed dH", routed.rows, 2 * size.inter)));
   if (shared) {
     if (shard.recompute != Recompute::kFull) {
       ops.tensor_parallel(Pattern::kAllGather,
@@ -219,12 +229,12 @@ Steps experts_weight_gradient(const Shard& shard) {
   if (size.shared > 0) {
     ops.add(wgrad("shared fc2 wgrad", shard.precision, size.hidden, size.shared, size.gathered));
   }
-  ops.add_if(shard.fp8(), gathered("cast and transpose routed dY"));
-  ops.add(grouped_wgrad("routed fc2 wgrad", shard.precision, size.local_experts, size.hidden,
-                        size.inter, rows_per_expert));
-  ops.add_if(shard.fp8(), gathered("cast and transpose routed X"));
-  ops.add(grouped_wgrad("routed fc1 wgrad", shard.precision, size.local_experts, 2 * size.inter,
-                        size.hidden, rows_per_expert));
+  ops.add_if(shard.fp8(), by_load(gathered("cast and transpose routed dY")));
+  ops.add(by_load(grouped_wgrad("routed fc2 wgrad", shard.precision, size.local_experts,
+                                size.hidden, size.inter, rows_per_expert)));
+  ops.add_if(shard.fp8(), by_load(gathered("cast and transpose routed X")));
+  ops.add(by_load(grouped_wgrad("routed fc1 wgrad", shard.precision, size.local_experts,
+                                2 * size.inter, size.hidden, rows_per_expert)));
   if (size.shared > 0) {
     ops.add(
         wgrad("shared fc1 wgrad", shard.precision, 2 * size.shared, size.hidden, size.gathered));

@@ -27,8 +27,7 @@ struct Placement {
 Placement place(const Cluster& cluster, const Layout& layout);
 
 // What one GPU sends in a collective over `payload`, of a group of which `in_node` GPUs share each
-// node. Reduce-scatter and all-gather are rings over all of them (the only algorithm NCCL has for
-// them): (n-1)/n of the payload, of which every in_node-th hop goes through a NIC. An all-reduce,
+// node. Reduce-scatter and all-gather are rings over all of them: (n-1)/n of the payload, of which every in_node-th hop goes through a NIC. An all-reduce,
 // often trees over what each node has summed, sends 2 (in_node-1)/in_node over NVLink and
 // 2/in_node x (nodes-1)/nodes through the NICs; a ring's bytes are the same but for the last GPU of
 // each node. What NCCL chooses changes its time (sim/nccl_model.hpp), not these.

@@ -12,7 +12,7 @@
 namespace orrery {
 
 // The way of a micro-batch through a rank.
-enum Step : std::size_t { kForwardDown, kForwardUp, kGradientUp, kGradientDown };
+enum GridStep : std::size_t { kForwardDown, kForwardUp, kGradientUp, kGradientDown };
 inline constexpr std::size_t kSteps = 4;
 
 // [rank][step][micro-batch]: slot. Every list rises, no slot of a rank is taken twice, and every

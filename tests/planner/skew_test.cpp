@@ -170,7 +170,12 @@ TEST_CASE("measured loads give every GPU its own rows") {
 
   loads.layers = {1, 2, 7};
   CHECK_THROWS_WITH(run_cluster(plan, program, costs, Grouping::kNone, {}, measured),
-                    Catch::Contains("the loads say nothing of layer 3"));
+                    Catch::Contains("the loads say nothing of the MoE layer 3"));
+  loads.layers = {1, 2, 3};
+  for (double& rows : loads.row_counts) rows /= 2;
+  CHECK_THROWS_WITH(
+      run_cluster(plan, program, costs, Grouping::kFolded, {}, measured),
+      Catch::Contains("add up to 65536 rows, but their tokens choose 131072 experts"));
   loads.ep = 4;
   CHECK_THROWS_WITH(run_cluster(plan, program, costs, Grouping::kFolded, {}, measured),
                     Catch::Contains("the loads are of"));
@@ -196,6 +201,38 @@ TEST_CASE("experts placed by how much they are wanted shorten a step with Zipf l
                    in_order, balanced, copied));
   CHECK(balanced < in_order);
   CHECK(copied < balanced);
+}
+
+// One expert a GPU: its matrix products are not grouped, and still as long as its rows ask for. As
+// many experts a token as tensor-parallel GPUs: the shared experts have as many rows, and stay.
+TEST_CASE("uneven rows stretch routed experts and nothing else") {
+  const PublishedPlan published;
+  for (const Case& of : {Case{256, 1, 256, 1, "1f1b", {SkewKind::kZipf, 0.5, 0, 3}},
+                         Case{64, 1, 8, 8, "1f1b", {SkewKind::kIid, 0, 1024, 3}}}) {
+    const Plan plan = plan_of(of);
+    const CalibratedCost costs(published.calibration, plan.cluster);
+    const Program program = lower(plan);
+    const ClusterStep even = run_cluster(plan, program, costs);
+    const ClusterStep uneven = run_cluster(plan, program, costs, Grouping::kFolded, {}, of.skew);
+    CHECK(uneven.classes.step > even.classes.step);
+    CHECK(uneven.straggler_wait.value() > 0);
+    int routed = 0, shared = 0;
+    for (const Work& work : program.works) {
+      const Work twice = with_rows(work, 2);
+      for (std::size_t at = 0; at < work.ops.size(); ++at) {
+        const Op& op = work.ops[at];
+        const bool wanted = op.name.find("routed") != std::string::npos;
+        const bool is_shared = op.name.find("shared") != std::string::npos;
+        const bool matmul = op.flops.value() > 0;
+        if (matmul && wanted) CHECK(twice.ops[at].flops == op.flops * 2);
+        if (is_shared) CHECK(twice.ops[at] == op);
+        routed += matmul && wanted;
+        shared += matmul && is_shared;
+      }
+    }
+    CHECK(routed > 0);
+    CHECK(shared > 0);
+  }
 }
 
 }  // namespace orrery

@@ -122,6 +122,10 @@ class CheckIncludesTest(unittest.TestCase):
         self.assert_clean()
         self.write("sim/b.hpp", HEADER + "namespace orrery {\n\nclass A : public C {\n};\n}  // namespace orrery\n")
         self.assert_fires("sim/b.hpp:4:", "orrery::A is defined in core/a.hpp too")
+        for line in ["struct A {};", "struct A { int x; };", "enum class B { y };", "enum B : int { y };"]:
+            with self.subTest(line=line):
+                self.write("sim/b.hpp", HEADER + f"namespace orrery {{\n{line}\n}}  // namespace orrery\n")
+                self.assert_fires("sim/b.hpp:3:", "is defined in core/a.hpp too")
 
     def test_a_script_without_suffix_is_known_by_its_first_line(self):
         self.write(".ci/run", "#!/usr/bin/env bash\n# TO" "DO\n")

@@ -208,6 +208,17 @@ TEST_CASE("a collective takes NCCL's latency and moves at the pace of its ring")
   const TransferCost in_switch = cost.transfer(summed, false, 0);
   CHECK((summed.wire.nvlink * in_switch.nvlink_share).value() == Approx(1e9 * 9 / 8));
   CHECK(in_switch.nvlink_limit.value() == Approx(215e9 * 9 / 14));
+  // Not for two GPUs, nor over PCIe; slower links, less of it.
+  CHECK(cost.collective_choice(collective_wire(Pattern::kAllReduce, Bytes{1e9}, 2, 2)).algorithm ==
+        NcclAlgorithm::kRing);
+  Cluster pcie = cluster();
+  pcie.nvlink.pcie = true;
+  CHECK(CalibratedCost(h800(), pcie).collective_choice(summed.wire).algorithm ==
+        NcclAlgorithm::kRing);
+  Cluster half = cluster();
+  half.nvlink.bandwidth = gigabytes_per_second(80);
+  CHECK(CalibratedCost(h800(), half).collective_choice(summed.wire).rate.value() ==
+        Approx(215e9 / 2 * 8 / 14));
   Calibration without = h800();
   without.transport_nvls.reset();
   Work work = transfer_work(Pattern::kAllReduce, 8, 0, 0, 0);

@@ -198,5 +198,30 @@ TEST_CASE("what is not modelled is refused in words") {
   CHECK_THROWS_WITH(lower(plan), Catch::Contains("F&I"));
 }
 
+// Four tensor-parallel GPUs in nodes of two: half of a ring's hops go through NICs.
+TEST_CASE("a tensor-parallel group larger than a node uses the NICs as well") {
+  Plan plan = plan_of({small_dense(), "1f1b", 2, sizes(1, 1, 1, 4)});
+  const auto wires = [&] {
+    std::vector<Wire> found;
+    for (const Work& work : lower(plan).works) {
+      if (work.component == Component::kTensorParallel) found.push_back(work.wire);
+    }
+    return found;
+  };
+  const std::vector<Wire> whole = wires();
+  REQUIRE(!whole.empty());
+  plan.cluster.gpus_per_node = 2;
+  plan.cluster.nodes *= 4;
+  const std::vector<Wire> cut = wires();
+  REQUIRE(cut.size() == whole.size());
+  for (std::size_t at = 0; at < cut.size(); ++at) {
+    CHECK(whole[at].nic.value() == 0);
+    CHECK(whole[at].in_node == 4);
+    CHECK(cut[at].in_node == 2);
+    CHECK(cut[at].nic.value() == Approx(whole[at].nvlink.value() / 2));
+    CHECK(cut[at].nvlink.value() == Approx(whole[at].nvlink.value() / 2));
+  }
+}
+
 }  // namespace
 }  // namespace orrery

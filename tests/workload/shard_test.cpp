@@ -120,7 +120,7 @@ TEST_CASE("a linear layer computes two FLOPs a parameter and token in each of F,
     CHECK(flops(attention_input_gradient(shard)) ==
           Approx(linear + pair * (3 * a.qk_dim() + 2 * a.v_dim)));
     CHECK(flops(attention_weight_gradient(shard)) == Approx(linear));
-    const double dense = 2 * tokens * 3 * d * model.dense_inter;
+    const double dense = 2 * tokens * (model.gated_mlp ? 3 : 2) * d * model.dense_inter;
     CHECK(flops(dense_mlp_forward(shard)) == Approx(dense));
     CHECK(flops(dense_mlp_input_gradient(shard)) == Approx(dense));
     CHECK(flops(dense_mlp_weight_gradient(shard)) == Approx(dense));
