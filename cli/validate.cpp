@@ -19,6 +19,7 @@
 #include "realrun/host_validation.hpp"
 #include "reports/host_validation_text.hpp"
 #include "reports/network_report.hpp"
+#include "reports/published_runs_report.hpp"
 #include "reports/schedule_cases_text.hpp"
 #include "reports/validation_report.hpp"
 #include "workload/schedule_checker.hpp"
@@ -27,7 +28,7 @@ namespace orrery::cli {
 namespace {
 
 struct Options {
-  std::string suite = "published";
+  std::string suite = "deepseek-v3";
   std::string output;
   bool json = false;
   long effort = 0;
@@ -118,10 +119,37 @@ int validate_schedules(const Options& options) {
   return all_met(rows) ? kYes : kNo;
 }
 
+// Prints the report, or writes it to --output; printed, it has to be the kept one.
+int compare_with_kept(const Options& options, const std::string& report, const std::string& kept,
+                      const std::string& suite) {
+  if (!options.output.empty()) {
+    write_output(options.output, report);
+    return kYes;
+  }
+  std::fputs(report.c_str(), stdout);
+  if (report == read_file(data_file(kept.c_str()))) return kYes;
+  std::fprintf(stderr,
+               "The prediction has drifted from %s. If that is meant, write it anew with\n"
+               "  orrery validate%s -o %s\n",
+               kept.c_str(), suite.c_str(), kept.c_str());
+  return kNo;
+}
+
+int validate_published(const Options& options) {
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const std::string report = published_runs_report(
+      read_training_runs(data_file("reports/published/training-runs.toml")), [&](int run, int of) {
+        if (terminal) std::fprintf(stderr, "\r\033[K[%d of %d]", run, of);
+      });
+  if (terminal) std::fprintf(stderr, "\r\033[K");
+  return compare_with_kept(options, report, "reports/published-runs.md", " --suite published");
+}
+
 int validate(const Options& options) {
   if (options.suite == "host") return validate_this_host(options);
   if (options.suite == "schedules") return validate_schedules(options);
   if (options.json) throw InputError("error: --json is of --suite host");
+  if (options.suite == "published") return validate_published(options);
   const bool network = options.suite == "network";
   const std::string kept = network ? "reports/network.md" : "reports/deepseek-v3-step.md";
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
@@ -133,17 +161,7 @@ int validate(const Options& options) {
                            read_collective_series(data_file("reports/published/collectives.toml")),
                            published, plan, setup.device)
           : validation_report(published, plan, setup.device);
-  if (!options.output.empty()) {
-    write_output(options.output, report);
-    return kYes;
-  }
-  std::fputs(report.c_str(), stdout);
-  if (report == read_file(data_file(kept.c_str()))) return kYes;
-  std::fprintf(stderr,
-               "The prediction has drifted from %s. If that is meant, write it anew with\n"
-               "  orrery validate%s -o %s\n",
-               kept.c_str(), network ? " --suite network" : "", kept.c_str());
-  return kNo;
+  return compare_with_kept(options, report, kept, network ? " --suite network" : "");
 }
 
 }  // namespace
@@ -156,11 +174,12 @@ Command add_validate(CLI::App& app) {
                                          "the report in reports/ was written");
   command
       ->add_option("--suite", options->suite,
-                   "published: published runs; host: real runs on this machine, measured now; "
-                   "schedules: the schedule search next to published schedules; "
-                   "network: expert-parallel kernels and uneven experts")
+                   "deepseek-v3: its published step; published: 106 training runs of others; "
+                   "host: real runs on this machine, measured now; schedules: the schedule search "
+                   "next to published schedules; network: expert-parallel kernels, collectives and "
+                   "uneven experts")
       ->capture_default_str()
-      ->check(CLI::IsMember({"published", "host", "schedules", "network"}));
+      ->check(CLI::IsMember({"deepseek-v3", "published", "host", "schedules", "network"}));
   command->add_flag("--json", options->json, "With --suite host: print one JSON object");
   command
       ->add_option("--effort", options->effort,

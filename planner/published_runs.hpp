@@ -1,0 +1,42 @@
+#pragma once
+// Training runs that others published with their whole configuration, and what orrery predicts for
+// each.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/cluster.hpp"
+#include "core/layout.hpp"
+#include "core/model.hpp"
+#include "core/plan.hpp"
+
+namespace orrery {
+
+struct TrainingRun {
+  std::string id, source, framework;
+  Model model;
+  std::string gpu;  // a calibration's name
+  int gpus = 0;
+  Layout layout;  // dp follows
+  std::string schedule;
+  Training training;
+  Seconds step;
+  bool derived = false;         // from throughput, not measured as such
+  std::optional<Bytes> memory;  // of the fullest GPU
+
+  bool is_moe() const { return model.moe.experts > 0; }
+};
+
+// Throws InputError with the places in the file.
+std::vector<TrainingRun> read_training_runs(const std::string& path);
+
+struct RunPrediction {
+  std::string why_not;  // it cannot be expressed; then nothing else is set
+  Seconds step;
+  Bytes memory;  // of the fullest GPU
+};
+
+// With contention, on the cluster of that GPU that ships, with as many nodes as the run had.
+RunPrediction predict_run(const TrainingRun& run);
+
+}  // namespace orrery

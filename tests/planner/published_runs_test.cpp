@@ -1,0 +1,67 @@
+// Published training runs: all of them are read, and some are predicted here with the error
+// printed; `orrery validate --suite published` has the rest.
+#include "planner/published_runs.hpp"
+
+#include <fmt/format.h>
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <set>
+
+#include "core/error.hpp"
+#include "tests/sim/example_calibration.hpp"
+
+namespace orrery {
+namespace {
+
+TEST_CASE("the published runs are read with their models and layouts") {
+  const std::vector<TrainingRun> runs = read_training_runs("reports/published/training-runs.toml");
+  REQUIRE(runs.size() == 106);
+  int experts = 0, a100 = 0, memory = 0;
+  std::set<std::string> ids;
+  for (const TrainingRun& run : runs) {
+    ids.insert(run.id);
+    experts += run.is_moe();
+    a100 += run.gpu == "a100";
+    memory += run.memory.has_value();
+    CHECK(run.gpus % (run.layout.pp * run.layout.tp * run.layout.cp) == 0);
+    CHECK(run.step.value() > 0);
+  }
+  CHECK(ids.size() == runs.size());
+  CHECK(experts == 25);
+  CHECK(a100 == 54);
+  CHECK(memory == 34);
+}
+
+// Six that are quick to simulate; reports/published-runs.md has all, the worst at +48 %.
+TEST_CASE("six published steps keep within 15 % of what was measured") {
+  for (const TrainingRun& run : read_training_runs("reports/published/training-runs.toml")) {
+    static const std::set<std::string> kShort{"train-0123", "train-0132", "train-0334",
+                                              "train-0360", "train-0362", "train-0818"};
+    if (!kShort.contains(run.id)) continue;
+    const RunPrediction predicted = predict_run(run);
+    CAPTURE(run.id, run.model.name);
+    REQUIRE(predicted.why_not.empty());
+    const double error = predicted.step / run.step - 1;
+    WARN(fmt::format("{} {} on {} {}: published {:.3f} s, predicted {:.3f} s, {:+.1f} %", run.id,
+                     run.model.name, run.gpus, run.gpu, run.step.value(), predicted.step.value(),
+                     100 * error));
+    CHECK(std::abs(error) <= 0.15);
+  }
+}
+
+TEST_CASE("a run that cannot be expressed says why, and a bad file where") {
+  for (const TrainingRun& run : read_training_runs("reports/published/training-runs.toml")) {
+    if (run.id == "train-0111")
+      CHECK_THAT(predict_run(run).why_not, Catch::Contains("ep=8 is more than dp*cp"));
+  }
+  const TemporaryDirectory directory;
+  const std::string path = directory.write(
+      "runs.toml", "format_version = \"1.0\"\n[[run]]\nid = \"a\"\nmodel = \"none\"\ngpus = -1\n");
+  CHECK_THROWS_WITH(read_training_runs(path), Catch::Contains("no [[model]] is named 'none'") &&
+                                                  Catch::Contains("gpus") &&
+                                                  Catch::Contains("runs.toml:4"));
+}
+
+}  // namespace
+}  // namespace orrery
