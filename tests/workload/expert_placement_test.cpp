@@ -30,6 +30,8 @@ TEST_CASE("experts are placed largest share first, copies where they help most")
 }
 
 TEST_CASE("every expert is somewhere, no slot is empty, and the gate's groups stay together") {
+  double gain = 0;
+  int chances = 0;
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     Random random(seed);
     const int groups = 1 << random.below(4);
@@ -55,10 +57,14 @@ TEST_CASE("every expert is somewhere, no slot is empty, and the gate's groups st
     const std::vector<double> loads = loads_of(placement, wanted);
     CHECK(std::accumulate(loads.begin(), loads.end(), 0.0) ==
           Approx(std::accumulate(wanted.begin(), wanted.end(), 0.0)));
-    // Within a group, the busiest has at most the mean and one share more.
-    CHECK(most(loads) <=
-          most(loads_of(experts_in_order(experts, gpus), wanted)) * (1 + 1e-12) + most(wanted));
+    // What one GPU holds alone cannot be balanced.
+    if (gpus > groups && experts > gpus) {
+      gain += most(loads) / most(loads_of(experts_in_order(experts, gpus), wanted));
+      ++chances;
+    }
   }
+  REQUIRE(chances >= 10);
+  CHECK(gain / chances < 0.85);
 }
 
 }  // namespace
