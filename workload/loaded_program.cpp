@@ -48,12 +48,18 @@ void check_loads(const Plan& plan, const Loads& loads) {
         other.size() == 1 ? "" : "s", plan.model.name));
 }
 
+namespace {
+
+// A weight gradient sums over the rows; everything else keeps them.
+bool sums_over_rows(const Op& op) {
+  return op.kernel == KernelClass::kGroupedWgrad || op.kernel == KernelClass::kWgrad;
+}
+
+}  // namespace
+
 double routed_rows(const Work& work) {
   for (const Op& op : work.ops) {
-    if (!op.routed) continue;
-    const bool weights =
-        op.kernel == KernelClass::kGroupedWgrad || op.kernel == KernelClass::kWgrad;
-    return weights ? op.k * op.groups : op.m;
+    if (op.routed) return sums_over_rows(op) ? op.k * op.groups : op.m;
   }
   return 0;
 }
@@ -62,9 +68,7 @@ Work with_rows(const Work& work, double ratio) {
   Work out = work;
   for (Op& op : out.ops) {
     if (!op.routed) continue;
-    const bool weights =
-        op.kernel == KernelClass::kGroupedWgrad || op.kernel == KernelClass::kWgrad;
-    (weights ? op.k : op.m) *= ratio;
+    (sums_over_rows(op) ? op.k : op.m) *= ratio;
     op.flops = op.flops * ratio;
     op.bytes = op.bytes * ratio;
   }
