@@ -46,8 +46,7 @@ std::map<std::string, std::string> keys_of(const std::string& text) {
   return keys;
 }
 
-// Fixes what the texts set, the later text first: pp and ep restrict the space, the rest holds for
-// all of it.
+// Restricts the space to what the texts set, the later text first.
 void fix(const std::string& text, const std::string& over, SearchRequest& request) {
   Diagnostics diagnostics;
   for (const std::string& given : {text, over}) {
@@ -64,20 +63,33 @@ void fix(const std::string& text, const std::string& over, SearchRequest& reques
   for (const auto& [key, value] : keys) {
     if (!key.empty()) merged += (merged.empty() ? "" : ",") + key + "=" + value;
   }
-  if (merged.empty()) return;
-  request.base = parse_layout(merged, diagnostics, default_layout(request.cluster));
-  if (keys.contains("pp")) request.fixed_pp = request.base.pp;
-  if (keys.contains("ep")) request.fixed_ep = request.base.ep;
+  const Layout fixed = parse_layout(merged, diagnostics);
+  LayoutSpace& space = request.space;
+  const auto one = [&](const char* key, auto& list, auto value) {
+    if (keys.contains(key)) list = {value};
+  };
+  one("pp", space.pp, fixed.pp);
+  one("tp", space.tp, fixed.tp);
+  one("cp", space.cp, fixed.cp);
+  one("ep", space.ep, fixed.ep);
+  one("etp", space.etp, fixed.etp);
+  one("vpp", space.vpp, fixed.vpp);
+  one("zero", space.zero, fixed.zero_stage);
+  one("mbs", space.micro_batch, fixed.micro_batch);
+  one("comm-sms", space.comm_sms, fixed.comm_sms);
+  one("precision", space.precision, fixed.precision);
+  one("recompute", space.recompute, fixed.recompute);
 }
 
 // One line on a terminal, nothing elsewhere.
 ProgressCallback progress_bar() {
   if (isatty(STDERR_FILENO) == 0) return {};
-  return [](int done, int of) {
-    constexpr int kWidth = 40;
-    const int filled = of > 0 ? done * kWidth / of : kWidth;
-    std::fprintf(stderr, "\r[%.*s%*s] %d of %d layouts", filled,
-                 "########################################", kWidth - filled, "", done, of);
+  return [](std::int64_t done, std::int64_t of) {
+    constexpr std::int64_t kWidth = 40;
+    const auto filled = static_cast<int>(of > 0 ? done * kWidth / of : kWidth);
+    std::fprintf(stderr, "\r[%.*s%*s] %lld of %lld settings", filled,
+                 "########################################", static_cast<int>(kWidth) - filled, "",
+                 static_cast<long long>(done), static_cast<long long>(of));
     if (done == of) std::fprintf(stderr, "\r\033[K");
   };
 }
@@ -108,8 +120,9 @@ int plan(const Options& options) {
   request.calibration = setup.device.reference();
   request.top = options.top;
   request.finalists = options.finalists;
-  if (options.schedule != "auto") request.schedule = options.schedule;
-  request.base = default_layout(setup.cluster);
+  request.effort = options.effort;
+  request.space = whole_space(setup.model, setup.cluster);
+  if (options.schedule != "auto") request.space.schedule = {options.schedule};
   fix(options.fix, "", request);
   SearchResult result = search_layouts(request, setup.device, progress_bar());
   std::optional<PlanScheduleSearch> searched;
@@ -122,7 +135,7 @@ int plan(const Options& options) {
   if (!options.why.empty()) {
     SearchRequest narrow = request;
     fix(options.fix, options.why, narrow);
-    narrow.top = 1000;  // all of it
+    narrow.top = narrow.finalists = 1;
     asked = search_layouts(narrow, setup.device);
   }
   std::string text;
@@ -132,7 +145,7 @@ int plan(const Options& options) {
                          searched ? &*searched : nullptr, {stopwatch.wall_s(), stopwatch.cpu_s()});
   } else {
     text = plan_search_text(request, result);
-    if (searched) text += plan_schedule_text(*searched, result.plans.front().candidate.schedule);
+    if (searched) text += plan_schedule_text(*searched, result.plans.front().schedule);
     if (asked) text += "\n" + why_text(*asked, result);
   }
   std::fputs(text.c_str(), answer_stream({options.output}));
@@ -161,8 +174,10 @@ Command add_plan(CLI::App& app) {
   command->add_flag("--search-schedule", options->search_schedule,
                     "Search a shorter schedule for the best plan's own stage times and memory");
   command
-      ->add_option("--effort", options->effort,
-                   "Orders to time in that search (default: about 30 s)")
+      ->add_option(
+          "--effort", options->effort,
+          "Budget: settings to look at, and orders to time with --search-schedule (default: "
+          "all, and about 30 s)")
       ->check(CLI::Range(1L, 1000000000000L));
   command->add_option("-o,--output", options->output, "Write the best plan; - is standard output");
   command->add_flag("--json", options->json, "Print one JSON object");

@@ -54,7 +54,8 @@ struct Layout {
 std::string_view to_string(Precision precision);
 std::string_view to_string(Recompute recompute);
 char letter(LayerKind kind);
-// "pp=16 ep=64 dp=128", dimensions that are 1 left out (pp, ep and dp always shown).
+// "pp=16 ep=64 dp=128", dimensions that are 1 left out (pp, ep and dp always shown; dp not where it
+// is not known yet).
 std::string describe(const Layout& layout);
 
 }  // namespace orrery

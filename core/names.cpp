@@ -111,7 +111,7 @@ std::string describe(const Layout& layout) {
   add("cp", layout.cp);
   text += fmt::format(" ep={}", layout.ep);
   add("etp", layout.etp);
-  text += fmt::format(" dp={}", layout.dp);
+  if (layout.dp > 0) text += fmt::format(" dp={}", layout.dp);
   add("vpp", layout.vpp);
   add("zero", layout.zero_stage);
   add("mbs", layout.micro_batch);

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <variant>
 
-#include "core/error.hpp"
+#include "core/layout_check.hpp"
+#include "planner/plan_builder.hpp"
 #include "planner/prediction.hpp"
 #include "planner/schedules/families.hpp"
 #include "workload/lower.hpp"
@@ -13,178 +13,184 @@
 namespace orrery {
 namespace {
 
-std::vector<int> powers_of_two(int most) {
-  std::vector<int> out;
-  for (int value = 1; value <= most; value *= 2) out.push_back(value);
-  return out;
+// Rows beyond those to report, in the place of finalists whose Program needs more memory than was
+// counted for their cells.
+constexpr int kSpare = 6;
+
+Plan plan_of(const SearchRequest& request, const Layout& layout, const std::string& schedule,
+             const DeviceModel& device) {
+  return build_plan({request.model, request.cluster, request.training, layout, schedule,
+                     std::nullopt, request.calibration},
+                    device.costs());
 }
 
-std::vector<Candidate> enumerate(const SearchRequest& request) {
-  std::vector<Candidate> space;
-  const std::vector<int> pps =
-      request.fixed_pp ? std::vector{*request.fixed_pp}
-                       : powers_of_two(std::min(request.model.layers, request.cluster.gpus()));
-  const std::vector<int> eps = request.fixed_ep
-                                   ? std::vector{*request.fixed_ep}
-                                   : powers_of_two(std::max(1, request.model.moe.experts));
-  for (int pp : pps) {
-    for (int ep : eps) {
-      for (const ScheduleFamily& family : schedule_families()) {
-        const bool wanted =
-            request.schedule ? *request.schedule == family.name : family.in_layout_search;
-        if (!wanted) continue;
-        space.push_back({pp, ep, std::string(family.name)});
-      }
+// Sets the memory of the fullest rank.
+void measure_memory(ScoredPlan& scored, const Program& program, const Timeline& timeline,
+                    const DeviceModel& device) {
+  for (int rank = 0; rank < scored.plan.layout.pp; ++rank) {
+    const MemoryTable memory =
+        rank_memory(scored.plan, device.device(), program, timeline, Rank(rank));
+    if (rank == 0 || memory.total() > scored.memory.total()) {
+      scored.memory = memory;
+      scored.fullest = Rank(rank);
     }
   }
-  return space;
 }
 
-Rejection reject(const Candidate& candidate, std::string reason, std::string arithmetic) {
-  return {candidate, std::move(reason), std::move(arithmetic)};
-}
-
-std::string gib(Bytes bytes) {
-  return fmt::format("{:.1f}", in_gibibytes(bytes));
-}
-
-std::string memory_arithmetic(const MemoryTable& memory, Rank rank, bool with_activations) {
-  std::string text = fmt::format("rank {}: weights {} + gradients {} + optimizer {}", rank.value,
-                                 gib(memory.weights), gib(memory.gradients), gib(memory.optimizer));
-  if (with_activations) text += fmt::format(" + activations {}", gib(memory.activations));
-  return text + fmt::format(" + buffers {} + reserve {} = {} GiB{}, the GPU has {} GiB",
-                            gib(memory.buffers), gib(memory.reserve), gib(memory.total()),
-                            with_activations ? "" : " before any activation", gib(memory.capacity));
-}
-
-// What can be said without building a plan.
-std::optional<Rejection> rule_out(const SearchRequest& request, const Candidate& candidate) {
-  const auto [pp, ep, schedule] = candidate;
-  const int per_pipeline = pp * request.base.tp * request.base.cp;
-  const int gpus = request.cluster.gpus();
-  if (gpus % per_pipeline != 0) {
-    return reject(candidate, "GPUs not divisible",
-                  fmt::format("{} GPUs / (pp*tp*cp = {})", gpus, per_pipeline));
-  }
-  const int dp = gpus / per_pipeline;
-  const int experts = request.model.moe.experts;
-  if (experts > 0 && experts % ep != 0) {
-    return reject(candidate, "experts not divisible",
-                  fmt::format("{} experts / ep={}", experts, ep));
-  }
-  const int replicas = dp * request.base.cp;
-  if (replicas % ep != 0) {
-    return reject(candidate, "expert groups do not fit the replicas",
-                  fmt::format("dp*cp = {} is not a multiple of ep={}", replicas, ep));
-  }
-  const int at_once = dp * request.base.micro_batch;
-  if (request.training.global_batch % at_once != 0) {
-    return reject(
-        candidate, "batch not divisible",
-        fmt::format("{} sequences / (dp*mbs = {})", request.training.global_batch, at_once));
-  }
-  if (pp > request.model.layers) {
-    return reject(candidate, "more stages than layers",
-                  fmt::format("pp={}, {} layers", pp, request.model.layers));
-  }
-  const int microbatches = request.training.global_batch / at_once;
-  if (const auto why =
-          schedule_family(schedule).why_not({.pp = pp, .microbatches = microbatches})) {
-    return reject(candidate, "no such schedule", *why);
-  }
-  return std::nullopt;
-}
-
-std::variant<Rejection, ScoredPlan> score(const SearchRequest& request, const Candidate& candidate,
-                                          const DeviceModel& model) {
-  PlanRequest wanted{request.model,      request.cluster, request.training,   request.base,
-                     candidate.schedule, std::nullopt,    request.calibration};
-  wanted.layout.pp = candidate.pp;
-  wanted.layout.ep = candidate.ep;
-  wanted.layout.dp = 0;
-  ScoredPlan scored{candidate, build_plan(std::move(wanted), model.costs()), {}, 0, {}, Rank(0),
-                    "analytic"};
-  const auto fullest = [&](auto memory_of) {
-    for (int rank = 0; rank < candidate.pp; ++rank) {
-      const MemoryTable memory = memory_of(Rank(rank));
-      if (rank == 0 || memory.total() > scored.memory.total()) {
-        scored.memory = memory;
-        scored.fullest = Rank(rank);
-      }
-    }
-  };
-  fullest([&](Rank rank) { return static_memory(scored.plan, model.device(), rank); });
-  if (!scored.memory.fits()) {
-    return reject(candidate, "exceeds GPU memory",
-                  memory_arithmetic(scored.memory, scored.fullest, false));
-  }
+void simulate(ScoredPlan& scored, const DeviceModel& device) {
   const Program program = lower(scored.plan);
-  const Timeline timeline =
-      predict(scored.plan, program, model, {.fidelity = Fidelity::kAnalytic}).timeline;
-  fullest(
-      [&](Rank rank) { return rank_memory(scored.plan, model.device(), program, timeline, rank); });
-  if (!scored.memory.fits()) {
-    return reject(candidate, "exceeds GPU memory",
-                  memory_arithmetic(scored.memory, scored.fullest, true));
-  }
+  const Timeline timeline = predict(scored.plan, program, device, {}).timeline;
   scored.step = timeline.step;
   scored.fidelity = timeline.source;
-  return scored;
+  measure_memory(scored, program, timeline, device);
+}
+
+void sort_by_step(std::vector<ScoredPlan>::iterator begin, std::vector<ScoredPlan>::iterator end) {
+  std::stable_sort(begin, end,
+                   [](const ScoredPlan& a, const ScoredPlan& b) { return a.step < b.step; });
+}
+
+// The numbers behind a rejection.
+std::string arithmetic_of(const SearchRequest& request, const std::string& reason,
+                          const RejectedPoint& point) {
+  if (!point.arithmetic.empty()) return point.arithmetic;
+  Layout layout = point.layout;
+  Diagnostics diagnostics;
+  layout.dp = 0;
+  check_layout(request.model, request.cluster, request.training, layout, diagnostics);
+  if (diagnostics.has_errors()) return diagnostics.all().front().message;
+  if (!point.schedule.empty()) {
+    const ScheduleFamily& family = schedule_family(point.schedule);
+    const int microbatches = request.training.global_batch / (layout.dp * layout.micro_batch);
+    const auto why =
+        family.why_not({.pp = layout.pp, .microbatches = microbatches, .chunks = layout.vpp});
+    if (why) return *why;
+    return fmt::format("pp={}, vpp={} with {} ({}), {} layers", layout.pp, layout.vpp,
+                       point.schedule, to_string(family.placement),
+                       request.model.layers + request.model.mtp_depth);
+  }
+  return reason;
+}
+
+class HostSearch {
+ public:
+  HostSearch(const SearchRequest& request, const DeviceModel& device)
+      : request_(request), device_(device) {}
+
+  SearchResult run(const ProgressCallback& progress) {
+    const LayoutSpace& space = request_.space;
+    for (const std::string& name : space.schedule) schedule_family(name);
+    for (std::int64_t number = 0; number < space.settings(); ++number) {
+      if (progress) progress(number, space.settings());
+      Setting setting = setting_at(space, number);
+      if (const auto why =
+              rule_out(request_.model, request_.cluster, request_.training, true, setting)) {
+        reject(*why, space.points_a_setting(), setting.layout, "", {});
+        continue;
+      }
+      for (const int vpp : space.vpp) {
+        for (const std::string& schedule : space.schedule) look_at(setting, schedule, vpp);
+      }
+    }
+    if (progress) progress(space.settings(), space.settings());
+    return std::move(result_);
+  }
+
+ private:
+  void look_at(const Setting& setting, const std::string& schedule, int vpp) {
+    Layout layout = setting.layout;
+    layout.vpp = vpp;
+    const auto points =
+        static_cast<std::int64_t>(request_.space.comm_sms.size() * request_.space.zero.size());
+    if (const auto why = rule_out(request_.model, setting, schedule, vpp))
+      return reject(*why, points, layout, schedule, {});
+    for (const int comm_sms : request_.space.comm_sms) {
+      for (const int zero : request_.space.zero) {
+        layout.comm_sms = comm_sms;
+        layout.zero_stage = zero;
+        ScoredPlan scored;
+        scored.schedule = schedule;
+        scored.plan = plan_of(request_, layout, schedule, device_);
+        simulate(scored, device_);
+        scored.score = scored.step;
+        if (!scored.memory.fits()) {
+          reject(kExceedsMemory, 1, scored.plan.layout, schedule,
+                 memory_arithmetic(scored.memory, scored.fullest));
+          continue;
+        }
+        ++result_.scored;
+        ++result_.simulated;
+        result_.plans.push_back(std::move(scored));
+      }
+    }
+  }
+  void reject(const char* reason, std::int64_t points, const Layout& layout,
+              const std::string& schedule, std::string arithmetic) {
+    result_.rejected[reason] += points;
+    result_.examples.try_emplace(reason, RejectedPoint{layout, schedule, std::move(arithmetic)});
+  }
+
+  const SearchRequest& request_;
+  const DeviceModel& device_;
+  SearchResult result_;
+};
+
+SearchResult search_gpus(const SearchRequest& request, const DeviceModel& device,
+                         const ProgressCallback& progress) {
+  const LayoutProblem problem{request.model, request.cluster,      request.training,
+                              request.space, request.top + kSpare, request.effort};
+  LayoutsFound found = find_layouts(problem, device, progress);
+  SearchResult result;
+  result.rejected = std::move(found.rejected);
+  result.examples = std::move(found.examples);
+  result.pruned = found.pruned;
+  result.scored = found.scored;
+  result.truncated = found.truncated;
+  for (FoundLayout& row : found.rows) {
+    if (static_cast<int>(result.plans.size()) == request.top) break;
+    ScoredPlan scored{row.schedule,
+                      plan_of(request, row.layout, row.schedule, device),
+                      row.score,
+                      row.score,
+                      0,
+                      row.memory,
+                      row.fullest,
+                      "analytic"};
+    if (result.simulated < request.finalists) {
+      simulate(scored, device);
+      if (!scored.memory.fits()) {
+        --result.scored;
+        ++result.rejected[kExceedsMemory];
+        result.examples[kExceedsMemory] = {scored.plan.layout, scored.schedule,
+                                           memory_arithmetic(scored.memory, scored.fullest)};
+        continue;
+      }
+      ++result.simulated;
+    }
+    result.plans.push_back(std::move(scored));
+  }
+  return result;
 }
 
 }  // namespace
 
-SearchResult search_layouts(const SearchRequest& request, const DeviceModel& model,
+SearchResult search_layouts(const SearchRequest& request, const DeviceModel& device,
                             const ProgressCallback& progress) {
-  if (request.schedule)
-    schedule_family(*request.schedule);  // an unknown name is an error, not an empty space
-  const std::vector<Candidate> space = enumerate(request);
-  SearchResult result;
-  result.space = static_cast<int>(space.size());
-  const auto add_rejection = [&](Rejection rejection) {
-    ++result.rejected[rejection.reason];
-    result.rejections.push_back(std::move(rejection));
-  };
-  int done = 0;
-  for (const Candidate& candidate : space) {
-    if (progress) progress(done++, result.space);
-    if (auto out = rule_out(request, candidate)) {
-      add_rejection(std::move(*out));
-      continue;
-    }
-    auto outcome = score(request, candidate, model);
-    if (auto* out = std::get_if<Rejection>(&outcome)) {
-      add_rejection(std::move(*out));
-      continue;
-    }
-    result.plans.push_back(std::move(std::get<ScoredPlan>(outcome)));
-    ++result.scored;
+  SearchResult result = device.host() != nullptr ? HostSearch(request, device).run(progress)
+                                                 : search_gpus(request, device, progress);
+  result.space = request.space.size();
+  sort_by_step(result.plans.begin(), result.plans.begin() + result.simulated);
+  if (static_cast<int>(result.plans.size()) > request.top) {
+    result.plans.erase(result.plans.begin() + request.top, result.plans.end());
   }
   const double steps = request.training.tokens > 0
                            ? request.training.tokens / request.training.tokens_per_step()
                            : 1;
-  // All candidates use the whole cluster, so GPU-hours and step time order them alike.
-  const auto order = [](auto begin, auto end) {
-    std::stable_sort(begin, end,
-                     [](const ScoredPlan& a, const ScoredPlan& b) { return a.step < b.step; });
-  };
-  order(result.plans.begin(), result.plans.end());
-  if (static_cast<int>(result.plans.size()) > request.top) {
-    result.plans.erase(result.plans.begin() + request.top, result.plans.end());
-  }
-  const auto finalists =
-      std::min<std::ptrdiff_t>(request.finalists, static_cast<std::ptrdiff_t>(result.plans.size()));
-  for (auto plan = result.plans.begin(); plan != result.plans.begin() + finalists; ++plan) {
-    const Timeline timeline = predict(plan->plan, lower(plan->plan), model, {}).timeline;
-    plan->step = timeline.step;
-    plan->fidelity = timeline.source;
-    ++result.simulated;
-  }
-  order(result.plans.begin(), result.plans.begin() + finalists);
-  for (ScoredPlan& plan : result.plans) {
+  // All plans use the whole cluster, so GPU-hours and step time order them alike.
+  for (ScoredPlan& plan : result.plans)
     plan.gpu_hours = plan.step.value() / 3600 * steps * request.cluster.gpus();
-  }
-  if (progress) progress(result.space, result.space);
+  for (auto& [reason, point] : result.examples)
+    point.arithmetic = arithmetic_of(request, reason, point);
   return result;
 }
 

@@ -1,19 +1,12 @@
 #pragma once
-// Which layout and schedule? Enumerate -> reject with a counted reason -> score -> keep.
+// Which layout and schedule? Enumerate -> reject with a counted reason -> lower bound -> analytic
+// score (planner/layouts/branch_and_bound.hpp) -> simulate the finalists.
 //
-// The space is a stated product: pp (powers of two up to the number of layers) x ep (powers of two
-// up to the number of experts; 1 for a dense model) x schedule families. Every point is either
-// rejected, with its reason, or scored by the analytic engine; the best are then simulated with
-// contention. Nothing is dropped silently: space = rejected + scored.
-#include <functional>
-#include <map>
-#include <optional>
+// On a host, whose ranks share its cores, nothing is bounded or scored: every plan is simulated.
 #include <string>
 #include <vector>
 
-#include "planner/device_model.hpp"
-#include "planner/plan_builder.hpp"
-#include "planner/step_summary.hpp"
+#include "planner/layouts/branch_and_bound.hpp"
 
 namespace orrery {
 
@@ -22,51 +15,37 @@ struct SearchRequest {
   Cluster cluster;
   Training training;
   CalibrationRef calibration;
-  Layout base;  // all but pp, ep, dp and the stage map
-  std::optional<int> fixed_pp, fixed_ep;
-  std::optional<std::string> schedule;  // one family; all if not given
-  int top = 10;                         // plans to report
-  int finalists = 3;                    // of these, simulated with contention
+  LayoutSpace space;
+  int top = 10;             // rows to report
+  int finalists = 10;       // of these, simulated with contention
+  std::int64_t effort = 0;  // settings to look at, at the most; 0: as many as it takes
 };
 
-// One point of the space.
-struct Candidate {
-  int pp = 1;
-  int ep = 1;
-  std::string schedule;
-  bool operator==(const Candidate&) const = default;
-};
-
+// A row of the answer: the best point of a layout with a schedule.
 struct ScoredPlan {
-  Candidate candidate;
+  std::string schedule;
   Plan plan;
-  Seconds step;
+  Seconds score;  // of the analytic level
+  Seconds step;   // of `fidelity`
   double gpu_hours = 0;
   MemoryTable memory;  // of the fullest rank
   Rank fullest;
-  std::string fidelity;  // of `step`
-};
-
-// Why a candidate is out: a short reason that is counted, and the arithmetic.
-struct Rejection {
-  Candidate candidate;
-  std::string reason;
-  std::string arithmetic;
+  std::string fidelity;
 };
 
 struct SearchResult {
-  int space = 0;
-  std::map<std::string, int> rejected;  // by reason
-  int scored = 0;
+  std::int64_t space = 0;                         // = rejected + pruned + scored
+  std::map<std::string, std::int64_t> rejected;   // by reason
+  std::map<std::string, RejectedPoint> examples;  // by reason, each with its arithmetic
+  std::int64_t pruned = 0;
+  std::int64_t scored = 0;
   int simulated = 0;
+  bool truncated = false;
   std::vector<ScoredPlan> plans;  // best first; finalists by their simulated time, then the rest
-  std::vector<Rejection> rejections;
 };
 
-// `progress` is called with the number of points done, of how many. The caller chooses the engine
-// for finalists.
-using ProgressCallback = std::function<void(int done, int of)>;
-SearchResult search_layouts(const SearchRequest& request, const DeviceModel& model,
+// Throws InputError where a schedule of the space is unknown.
+SearchResult search_layouts(const SearchRequest& request, const DeviceModel& device,
                             const ProgressCallback& progress = {});
 
 }  // namespace orrery

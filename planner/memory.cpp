@@ -44,31 +44,37 @@ Bytes peak(const Program& program, const Timeline& timeline, Rank rank, Wanted w
 
 }  // namespace
 
-MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank) {
-  const RankParameters own = rank_parameters(plan.model, plan.layout, plan.schedule, rank);
+std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
   const bool fp8 = plan.layout.precision == Precision::kFp8;
   const Training& training = plan.training;
-  MemoryTable table;
-  const double parameters = own.expert + own.dense;
-  table.weights = Bytes{parameters * 2 + (fp8 ? own.quantised : 0)};
-  table.gradients = Bytes{parameters * bytes_of(training.gradient)};
   const double state = bytes_of(training.master) + 2 * bytes_of(training.moments);
-  const double shard = optimizer_shard(parameter_groups(plan.model, plan.layout, plan.schedule),
-                                       rank, plan.layout.zero_stage >= 1);
-  table.optimizer = Bytes{shard * state};
+  const std::vector<ParameterGroup> groups =
+      parameter_groups(plan.model, plan.layout, plan.schedule);
   // Where a token's copies go matters little for the workspace: the largest case is taken.
   RoutingSpread spread;
   spread.gpus_per_token = std::min(plan.layout.ep, std::max(1, plan.model.moe.top_k));
-  table.buffers = workspace(make_shard(plan.model, plan.layout, plan.training.sequence, spread)) +
-                  (plan.layout.ep > 1 ? device.exchange_buffers : Bytes{});
-  table.reserve = device.reserve;
-  table.capacity = device.memory;
-  return table;
+  const Bytes buffers =
+      workspace(make_shard(plan.model, plan.layout, plan.training.sequence, spread)) +
+      (plan.layout.ep > 1 ? device.exchange_buffers : Bytes{});
+  std::vector<MemoryTable> tables;
+  for (int rank = 0; rank < plan.layout.pp; ++rank) {
+    const RankParameters own = rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
+    const double parameters = own.expert + own.dense;
+    const double shard = optimizer_shard(groups, Rank(rank), plan.layout.zero_stage >= 1);
+    MemoryTable& table = tables.emplace_back();
+    table.weights = Bytes{parameters * 2 + (fp8 ? own.quantised : 0)};
+    table.gradients = Bytes{parameters * bytes_of(training.gradient)};
+    table.optimizer = Bytes{shard * state};
+    table.buffers = buffers;
+    table.reserve = device.reserve;
+    table.capacity = device.memory;
+  }
+  return tables;
 }
 
 MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program,
                         const Timeline& timeline, Rank rank) {
-  MemoryTable table = static_memory(plan, device, rank);
+  MemoryTable table = static_memory(plan, device)[rank.index()];
   table.activations = peak(program, timeline, rank,
                            [](BufferKind kind) { return kind != BufferKind::kCommunication; });
   table.buffers += peak(program, timeline, rank,

@@ -4,6 +4,8 @@
 // Weights, gradients and optimizer states follow from the parameters on the rank
 // (workload/stage_parameters.hpp); activations are the largest sum of live buffers at any moment of
 // a Timeline, so they follow the schedule as it runs.
+#include <vector>
+
 #include "core/plan.hpp"
 #include "core/program.hpp"
 #include "core/timeline.hpp"
@@ -31,8 +33,9 @@ struct MemoryTable {
 // gradients; their gradients are summed into the original's, which alone is updated.
 MemoryTable with_expert_copies(MemoryTable table, const Plan& plan, Rank rank, int copies);
 
-// What is there whatever the schedule does: activations and received data are left at zero.
-MemoryTable static_memory(const Plan& plan, const Device& device, Rank rank);
+// By pipeline rank, what is there whatever the schedule does: activations and received data are
+// left at zero. Of the plan's schedule the placement of the stages counts, not the cells.
+std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device);
 
 // The whole table.
 MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program,

@@ -2,15 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <map>
-
 #include "core/layout_check.hpp"
 #include "core/stage_map.hpp"
 #include "planner/reject_input.hpp"
 #include "planner/schedules/families.hpp"
 #include "planner/stage_map_search.hpp"
-#include "workload/placement.hpp"
-#include "workload/unit_works.hpp"
+#include "workload/unit_set.hpp"
 
 namespace orrery {
 
@@ -23,33 +20,29 @@ std::vector<LayerKind> model_entries(const Model& model) {
   return entries;
 }
 
-StageMap default_stage_map(const Plan& plan, const CostSource& costs, int stages) {
-  if (plan.model.stage_map && plan.model.stage_map_pp == stages) {
+StageMap default_stage_map(const Model& model, const SettingSums& sums, int stages) {
+  if (model.stage_map && model.stage_map_pp == stages) {
     Diagnostics diagnostics;
-    StageMap map = parse_stage_map(*plan.model.stage_map, diagnostics);
+    StageMap map = parse_stage_map(*model.stage_map, diagnostics);
     diagnostics.throw_if_errors();
     return map;
   }
-  // The computation of one entry does not depend on where its tokens go: an even spread will do.
-  RoutingSpread spread;
-  spread.gpus_per_token = std::min(plan.layout.ep, std::max(1, plan.model.moe.top_k));
-  const Shard shard = make_shard(plan.model, plan.layout, plan.training.sequence, spread);
-  const int in_node = place(plan.cluster, plan.layout).expert_group_gpus_per_node(plan.layout.ep);
-  std::map<LayerKind, Seconds> cost_of;
-  const std::vector<LayerKind> entries = model_entries(plan.model);
-  std::vector<Seconds> entry_costs;
+  const std::vector<LayerKind> entries = model_entries(model);
+  std::vector<Seconds> costs;
   for (LayerKind kind : entries) {
-    const auto [known, fresh] = cost_of.try_emplace(kind);
-    if (fresh) {
-      std::vector<Work> works;
-      make_unit(works, shard, kind, in_node);
-      for (const Work& work : works) {
-        if (work.is_compute()) known->second += costs.compute(work, 0).total();
-      }
-    }
-    entry_costs.push_back(known->second);
+    const EntrySums& entry = sums.of(kind);
+    costs.push_back(Seconds{entry.F + entry.I + entry.W});
   }
-  return best_stage_map(entries, entry_costs, stages);
+  return best_stage_map(entries, costs, stages);
+}
+
+SettingSums sum_setting(const Plan& plan, const CostSource& costs) {
+  const RoutingSpread spread =
+      routing_spread(plan.model, plan.cluster, plan.layout, plan.training.seed);
+  const UnitSet set = make_unit_set(plan.model, plan.cluster, plan.layout, plan.training.sequence,
+                                    spread, model_entries(plan.model));
+  return sum_setting(set, plan.layout.recompute, {plan.layout.comm_sms, plan.layout.comm_sms},
+                     costs);
 }
 
 Plan build_plan(PlanRequest request, const CostSource& costs) {
@@ -71,7 +64,8 @@ Plan build_plan(PlanRequest request, const CostSource& costs) {
   }
   check_layout(plan.model, plan.cluster, plan.training, plan.layout, diagnostics);
   diagnostics.throw_if_errors();
-  if (plan.layout.stage_map.empty()) plan.layout.stage_map = default_stage_map(plan, costs, stages);
+  if (plan.layout.stage_map.empty())
+    plan.layout.stage_map = default_stage_map(plan.model, sum_setting(plan, costs), stages);
   check_stage_map(plan.layout.stage_map, plan.model, stages, diagnostics);
   diagnostics.throw_if_errors();
   ScheduleRequest wanted;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/plan.hpp"
+#include "planner/layouts/setting_costs.hpp"
 #include "sim/calibrated_cost.hpp"
 
 namespace orrery {
@@ -26,7 +27,11 @@ Plan build_plan(PlanRequest request, const CostSource& costs);
 // The entries of a model in order: E, dense, MoE, MTP, L.
 std::vector<LayerKind> model_entries(const Model& model);
 
-// The map that minimises the largest stage time F + I + W of computation.
-StageMap default_stage_map(const Plan& plan, const CostSource& costs, int stages);
+// The model's own map where it states one for so many stages, else the one that minimises the
+// largest stage time F + I + W of computation, recomputation included.
+StageMap default_stage_map(const Model& model, const SettingSums& sums, int stages);
+
+// Of the plan's layout; its stage map does not matter.
+SettingSums sum_setting(const Plan& plan, const CostSource& costs);
 
 }  // namespace orrery

@@ -10,87 +10,170 @@
 namespace orrery {
 namespace {
 
-std::string name(const Candidate& candidate) {
-  return fmt::format("pp={} ep={} {}", candidate.pp, candidate.ep, candidate.schedule);
+// A column of the table, left out where every row has `absent`.
+struct Column {
+  std::string title;
+  std::string absent;
+  bool left = false;
+  std::vector<std::string> cells;
+
+  bool shown() const {
+    return absent.empty() || std::any_of(cells.begin(), cells.end(),
+                                         [&](const auto& cell) { return cell != absent; });
+  }
+  std::size_t width() const {
+    std::size_t width = title.size();
+    for (const std::string& cell : cells) width = std::max(width, cell.size());
+    return width;
+  }
+};
+
+std::string table(const std::vector<Column>& columns, std::size_t rows) {
+  std::string text;
+  for (std::size_t row = 0; row <= rows; ++row) {
+    std::string line = "  ";
+    for (const Column& column : columns) {
+      if (!column.shown()) continue;
+      const std::string& cell = row == 0 ? column.title : column.cells[row - 1];
+      line += column.left ? fmt::format("{:<{}}  ", cell, column.width())
+                          : fmt::format("{:>{}}  ", cell, column.width());
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string plans_table(const SearchRequest& request, const std::vector<ScoredPlan>& plans) {
+  const bool run = request.training.tokens > 0;
+  Bytes most;
+  Seconds longest;
+  for (const ScoredPlan& plan : plans) {
+    most = std::max(most, plan.memory.total());
+    longest = std::max(longest, plan.step);
+  }
+  const MemoryUnit unit = memory_unit(most);
+  const TimeUnit time = time_unit(longest);
+  std::vector<Column> columns;
+  const auto add = [&](std::string title, std::string absent, bool left, auto cell) {
+    Column& column = columns.emplace_back(Column{std::move(title), std::move(absent), left, {}});
+    for (const ScoredPlan& plan : plans) column.cells.push_back(cell(plan));
+  };
+  const auto number = [&](const char* title, const char* absent, int Layout::*of) {
+    add(title, absent, false,
+        [&](const ScoredPlan& plan) { return std::to_string(plan.plan.layout.*of); });
+  };
+  int position = 0;
+  add("#", "", false, [&](const ScoredPlan&) { return std::to_string(++position); });
+  add(fmt::format("step, {}", time.name), "", false,
+      [&](const ScoredPlan& plan) { return fmt::format("{:.3f}", plan.step / time.time); });
+  add("GPU-hours", "-", false,
+      [&](const ScoredPlan& plan) { return run ? grouped(plan.gpu_hours) : "-"; });
+  add("behind", "", false, [&](const ScoredPlan& plan) {
+    return &plan == &plans.front() ? "-" : signed_percent(plan.step / plans.front().step - 1);
+  });
+  add(fmt::format("memory, {}", unit.name), "", false, [&](const ScoredPlan& plan) {
+    return fmt::format("{:.1f}", plan.memory.total() / unit.bytes);
+  });
+  add("fidelity", "", true, [](const ScoredPlan& plan) { return plan.fidelity; });
+  number("pp", "", &Layout::pp);
+  number("tp", "1", &Layout::tp);
+  number("cp", "1", &Layout::cp);
+  number("ep", request.model.moe.experts > 0 ? "" : "1", &Layout::ep);
+  number("etp", "1", &Layout::etp);
+  number("dp", "", &Layout::dp);
+  add("schedule", "", true, [](const ScoredPlan& plan) { return plan.schedule; });
+  number("vpp", "1", &Layout::vpp);
+  number("mbs", "1", &Layout::micro_batch);
+  number("zero", "1", &Layout::zero_stage);
+  add("recompute", "", true,
+      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.recompute)); });
+  add("precision", "", true,
+      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.precision)); });
+  if (request.cluster.fabric.kind != FabricKind::kHost) number("SMs", "", &Layout::comm_sms);
+  add("stages", "", true,
+      [](const ScoredPlan& plan) { return format_stage_map(plan.plan.layout.stage_map); });
+  const bool host = request.cluster.fabric.kind == FabricKind::kHost;
+  return table(columns, plans.size()) +
+         fmt::format("  memory is that of the fullest {}, of {:.1f} {}\n\n", host ? "rank" : "GPU",
+                     plans.front().memory.capacity / unit.bytes, unit.name);
+}
+
+template <class List, class Format>
+std::string listed(const List& list, Format format) {
+  std::vector<std::string> words;
+  for (const auto& each : list) words.push_back(format(each));
+  return fmt::format("{}", fmt::join(words, ","));
+}
+
+// "pp 1,2,4 x tp 1,2": the space as it was searched.
+std::string space_text(const LayoutSpace& space) {
+  const auto numbers = [](const std::vector<int>& list) {
+    return listed(list, [](int value) { return std::to_string(value); });
+  };
+  const auto names = [](const auto& list) {
+    return listed(list, [](const auto& value) { return std::string(to_string(value)); });
+  };
+  return fmt::format(
+      "pp {} x tp {} x cp {} x ep {} x etp {} x mbs {}\n  x precision {} x recompute {} x vpp {} x "
+      "SMs {} x zero {}\n  x schedule {}\n",
+      numbers(space.pp), numbers(space.tp), numbers(space.cp), numbers(space.ep),
+      numbers(space.etp), numbers(space.micro_batch), names(space.precision),
+      names(space.recompute), numbers(space.vpp), numbers(space.comm_sms), numbers(space.zero),
+      fmt::join(space.schedule, ","));
+}
+
+std::string point_name(const RejectedPoint& point) {
+  Layout layout = point.layout;
+  return describe(layout) + (point.schedule.empty() ? "" : " " + point.schedule);
 }
 
 }  // namespace
 
 std::string plan_search_text(const SearchRequest& request, const SearchResult& result) {
-  const bool run = request.training.tokens > 0;
   const bool host = request.cluster.fabric.kind == FabricKind::kHost;
   std::string text =
       fmt::format("{} on {} ({} {}): {} sequences of {} tokens a step\n\n", request.model.name,
                   request.cluster.name, request.cluster.gpus(), host ? "ranks" : "GPUs",
                   grouped(request.training.global_batch), request.training.sequence);
-  if (result.plans.empty()) {
-    text += "No layout is feasible.\n\n";
-  } else {
-    Bytes most;
-    Seconds longest;
-    for (const ScoredPlan& plan : result.plans) {
-      most = std::max(most, plan.memory.total());
-      longest = std::max(longest, plan.step);
-    }
-    const MemoryUnit unit = memory_unit(most);
-    const TimeUnit time = time_unit(longest);
-    text += fmt::format("  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9}{:>12}{:>9}{:>12}  {:<9} {}\n", "#",
-                        "pp", "ep", "dp", "schedule", fmt::format("step, {}", time.name),
-                        run ? "GPU-hours" : "", "behind", fmt::format("memory, {}", unit.name),
-                        "fidelity", "stages");
-    int position = 0;
-    for (const ScoredPlan& plan : result.plans) {
-      ++position;
-      const Layout& layout = plan.plan.layout;
-      text += fmt::format(
-          "  {:>3}{:>5}{:>5}{:>6}  {:<10}{:>9.3f}{:>12}{:>9}{:>12.1f}  {:<9} {}\n", position,
-          layout.pp, layout.ep, layout.dp, plan.candidate.schedule, plan.step / time.time,
-          run ? grouped(plan.gpu_hours) : "",
-          position == 1 ? "-" : signed_percent(plan.step / result.plans.front().step - 1),
-          plan.memory.total() / unit.bytes, plan.fidelity, format_stage_map(layout.stage_map));
-    }
-    text +=
-        fmt::format("  memory is that of the fullest {}, of {:.1f} {}\n\n", host ? "rank" : "GPU",
-                    result.plans.front().memory.capacity / unit.bytes, unit.name);
-  }
-  int rejected = 0;
+  text += result.plans.empty() ? "No layout is feasible.\n\n" : plans_table(request, result.plans);
+  std::int64_t rejected = 0;
   for (const auto& [reason, count] : result.rejected) rejected += count;
-  text += fmt::format(
-      "{} points in the space (pp x ep x schedule) = {} rejected + {} scored; the best {} "
-      "simulated\n",
-      result.space, rejected, result.scored, result.simulated);
-  for (const auto& [reason, count] : result.rejected)
-    text += fmt::format("  {:>4}  {}\n", count, reason);
-  const Layout& base = request.base;
-  text +=
-      fmt::format("Held fixed: mbs={}, recompute={}, precision={}, tp={}, cp={}", base.micro_batch,
-                  to_string(base.recompute), to_string(base.precision), base.tp, base.cp);
-  if (!host) text += fmt::format(", comm-sms={}", base.comm_sms);
-  text += "; others with --fix.\n";
-  text += "Ask for the arithmetic of one of them with --why pp=P,ep=E.\n";
+  const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
+  text += fmt::format("{} points = {} rejected + {} pruned + {} scored; {} simulated{}\n  {}",
+                      count(result.space), count(rejected), count(result.pruned),
+                      count(result.scored), result.simulated,
+                      result.truncated ? "; cut short by --effort" : "", space_text(request.space));
+  if (!result.rejected.empty()) text += "Rejected:\n";
+  std::size_t width = 0;
+  for (const auto& [reason, points] : result.rejected)
+    width = std::max(width, count(points).size());
+  for (const auto& [reason, points] : result.rejected)
+    text += fmt::format("  {:>{}}  {}\n", count(points), width, reason);
+  text += "Restrict the space with --fix, such as pp=16,ep=64; ask why not with --why pp=P,ep=E.\n";
   return text;
 }
 
 std::string why_text(const SearchResult& asked, const SearchResult& all) {
   std::string text;
-  for (const Rejection& out : asked.rejections) {
-    text += fmt::format("{}: {}\n  {}\n", name(out.candidate), out.reason, out.arithmetic);
-  }
-  for (const ScoredPlan& plan : asked.plans) {
-    if (all.plans.empty()) break;
-    const ScoredPlan& best = all.plans.front();
-    const std::string asked_name = describe(plan.plan.layout) + " " + plan.candidate.schedule;
-    if (plan.candidate == best.candidate && plan.plan.layout == best.plan.layout) {
-      text += fmt::format("{}: this is the best plan, {:.3f} s a step\n", asked_name,
-                          plan.step.value());
-      continue;
+  if (asked.plans.empty()) {
+    for (const auto& [reason, point] : asked.examples) {
+      text += fmt::format("{} ({} points), such as {}:\n  {}\n", reason,
+                          grouped(static_cast<double>(asked.rejected.at(reason))),
+                          point_name(point), point.arithmetic);
     }
-    const double behind = plan.step / best.step - 1;
-    text +=
-        fmt::format("{}: feasible, {:.3f} s a step, {} {} {} {} ({:.3f} s)\n", asked_name,
-                    plan.step.value(), signed_percent(behind), behind < 0 ? "ahead of" : "behind",
-                    describe(best.plan.layout), best.candidate.schedule, best.step.value());
+    return text;
   }
+  if (all.plans.empty()) return text;
+  const ScoredPlan& best = all.plans.front();
+  const ScoredPlan& own = asked.plans.front();
+  const std::string name = describe(own.plan.layout) + " " + own.schedule;
+  if (own.plan == best.plan)
+    return fmt::format("{}: this is the best plan, {:.3f} s a step\n", name, own.step.value());
+  const double behind = own.step / best.step - 1;
+  text += fmt::format("{}: feasible, {:.3f} s a step, {} {} {} {} ({:.3f} s)\n", name,
+                      own.step.value(), signed_percent(behind), behind < 0 ? "ahead of" : "behind",
+                      describe(best.plan.layout), best.schedule, best.step.value());
   return text;
 }
 

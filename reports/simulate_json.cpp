@@ -38,6 +38,7 @@ Json layout_json(const Layout& layout) {
           {"ep", layout.ep},
           {"etp", layout.etp},
           {"dp", layout.dp},
+          {"vpp", layout.vpp},
           {"zero", layout.zero_stage},
           {"mbs", layout.micro_batch},
           {"comm_sms", layout.comm_sms},
@@ -55,7 +56,8 @@ Json assumed(const AssumedFigures& figures) {
 
 Json scored_json(const SearchRequest& request, const ScoredPlan& plan) {
   Json entry = {{"layout", layout_json(plan.plan.layout)},
-                {"schedule", plan.candidate.schedule},
+                {"schedule", plan.schedule},
+                {"score_s", plan.score.value()},
                 {"step_time_s", plan.step.value()}};
   if (request.training.tokens > 0) entry["gpu_hours"] = plan.gpu_hours;
   entry["memory_gib"] = memory(plan.memory);
@@ -159,25 +161,20 @@ std::string plan_search_json(const SearchRequest& request, const SearchResult& r
   for (const auto& [reason, count] : result.rejected) rejected[reason] = count;
   Json plans = Json::array();
   for (const ScoredPlan& plan : result.plans) plans.push_back(scored_json(request, plan));
-  Json out = {{"format_version", "1.0"},
-              {"model", request.model.name},
-              {"cluster", request.cluster.name},
-              {"space", result.space},
-              {"rejected", std::move(rejected)},
-              {"pruned", 0},
-              {"scored", result.scored},
-              {"simulated", result.simulated},
-              {"truncated", false},
-              {"plans", std::move(plans)}};
+  Json out = {{"format_version", "1.0"},         {"model", request.model.name},
+              {"cluster", request.cluster.name}, {"space", result.space},
+              {"rejected", std::move(rejected)}, {"pruned", result.pruned},
+              {"scored", result.scored},         {"simulated", result.simulated},
+              {"truncated", result.truncated},   {"plans", std::move(plans)}};
   if (asked != nullptr) {
     Json why = Json::array();
-    for (const Rejection& rejection : asked->rejections) {
-      why.push_back({{"pp", rejection.candidate.pp},
-                     {"ep", rejection.candidate.ep},
-                     {"schedule", rejection.candidate.schedule},
-                     {"feasible", false},
-                     {"reason", rejection.reason},
-                     {"arithmetic", rejection.arithmetic}});
+    for (const auto& [reason, point] : asked->examples) {
+      why.push_back({{"feasible", false},
+                     {"reason", reason},
+                     {"points", asked->rejected.at(reason)},
+                     {"layout", layout_json(point.layout)},
+                     {"schedule", point.schedule},
+                     {"arithmetic", point.arithmetic}});
     }
     for (const ScoredPlan& plan : asked->plans) {
       Json entry = scored_json(request, plan);

@@ -61,9 +61,9 @@ std::vector<StageMap> other_maps(const Plan& plan, const CostSource& costs) {
     maps.push_back(parse_stage_map(text, diagnostics));
     diagnostics.throw_if_errors();
   }
-  Plan without_map = plan;
-  without_map.model.stage_map.reset();
-  maps.push_back(default_stage_map(without_map, costs, plan.layout.pp));
+  Model without_map = plan.model;
+  without_map.stage_map.reset();
+  maps.push_back(default_stage_map(without_map, sum_setting(plan, costs), plan.layout.pp));
   return maps;
 }
 

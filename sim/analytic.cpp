@@ -12,19 +12,24 @@ namespace orrery {
 Timeline run_analytic(const Program& program, const CostSource& costs, int gpus) {
   // Durations repeat: one lookup per (work, SMs).
   std::map<std::tuple<WorkId, std::int16_t, bool>, Seconds> known;
-  const auto duration = [&](const Instruction& instruction) {
-    const auto [entry, fresh] =
-        known.try_emplace({instruction.work, instruction.lent_sms, instruction.overlapped});
-    if (fresh) {
-      const Work& work = program.work(instruction);
-      entry->second = work.is_compute()
-                          ? costs.compute(work, instruction.lent_sms).total()
-                          : uncontended(work.wire, costs.transfer(work, instruction.overlapped,
-                                                                  instruction.lent_sms));
-    }
-    return entry->second;
-  };
+  return run_analytic(
+      program,
+      [&](const Instruction& instruction) {
+        const auto [entry, fresh] =
+            known.try_emplace({instruction.work, instruction.lent_sms, instruction.overlapped});
+        if (fresh) {
+          const Work& work = program.work(instruction);
+          entry->second = work.is_compute()
+                              ? costs.compute(work, instruction.lent_sms).total()
+                              : uncontended(work.wire, costs.transfer(work, instruction.overlapped,
+                                                                      instruction.lent_sms));
+        }
+        return entry->second;
+      },
+      gpus);
+}
 
+Timeline run_analytic(const Program& program, const DurationOf& duration, int gpus) {
   Timeline timeline;
   timeline.source = "analytic";
   timeline.spans.resize(program.instructions.size());

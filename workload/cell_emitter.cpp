@@ -113,11 +113,11 @@ void RankEmitter::receive(Flow& flow, int step) {
     flow.tail = context_.sends.at(transfer);
     return;
   }
-  const WorkId work = context_.placement.same_node(sender, rank_) ? context_.send_inside_node
-                                                                  : context_.send_between_nodes;
+  const WorkId work = context_.placement.same_node(sender, rank_) ? context_.set.send_inside_node
+                                                                  : context_.set.send_between_nodes;
   flow.tail = add(work, recv_stream(sender, rank_), {}, &flow, -1);
   context_.recvs.emplace(transfer, flow.tail);
-  flow.inbox = new_buffer(BufferKind::kCommunication, context_.boundary_bytes, flow, -1);
+  flow.inbox = new_buffer(BufferKind::kCommunication, context_.set.boundary, flow, -1);
   attach(flow.tail, flow.inbox, true);
 }
 
@@ -130,8 +130,9 @@ void RankEmitter::finish(const Flow& flow, int step) {
     context_.sends.emplace(transfer, flow.tail);
     return;
   }
-  const WorkId work = context_.placement.same_node(receiver, rank_) ? context_.send_inside_node
-                                                                    : context_.send_between_nodes;
+  const WorkId work = context_.placement.same_node(receiver, rank_)
+                          ? context_.set.send_inside_node
+                          : context_.set.send_between_nodes;
   const InstructionId deps[] = {flow.tail};
   context_.sends.emplace(transfer, add(work, send_stream(rank_, receiver), deps, &flow, -1));
 }
@@ -196,7 +197,8 @@ RankEmitter::Flow RankEmitter::start(const Half& half, bool forward) {
   flow.place = context_.plan.schedule.chunks[rank_.index()][half.chunk.index()];
   const std::vector<LayerKind>& entries = context_.plan.layout.stage_map[flow.place.stage.index()];
   for (std::size_t layer = 0; layer < entries.size(); ++layer) {
-    flow.units.push_back({&context_.units.at(entries[layer]), static_cast<std::int16_t>(layer)});
+    flow.units.push_back(
+        {&context_.set.units.at(entries[layer]), static_cast<std::int16_t>(layer)});
   }
   if (!forward) std::reverse(flow.units.begin(), flow.units.end());
   return flow;

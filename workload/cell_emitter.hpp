@@ -9,7 +9,7 @@
 #include "core/plan.hpp"
 #include "core/program.hpp"
 #include "workload/placement.hpp"
-#include "workload/unit_works.hpp"
+#include "workload/unit_set.hpp"
 
 namespace orrery {
 
@@ -25,11 +25,8 @@ struct StageTransfer {
 // What all ranks share while a plan is lowered.
 struct LoweringContext {
   const Plan& plan;
+  const UnitSet& set;
   Placement placement;
-  std::map<LayerKind, UnitWorks> units;
-  WorkId send_between_nodes;
-  WorkId send_inside_node;
-  Bytes boundary_bytes;
   std::map<StageTransfer, InstructionId> sends;  // filled as ranks are emitted
   std::map<StageTransfer, InstructionId> recvs;
 };

@@ -19,11 +19,16 @@
 // are gathered.
 #include "core/plan.hpp"
 #include "core/program.hpp"
+#include "workload/unit_set.hpp"
 
 namespace orrery {
 
 // Throws InputError for what is not modelled (ZeRO stages above 1). The schedule must have passed
 // the checker.
 Program lower(const Plan& plan);
+
+// The cells alone, in the place of the instructions that `program` has; its works begin with those
+// of `set`. For searches that time many small schedules of the same layers.
+void lower_cells(const Plan& plan, const UnitSet& set, Program& program);
 
 }  // namespace orrery

@@ -35,6 +35,7 @@ CompactProblem compact_problem(const Schedule& placement, const CellTimes& times
       slot.W = stage.W.value();
       slot.B = times.backward(place).length.value();
       slot.gradient_ready = times.backward(place).gradient_ready.value();
+      slot.needs_gradient = times.backward(place).needs_gradient.value();
       problem.slots.push_back(slot);
       problem.microbatches = std::max(problem.microbatches, slot.microbatches);
     }
@@ -271,7 +272,7 @@ bool CompactTimer::run(const CompactOrder& order, double give_up) {
             const double needed =
                 token.has_forward()
                     ? problem_.pair(rank, token.forward, token.backward).needs_gradient
-                    : 0.0;
+                    : of_backward.needs_gradient;
             const double ready =
                 gradient_[from * stride_ + static_cast<std::size_t>(number)] - needed;
             if constexpr (kTrace) {

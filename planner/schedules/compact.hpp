@@ -25,6 +25,7 @@ struct Slot {
   int microbatches = 0;
   double F = 0, I = 0, W = 0;
   double B = 0, gradient_ready = 0;  // of a full backward: length, and when its output is there
+  double needs_gradient = 0;         // of B and I without a partner, from their start
   double send_activation = 0, send_gradient = 0;  // 0 to a stage on the same rank
 };
 
@@ -40,6 +41,10 @@ struct Token {
   bool has_input_gradient() const { return kind != CellKind::kF && kind != CellKind::kW; }
   bool has_weight_gradient() const {
     return kind == CellKind::kB || kind == CellKind::kW || kind == CellKind::kFB;
+  }
+  // In a table of all tokens of a rank with so many chunks.
+  std::size_t place(std::size_t chunks) const {
+    return (static_cast<std::size_t>(kind) * chunks + forward) * chunks + backward;
   }
 };
 // A forward and a backward of a rank at once.
@@ -78,9 +83,7 @@ struct CompactProblem {
     return pairs[rank][forward * of_rank[rank].size() + backward];
   }
   const TokenBytes& bytes_of(std::size_t rank, const Token& token) const {
-    const std::size_t chunks = of_rank[rank].size();
-    return bytes[rank][(static_cast<std::size_t>(token.kind) * chunks + token.forward) * chunks +
-                       token.backward];
+    return bytes[rank][token.place(of_rank[rank].size())];
   }
   // Whether a full backward takes less time than I and W.
   bool backward_helps(const Slot& slot) const { return slot.B < (slot.I + slot.W) * (1 - 1e-9); }
@@ -100,6 +103,9 @@ int chunk_limit(const Schedule& placement, double shares);
 // Of the placement of `schedule`; its cells do not matter. `limits`: chunk activations, by rank.
 CompactProblem compact_problem(const Schedule& placement, const CellTimes& times,
                                std::vector<int> limits);
+// Of the tokens of a rank whose chunks hold these stages: [(kind x chunks + forward) x chunks +
+// backward].
+std::vector<TokenBytes> token_bytes(std::span<const StageBytes> chunks);
 // Limits in bytes besides; those in numbers are lowered to what they allow at the most.
 void count_bytes(CompactProblem& problem, const Schedule& placement, const ActivationBytes& bytes);
 
@@ -117,6 +123,9 @@ bool keeps_limit(std::span<const Token> tokens, int limit);
 bool keeps_limit(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens);
 // The most that a rank holds at any moment, where the problem counts bytes.
 double peak_bytes(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens);
+// The same from the token_bytes() of its `chunks` chunks.
+double peak_bytes(std::span<const TokenBytes> bytes, std::size_t chunks,
+                  std::span<const Token> tokens);
 
 double token_duration(const CompactProblem& problem, int rank, const Token& token);
 

@@ -24,7 +24,7 @@ TokenBytes bytes_of_token(CellKind kind, const StageBytes& forward, const StageB
   const auto several = [](double kept, double first) { return std::max(0.0, kept) + first; };
   switch (kind) {
     case CellKind::kF: return {made, made};
-    case CellKind::kB: return {layer_operands, -freed};
+    case CellKind::kB: return {std::max(layer_operands, backward.backward_peak.value()), -freed};
     case CellKind::kI: return {several(traded, layer_operands), traded};
     case CellKind::kW: return {0, -(freed_of.until_weight_gradient.value() + operands)};
     case CellKind::kFB: return {several(made - freed, layer + layer_operands), made - freed};
@@ -34,6 +34,17 @@ TokenBytes bytes_of_token(CellKind kind, const StageBytes& forward, const StageB
 }
 
 }  // namespace
+
+std::vector<TokenBytes> token_bytes(std::span<const StageBytes> chunks) {
+  std::vector<TokenBytes> bytes;
+  for (const CellKind kind : kKinds) {
+    for (const StageBytes& forward : chunks) {
+      for (const StageBytes& backward : chunks)
+        bytes.push_back(bytes_of_token(kind, forward, backward));
+    }
+  }
+  return bytes;
+}
 
 void count_bytes(CompactProblem& problem, const Schedule& placement, const ActivationBytes& bytes) {
   static_assert(static_cast<int>(CellKind::kFI) + 1 == std::size(kKinds));
@@ -45,13 +56,9 @@ void count_bytes(CompactProblem& problem, const Schedule& placement, const Activ
       const ChunkPlace& place = chunks[chunk];
       return bytes.stages[static_cast<std::size_t>(place.direction)][place.stage.index()];
     };
-    auto& own = problem.bytes.emplace_back();
-    for (const CellKind kind : kKinds) {
-      for (std::size_t forward = 0; forward < chunks.size(); ++forward) {
-        for (std::size_t backward = 0; backward < chunks.size(); ++backward)
-          own.push_back(bytes_of_token(kind, stage(forward), stage(backward)));
-      }
-    }
+    std::vector<StageBytes> own;
+    for (std::size_t chunk = 0; chunk < chunks.size(); ++chunk) own.push_back(stage(chunk));
+    problem.bytes.push_back(token_bytes(own));
     const double limit = bytes.limits[rank].value();
     problem.byte_limits.push_back(limit);
     // So many fit at the most, whichever they are.
@@ -69,14 +76,19 @@ void count_bytes(CompactProblem& problem, const Schedule& placement, const Activ
   }
 }
 
-double peak_bytes(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens) {
+double peak_bytes(std::span<const TokenBytes> bytes, std::size_t chunks,
+                  std::span<const Token> tokens) {
   double live = 0, peak = 0;
   for (const Token& token : tokens) {
-    const TokenBytes& bytes = problem.bytes_of(rank, token);
-    peak = std::max(peak, live + bytes.peak);
-    live += bytes.kept;
+    const TokenBytes& own = bytes[token.place(chunks)];
+    peak = std::max(peak, live + own.peak);
+    live += own.kept;
   }
   return peak;
+}
+
+double peak_bytes(const CompactProblem& problem, std::size_t rank, std::span<const Token> tokens) {
+  return peak_bytes(problem.bytes[rank], problem.of_rank[rank].size(), tokens);
 }
 
 bool keeps_limit(std::span<const Token> tokens, int limit) {

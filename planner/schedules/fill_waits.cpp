@@ -1,6 +1,7 @@
 #include "planner/schedules/fill_waits.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace orrery {
 namespace {
@@ -23,7 +24,11 @@ class Filler {
         gradients_(problem.slots.size()),
         weights_(problem.slots.size()),
         at_(order.size()),
-        free_(order.size()) {
+        free_(order.size()),
+        live_(order.size()),
+        live_bytes_(order.size()) {
+    for (std::size_t rank = 0; rank < order.size(); ++rank)
+      may_change_.push_back(keeps_limit(problem, rank, order[rank]));
     for (std::size_t slot = 0; slot < problem.slots.size(); ++slot) {
       if (problem.slots[slot].previous < 0)
         std::fill_n(activation_.begin() + static_cast<std::ptrdiff_t>(slot * stride_), stride_,
@@ -32,19 +37,21 @@ class Filler {
   }
 
   CompactOrder run() {
+    std::vector<double> starts;
+    for (std::size_t rank = 0; rank < order_.size(); ++rank) starts.push_back(next_start(rank));
     for (;;) {
       std::size_t best = order_.size();
       double first = kNever;
       for (std::size_t rank = 0; rank < order_.size(); ++rank) {
-        if (at_[rank] == order_[rank].size()) continue;
-        const double start = choose(rank);
-        if (start < first - same_time_) {
-          first = start;
+        if (starts[rank] < first - same_time_) {
+          first = starts[rank];
           best = rank;
         }
       }
       if (best == order_.size()) return std::move(order_);
+      touched_ = {best};
       carry_out(best, first);
+      for (const std::size_t rank : touched_) starts[rank] = next_start(rank);
     }
   }
 
@@ -64,7 +71,9 @@ class Filler {
     if (token.has_input_gradient()) {
       const std::size_t slot = slot_of(rank, token.backward);
       if (gradients_[slot] >= forwards_[slot]) return kNever;
-      when = std::max(when, gradient_[slot * stride_ + static_cast<std::size_t>(gradients_[slot])]);
+      const double needs = token.has_forward() ? 0 : problem_.slots[slot].needs_gradient;
+      when = std::max(
+          when, gradient_[slot * stride_ + static_cast<std::size_t>(gradients_[slot])] - needs);
     }
     if (token.kind == CellKind::kW) {
       const std::size_t slot = slot_of(rank, token.backward);
@@ -73,12 +82,55 @@ class Filler {
     return when;
   }
 
+  double next_start(std::size_t rank) {
+    return at_[rank] == order_[rank].size() ? kNever : choose(rank);
+  }
+
+  // Whether the token at `later` may come before those from `turn` on: as the whole order keeps its
+  // limits, only what is between them matters.
+  bool may_come_first(std::size_t rank, std::size_t turn, std::size_t later) const {
+    constexpr double kRoundingUp = 1 + 1e-9;
+    const std::vector<Token>& tokens = order_[rank];
+    const std::size_t chunks = problem_.of_rank[rank].size();
+    std::array<int, kMostChunks> forwards{}, gradients{}, weights{};
+    for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+      const std::size_t slot = slot_of(rank, static_cast<std::uint8_t>(chunk));
+      forwards[chunk] = forwards_[slot];
+      gradients[chunk] = gradients_[slot];
+      weights[chunk] = weights_[slot];
+    }
+    int live = live_[rank];
+    double bytes = live_bytes_[rank];
+    const auto fits = [&](const Token& token) {
+      if (token.has_input_gradient() && ++gradients[token.backward] > forwards[token.backward])
+        return false;
+      if (token.has_forward()) {
+        ++forwards[token.forward];
+        if (++live > problem_.limits[rank]) return false;
+      }
+      if (token.has_weight_gradient()) {
+        if (++weights[token.backward] > gradients[token.backward]) return false;
+        --live;
+      }
+      if (problem_.bytes.empty()) return true;
+      const TokenBytes& own = problem_.bytes_of(rank, token);
+      if (bytes + own.peak > problem_.byte_limits[rank] * kRoundingUp) return false;
+      bytes += own.kept;
+      return true;
+    };
+    if (!fits(tokens[later])) return false;
+    for (std::size_t between = turn; between < later; ++between) {
+      if (!fits(tokens[between])) return false;
+    }
+    return true;
+  }
+
   // Puts the token to run next in its place and says when it starts.
   double choose(std::size_t rank) {
     std::vector<Token>& tokens = order_[rank];
     const std::size_t turn = at_[rank];
     const double start = std::max(free_[rank], ready(rank, tokens[turn]));
-    if (start <= free_[rank] + same_time_) return start;
+    if (start <= free_[rank] + same_time_ || !may_change_[rank]) return start;
     for (std::size_t later = turn + 1; later < std::min(tokens.size(), turn + kAhead); ++later) {
       const Token token = tokens[later];
       if (std::find(tokens.begin() + static_cast<std::ptrdiff_t>(turn),
@@ -86,13 +138,12 @@ class Filler {
                     token) != tokens.begin() + static_cast<std::ptrdiff_t>(later))
         continue;  // one like it comes first
       if (ready(rank, token) > free_[rank] + same_time_) continue;
-      std::vector<Token> changed = tokens;
-      changed.erase(changed.begin() + static_cast<std::ptrdiff_t>(later));
-      changed.insert(changed.begin() + static_cast<std::ptrdiff_t>(turn), token);
       // Only what fits into the wait, as far as that is known.
       const double end = free_[rank] + token_duration(problem_, static_cast<int>(rank), token);
-      if (end > start + same_time_ || !keeps_limit(problem_, rank, changed)) continue;
-      tokens = std::move(changed);
+      if (end > start + same_time_ || !may_come_first(rank, turn, later)) continue;
+      std::rotate(tokens.begin() + static_cast<std::ptrdiff_t>(turn),
+                  tokens.begin() + static_cast<std::ptrdiff_t>(later),
+                  tokens.begin() + static_cast<std::ptrdiff_t>(later) + 1);
       return free_[rank];
     }
     return start;
@@ -114,6 +165,7 @@ class Filler {
       if (slot.next >= 0) {
         activation_[static_cast<std::size_t>(slot.next) * stride_ + number] =
             out + slot.send_activation;
+        touch(slot.next);
       } else {
         gradient_[index * stride_ + number] = out;
       }
@@ -126,10 +178,18 @@ class Filler {
       if (slot.previous >= 0) {
         gradient_[static_cast<std::size_t>(slot.previous) * stride_ + number] =
             out + slot.send_gradient;
+        touch(slot.previous);
       }
     }
     if (token.has_weight_gradient()) ++weights_[slot_of(rank, token.backward)];
+    live_[rank] += token.has_forward() - token.has_weight_gradient();
+    if (!problem_.bytes.empty()) live_bytes_[rank] += problem_.bytes_of(rank, token).kept;
     free_[rank] = end;
+  }
+
+  void touch(int slot) {
+    touched_.push_back(
+        static_cast<std::size_t>(problem_.slots[static_cast<std::size_t>(slot)].rank));
   }
 
   const CompactProblem& problem_;
@@ -140,6 +200,10 @@ class Filler {
   std::vector<int> forwards_, gradients_, weights_;
   std::vector<std::size_t> at_;
   std::vector<double> free_;
+  std::vector<int> live_;             // [rank] activations
+  std::vector<double> live_bytes_;    // [rank]
+  std::vector<bool> may_change_;      // [rank]: its order keeps the limits
+  std::vector<std::size_t> touched_;  // by the token carried out last
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "planner/schedules/list_schedule.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace orrery {
 namespace {
@@ -77,7 +76,6 @@ class ListScheduler {
     Token token;
     bool fits = true;  // alone; in a pair it may all the same
   };
-  static constexpr std::size_t kMostCandidates = 2 * 64;
 
   int slot_index(std::size_t rank, std::size_t chunk) const {
     return problem_.of_rank[rank][chunk];
@@ -114,11 +112,10 @@ class ListScheduler {
   }
 
   // activation_[slot]: when the inputs of its forwards arrive; gradient_[slot] likewise.
-  Choice choose(std::size_t rank) const {
+  Choice choose(std::size_t rank) {
     const RankPolicy& policy = policy_.ranks[rank];
     const double now = free_[rank];
-    std::array<Candidate, kMostCandidates> candidates;
-    std::size_t count = 0;
+    candidates_.clear();
     const std::size_t chunks = problem_.of_rank[rank].size();
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       const int index = slot_index(rank, chunk);
@@ -137,30 +134,29 @@ class ListScheduler {
       const bool room = live_[rank] < problem_.limits[rank] && forward - weights_[slot] < most;
       if (forward < problem_.slots[slot].microbatches && room &&
           activation_[at(index, forward)] < kNever) {
-        candidates[count++] = {std::max(now, activation_[at(index, forward)]),
+        candidates_.push_back({std::max(now, activation_[at(index, forward)]),
                                liked(own.forward, forward, 0),
                                {CellKind::kF, name, name},
-                               forward_fits(rank, {CellKind::kF, name, name})};
+                               forward_fits(rank, {CellKind::kF, name, name})});
       }
       const int gradient = gradients_[slot];
       if (gradient < forward && gradient_[at(index, gradient)] < kNever) {
-        candidates[count++] = {std::max(now, gradient_[at(index, gradient)]),
+        const double needs = problem_.slots[slot].needs_gradient;
+        candidates_.push_back({std::max(now, gradient_[at(index, gradient)] - needs),
                                liked(own.gradient, gradient, 1),
                                {CellKind::kI, name, name},
-                               fits(rank, {CellKind::kI, name, name})};
+                               fits(rank, {CellKind::kI, name, name})});
       }
     }
-    if (const Choice pair =
-            choose_pair(rank, {candidates.data(), count}, now, policy.wait_for_pair);
+    if (const Choice pair = choose_pair(rank, candidates_, now, policy.wait_for_pair);
         pair.start < kNever)
       return pair;
     double earliest = kNever;
-    for (std::size_t index = 0; index < count; ++index) {
-      if (candidates[index].fits) earliest = std::min(earliest, candidates[index].start);
+    for (const Candidate& candidate : candidates_) {
+      if (candidate.fits) earliest = std::min(earliest, candidate.start);
     }
     const Candidate* best = nullptr;
-    for (std::size_t index = 0; index < count; ++index) {
-      const Candidate& candidate = candidates[index];
+    for (const Candidate& candidate : candidates_) {
       const double patience = candidate.token.kind == CellKind::kI ? policy.wait_for_gradient : 0.0;
       if (!candidate.fits || candidate.start > earliest + patience + same_time_) continue;
       if (best == nullptr || candidate.liked > best->liked) best = &candidate;
@@ -285,6 +281,7 @@ class ListScheduler {
   std::vector<CellKind> last_;         // [rank] F or I, the last of them
   std::vector<double> free_;           // [rank]
   std::vector<std::size_t> touched_;
+  std::vector<Candidate> candidates_;  // scratch of choose()
   CompactOrder order_;
 };
 

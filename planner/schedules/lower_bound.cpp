@@ -31,8 +31,9 @@ class Bounds {
       const auto& slots = problem.of_rank[rank];
       for (const int index : slots) {
         const Slot& slot = at(index);
-        least_[static_cast<std::size_t>(index)] = {slot.F, std::min(slot.I, slot.gradient_ready),
-                                                   full_backward(slot)};
+        const double needs = slot.needs_gradient;
+        least_[static_cast<std::size_t>(index)] = {
+            slot.F, std::min(slot.I, slot.gradient_ready) - needs, full_backward(slot) - needs};
       }
       for (std::size_t forward = 0; forward < slots.size(); ++forward) {
         Least& of_forward = least_[static_cast<std::size_t>(slots[forward])];
@@ -193,6 +194,7 @@ class Bounds {
       const auto own = static_cast<std::size_t>(index);
       of.head = std::min(of.head, head_[own]);
       of.gradient = std::min(of.gradient, gradient_[own]);
+      needs = std::max(needs, slot.needs_gradient);
       const double to_gradient = gradient_[own] - head_[own] - least(index).forward;
       of.to_gradient = std::min(of.to_gradient, to_gradient);
       of.rest = std::min(of.rest, to_gradient + way_out_[own]);

@@ -17,8 +17,8 @@ Token mirror_image(Token token) {
 
 bool same_times(const Slot& a, const Slot& b) {
   return a.microbatches == b.microbatches && a.F == b.F && a.I == b.I && a.W == b.W && a.B == b.B &&
-         a.gradient_ready == b.gradient_ready && a.send_activation == b.send_activation &&
-         a.send_gradient == b.send_gradient;
+         a.gradient_ready == b.gradient_ready && a.needs_gradient == b.needs_gradient &&
+         a.send_activation == b.send_activation && a.send_gradient == b.send_gradient;
 }
 
 bool same_bytes(const CompactProblem& problem, int rank, int other) {

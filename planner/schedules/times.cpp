@@ -64,12 +64,15 @@ CellOffsets cell_offsets(const Schedule& schedule, Rank rank, const Cell& cell,
                          const CellTimes& times) {
   if (cell.kind == CellKind::kB) {
     const BackwardTimes own = times.backward(place_of(schedule, rank, cell.backward));
-    return {own.length, own.gradient_ready, {}};
+    return {own.length, own.gradient_ready, own.needs_gradient};
   }
   const bool pair = cell.kind == CellKind::kFB || cell.kind == CellKind::kFI;
   if (!pair || !times.has_pair_offsets()) {
     const Seconds end = cell_duration(schedule, rank, cell, times);
-    return {end, end, {}};
+    const bool input = cell.kind == CellKind::kI;
+    return {
+        end, end,
+        input ? times.backward(place_of(schedule, rank, cell.backward)).needs_gradient : Seconds{}};
   }
   const ChunkPlace place = place_of(schedule, rank, cell.forward);
   const PairOffsets& own = times.offsets(rank, place, cell.forward.chunk, cell.backward.chunk);

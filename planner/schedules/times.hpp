@@ -27,10 +27,13 @@ struct PairOffsets {
   Seconds gradient_ready;
 };
 
-// A full backward: how long it takes, and when its output is ready, from its start.
+// A full backward: how long it takes, when its output is ready, and when it needs the gradient that
+// it gets, from its start. The last holds for an input gradient alone too: a layer that is computed
+// again begins without it.
 struct BackwardTimes {
   Seconds length;
   Seconds gradient_ready;
+  Seconds needs_gradient = {};
 };
 
 // How long the messages of a stage take to the stages beside it, where another rank holds them.
@@ -70,7 +73,7 @@ struct CellTimes {
     if (!backwards.empty())
       return backwards[static_cast<std::size_t>(place.direction)][place.stage.index()];
     const Seconds length = at(place).I + at(place).W;
-    return {length, length};
+    return {length, length, {}};
   }
   // Latency of what `from` sends on: the activation to the next stage, the gradient to the
   // previous.

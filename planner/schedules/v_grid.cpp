@@ -81,16 +81,32 @@ std::vector<GridCell> cells_in_time(const VGrid& grid,
   return cells;
 }
 
+// The number at `place` of two ascending lists together.
+int of_both(const std::vector<int>& a, const std::vector<int>& b, std::size_t place) {
+  // So many of `a` come before it that the others of `b` do too.
+  std::size_t least = place >= b.size() ? place - b.size() : 0;
+  std::size_t most = std::min(place, a.size());
+  while (least < most) {
+    const std::size_t from_a = (least + most) / 2;
+    if (a[from_a] < b[place - from_a - 1]) {
+      least = from_a + 1;
+    } else {
+      most = from_a;
+    }
+  }
+  const std::size_t from_b = place - least;
+  if (least == a.size()) return b[from_b];
+  if (from_b == b.size()) return a[least];
+  return std::min(a[least], b[from_b]);
+}
+
 // The slot before which a cell cannot be: after those of what it needs, and of the one before it.
 int earliest(const VGrid& grid, const std::vector<std::vector<int>>& weights,
              const GridCell& cell) {
   const auto& own = grid[cell.rank];
   int after = -1;
   if (cell.step == kWeight) {
-    std::vector<int> gradients;
-    std::merge(own[kGradientUp].begin(), own[kGradientUp].end(), own[kGradientDown].begin(),
-               own[kGradientDown].end(), std::back_inserter(gradients));
-    after = gradients[cell.number];
+    after = of_both(own[kGradientUp], own[kGradientDown], cell.number);
     if (cell.number > 0) after = std::max(after, weights[cell.rank][cell.number - 1]);
     return after + 1;
   }

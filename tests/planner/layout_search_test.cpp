@@ -14,7 +14,8 @@ SearchRequest small_request() {
   request.cluster = read_cluster("topologies/h800-64.toml");
   request.training.global_batch = 256;
   request.training.tokens = 1e12;
-  request.top = 1000;
+  request.space = whole_space(request.model, request.cluster);
+  request.space.schedule = {"1f1b", "zb-h1", "dualpipe", "interleaved"};
   request.finalists = 0;
   return request;
 }
@@ -23,82 +24,102 @@ DeviceModel small_costs(const SearchRequest& request) {
   return {read_calibration("calibration/h800.toml"), request.cluster};
 }
 
-TEST_CASE("every point of the space is either rejected with a reason or scored") {
+TEST_CASE("every point of the space is rejected with a reason, pruned or scored") {
   const SearchRequest request = small_request();
   const SearchResult result = search_layouts(request, small_costs(request));
-  int rejected = 0;
+  std::int64_t rejected = 0;
   for (const auto& [reason, count] : result.rejected) rejected += count;
-  // pp 1..16 and ep 1..64 in powers of two, two families.
-  CHECK(result.space == 5 * 7 * 2);
-  CHECK(rejected + result.scored == result.space);
-  CHECK(static_cast<int>(result.rejections.size()) == rejected);
-  CHECK(static_cast<int>(result.plans.size()) == result.scored);
-  for (const Rejection& rejection : result.rejections) {
-    CAPTURE(rejection.candidate.pp, rejection.candidate.ep, rejection.reason);
-    CHECK_FALSE(rejection.arithmetic.empty());
+  // pp 1..16, tp, cp and etp 1..8, ep 1..64, 1 to 8 sequences, two precisions, three recompute
+  // sets; four schedules with 1 to 8 chunks, six numbers of SMs, two ZeRO stages.
+  CHECK(result.space == 5LL * 4 * 4 * 4 * 7 * 4 * 2 * 3 * (4 * 4 * 6 * 2));
+  CHECK(rejected + result.pruned + result.scored == result.space);
+  CHECK(result.pruned > 0);
+  CHECK_FALSE(result.truncated);
+  for (const auto& [reason, point] : result.examples) {
+    CAPTURE(reason);
+    CHECK(result.rejected.contains(reason));
+    CHECK_FALSE(point.arithmetic.empty());
   }
 }
 
-TEST_CASE("plans come best first and all of them fit") {
+TEST_CASE("plans come best first, each of another layout or schedule, and all of them fit") {
   const SearchRequest request = small_request();
   const SearchResult result = search_layouts(request, small_costs(request));
-  REQUIRE(result.plans.size() > 2);
+  REQUIRE(static_cast<int>(result.plans.size()) == request.top);
   for (std::size_t place = 0; place < result.plans.size(); ++place) {
     const ScoredPlan& plan = result.plans[place];
-    CAPTURE(place, plan.candidate.pp, plan.candidate.ep, plan.candidate.schedule);
+    CAPTURE(place, describe(plan.plan.layout), plan.schedule);
+    CHECK(plan.fidelity == "analytic");
     CHECK(plan.memory.fits());
     CHECK(plan.gpu_hours == Approx(1e12 / (256.0 * 4096) * plan.step.value() * 64 / 3600));
     if (place > 0) CHECK(result.plans[place - 1].step <= plan.step);
-  }
-}
-
-TEST_CASE("fixing dimensions restricts the space and gives the same plans there") {
-  const SearchRequest request = small_request();
-  const DeviceModel costs = small_costs(request);
-  const SearchResult all = search_layouts(request, costs);
-  SearchRequest fixed = request;
-  fixed.fixed_pp = 4;
-  fixed.fixed_ep = 8;
-  fixed.schedule = "dualpipe";
-  const SearchResult one = search_layouts(fixed, costs);
-  CHECK(one.space == 1);
-  REQUIRE(one.plans.size() == 1);
-  bool found = false;
-  for (const ScoredPlan& plan : all.plans) {
-    if (!(plan.candidate == one.plans.front().candidate)) continue;
-    found = true;
-    CHECK(plan.step == one.plans.front().step);
-  }
-  CHECK(found);
-}
-
-TEST_CASE("finalists are simulated with contention, which never makes them faster") {
-  SearchRequest request = small_request();
-  const DeviceModel costs = small_costs(request);
-  const SearchResult analytic = search_layouts(request, costs);
-  request.finalists = 2;
-  const SearchResult simulated = search_layouts(request, costs);
-  CHECK(simulated.simulated == 2);
-  for (std::size_t place = 0; place < 2; ++place) {
-    const ScoredPlan& plan = simulated.plans[place];
-    CHECK(plan.fidelity == "folded");
-    for (const ScoredPlan& before : analytic.plans) {
-      if (before.candidate == plan.candidate) CHECK(plan.step >= before.step * (1 - 1e-9));
+    for (std::size_t before = 0; before < place; ++before) {
+      const ScoredPlan& other = result.plans[before];
+      const Layout &a = plan.plan.layout, &b = other.plan.layout;
+      const bool same = plan.schedule == other.schedule && a.pp == b.pp && a.tp == b.tp &&
+                        a.cp == b.cp && a.ep == b.ep && a.etp == b.etp && a.vpp == b.vpp;
+      CHECK_FALSE(same);
     }
   }
 }
 
-TEST_CASE("a model that fits nowhere gives no plan and says why") {
+TEST_CASE("fixing dimensions restricts the space and gives the same plan there") {
+  const SearchRequest request = small_request();
+  const DeviceModel costs = small_costs(request);
+  const SearchResult all = search_layouts(request, costs);
+  const ScoredPlan& best = all.plans.front();
+  const Layout& layout = best.plan.layout;
+  SearchRequest fixed = request;
+  fixed.space.pp = {layout.pp};
+  fixed.space.tp = {layout.tp};
+  fixed.space.ep = {layout.ep};
+  fixed.space.schedule = {best.schedule};
+  const SearchResult one = search_layouts(fixed, costs);
+  CHECK(one.space < all.space);
+  REQUIRE_FALSE(one.plans.empty());
+  CHECK(one.plans.front().plan == best.plan);
+  CHECK(one.plans.front().step == best.step);
+}
+
+TEST_CASE("finalists are simulated with contention, and their Programs fit") {
+  SearchRequest request = small_request();
+  request.finalists = 4;
+  const SearchResult result = search_layouts(request, small_costs(request));
+  CHECK(result.simulated == 4);
+  for (std::size_t place = 0; place < result.plans.size(); ++place) {
+    const ScoredPlan& plan = result.plans[place];
+    CAPTURE(place, describe(plan.plan.layout), plan.schedule);
+    CHECK(plan.fidelity == (place < 4 ? "folded" : "analytic"));
+    CHECK(plan.memory.fits());
+    CHECK(plan.step.value() == Approx(plan.score.value()).epsilon(0.03));
+  }
+}
+
+TEST_CASE("a budget of settings cuts the search short and says so") {
+  SearchRequest request = small_request();
+  request.effort = 10;
+  const SearchResult result = search_layouts(request, small_costs(request));
+  CHECK(result.truncated);
+  std::int64_t rejected = 0;
+  for (const auto& [reason, count] : result.rejected) rejected += count;
+  CHECK(rejected + result.pruned + result.scored == result.space);
+}
+
+TEST_CASE("a model that fits nowhere gives no plan and says what it lacks") {
   SearchRequest request = small_request();
   request.model = read_model("models/deepseek-v3.toml");
+  request.space = whole_space(request.model, request.cluster);
+  request.space.schedule = {"1f1b"};
   const SearchResult result = search_layouts(request, small_costs(request));
   CHECK(result.plans.empty());
   CHECK(result.rejected.at("exceeds GPU memory") > 0);
+  CHECK(result.examples.at("exceeds GPU memory").arithmetic.find("GiB, the GPU has 79.1 GiB") !=
+        std::string::npos);
 }
 
 TEST_CASE("an unknown schedule is an error and not an empty space") {
   SearchRequest request = small_request();
-  request.schedule = "dualpip";
+  request.space.schedule = {"dualpip"};
   CHECK_THROWS_AS(search_layouts(request, small_costs(request)), InputError);
 }
 

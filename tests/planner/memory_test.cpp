@@ -18,7 +18,7 @@ namespace {
 //              over 256
 TEST_CASE("the static memory of a middle rank is what its parameters make it") {
   const PublishedPlan published;
-  const MemoryTable table = static_memory(published.plan, published.calibration.device, Rank(7));
+  const MemoryTable table = static_memory(published.plan, published.calibration.device)[7];
   const double experts = 8 * 4 * 44040192.0;
   const double dense = 8 * (187107328.0 + 2 * 7168 + 44040192 + 1835008);
   CHECK(in_gigabytes(table.gradients) == Approx(4 * (experts + dense) / 1e9));
@@ -61,11 +61,9 @@ TEST_CASE("activations follow the schedule: peak chunks times what a chunk keeps
 
 TEST_CASE("ZeRO-0 keeps all optimizer states on each GPU") {
   PublishedPlan published;
-  const Bytes sharded =
-      static_memory(published.plan, published.calibration.device, Rank(3)).optimizer;
+  const Bytes sharded = static_memory(published.plan, published.calibration.device)[3].optimizer;
   published.plan.layout.zero_stage = 0;
-  const Bytes whole =
-      static_memory(published.plan, published.calibration.device, Rank(3)).optimizer;
+  const Bytes whole = static_memory(published.plan, published.calibration.device)[3].optimizer;
   CHECK(in_gigabytes(whole) == Approx(8 * 3.272).epsilon(0.01));
   CHECK(whole > 7 * sharded);
 }

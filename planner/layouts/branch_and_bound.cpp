@@ -1,0 +1,336 @@
+#include "planner/layouts/branch_and_bound.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <tuple>
+#include <utility>
+
+#include "planner/layouts/score.hpp"
+#include "planner/schedules/families.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// A bound and a score sum the same times in different orders.
+constexpr double kRounding = 1 - 1e-9;
+constexpr std::size_t kWave = 64;  // settings
+
+using RowKey = std::tuple<int, int, int, int, int, int, std::string>;
+RowKey row_key(const Layout& layout, const ScheduleChoice& choice) {
+  return {layout.pp, layout.tp, layout.cp, layout.ep, layout.etp, choice.vpp, choice.family};
+}
+
+struct Best {
+  FoundLayout found;
+  std::int64_t number = 0;  // of the point in the space
+
+  bool operator<(const Best& other) const {
+    return std::tuple(found.score, found.memory.total(), number) <
+           std::tuple(other.found.score, other.found.memory.total(), other.number);
+  }
+};
+
+struct Candidate {
+  Setting setting;
+  std::int64_t number = 0;  // of the setting in the space
+  std::size_t sums = 0;     // which
+  Seconds bound;
+};
+
+// What looking at some settings came to.
+struct Findings {
+  std::map<std::string, std::int64_t> rejected;
+  std::map<std::string, RejectedPoint> examples;
+  std::optional<Bytes> least;  // memory of its example
+  std::int64_t pruned = 0, scored = 0;
+  std::map<RowKey, Best> rows;
+
+  void reject(const char* reason, std::int64_t points, const Layout& layout,
+              const std::string& schedule) {
+    rejected[reason] += points;
+    examples.try_emplace(reason, RejectedPoint{layout, schedule, {}});
+  }
+  void reject(std::int64_t points, const Layout& layout, const std::string& schedule,
+              const LayoutScorer::Shape::Memory& memory) {
+    rejected[kExceedsMemory] += points;
+    if (least && *least <= memory.table.total()) return;
+    least = memory.table.total();
+    examples[kExceedsMemory] = {layout, schedule, memory_arithmetic(memory.table, memory.rank)};
+  }
+  void take(const RowKey& key, Best best) {
+    const auto [row, is_new] = rows.try_emplace(key, std::move(best));
+    if (!is_new && best < row->second) row->second = std::move(best);
+  }
+  void merge(Findings&& other) {
+    for (const auto& [reason, count] : other.rejected) rejected[reason] += count;
+    if (other.least && (!least || *other.least < *least)) {
+      least = other.least;
+      examples[kExceedsMemory] = other.examples.at(kExceedsMemory);
+    }
+    examples.merge(std::move(other.examples));
+    pruned += other.pruned;
+    scored += other.scored;
+    for (auto& [key, best] : other.rows) take(key, std::move(best));
+  }
+};
+
+// The schedules of the space that there are for pp ranks and so many micro-batches, and why the
+// others are not.
+struct Choices {
+  std::vector<std::pair<ScheduleChoice, std::int64_t>> there;  // with their number in the space
+  std::vector<std::pair<const char*, ScheduleChoice>> not_there;
+};
+
+class Search {
+ public:
+  Search(const LayoutProblem& problem, const DeviceModel& device)
+      : problem_(problem), device_(device), space_(problem.space) {
+    for (const std::string& name : space_.schedule) schedule_family(name);
+    const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
+    for (unsigned thread = 0; thread < threads; ++thread) {
+      scorers_.push_back(
+          std::make_unique<LayoutScorer>(problem.model, problem.cluster, problem.training, device));
+    }
+  }
+
+  LayoutsFound run(const ProgressCallback& progress) {
+    enumerate();
+    bound();
+    const std::size_t count = candidates_.size();
+    std::size_t effort = count;
+    if (problem_.effort > 0) effort = std::min(count, static_cast<std::size_t>(problem_.effort));
+    const auto done = [&](std::size_t at) {
+      return at == count || above(candidates_[at].bound, threshold_);
+    };
+    std::size_t at = 0;
+    while (at < effort && !done(at)) {
+      const std::size_t end = std::min(effort, at + kWave);
+      wave(at, end);
+      at = end;
+      if (progress) progress(static_cast<std::int64_t>(at), static_cast<std::int64_t>(count));
+    }
+    const bool truncated = !done(at);
+    for (; at < count; ++at) {
+      const Candidate& candidate = candidates_[at];
+      const Choices& choices = choices_of(candidate.setting);
+      reject_schedules(candidate, choices, findings_);
+      findings_.pruned += points() * static_cast<std::int64_t>(choices.there.size());
+    }
+    if (progress) progress(static_cast<std::int64_t>(count), static_cast<std::int64_t>(count));
+    return answer(truncated);
+  }
+
+ private:
+  void enumerate() {
+    for (std::int64_t number = 0; number < space_.settings(); ++number) {
+      Candidate candidate{setting_at(space_, number), number, 0, {}};
+      const auto why = rule_out(problem_.model, problem_.cluster, problem_.training,
+                                device_.device().fp8, candidate.setting);
+      if (why) {
+        findings_.reject(*why, space_.points_a_setting(), candidate.setting.layout, "");
+      } else {
+        candidates_.push_back(std::move(candidate));
+      }
+    }
+  }
+
+  // Settings whose micro-batches do the same share the sums of their kernels.
+  void bound() {
+    std::map<SettingKey, std::size_t> keys;
+    std::vector<const Layout*> layouts;
+    for (Candidate& candidate : candidates_) {
+      const Layout& layout = candidate.setting.layout;
+      const auto [key, is_new] =
+          keys.try_emplace(setting_key(problem_.cluster, layout), layouts.size());
+      if (is_new) layouts.push_back(&layout);
+      candidate.sums = key->second;
+    }
+    sums_.resize(layouts.size());
+    const auto [least, most] = std::minmax_element(space_.comm_sms.begin(), space_.comm_sms.end());
+    const CommSms sms{*least, *most};
+    in_parallel(layouts.size(), [&](std::size_t which, LayoutScorer& scorer) {
+      sums_[which] = scorer.sums(*layouts[which], sms);
+    });
+    for (Candidate& candidate : candidates_)
+      candidate.bound = scorers_.front()->bound(candidate.setting, sums_[candidate.sums]);
+    std::stable_sort(candidates_.begin(), candidates_.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
+  }
+
+  void wave(std::size_t begin, std::size_t end) {
+    for (std::size_t at = begin; at < end; ++at) choices_of(candidates_[at].setting);
+    std::vector<Findings> found(end - begin);
+    in_parallel(end - begin, [&](std::size_t at, LayoutScorer& scorer) {
+      look_at(candidates_[begin + at], scorer, found[at]);
+    });
+    for (Findings& own : found) findings_.merge(std::move(own));
+    if (findings_.rows.size() < static_cast<std::size_t>(problem_.rows)) return;
+    std::vector<double> scores;
+    for (const auto& [key, best] : findings_.rows) scores.push_back(best.found.score.value());
+    const auto last = scores.begin() + (problem_.rows - 1);
+    std::nth_element(scores.begin(), last, scores.end());
+    threshold_ = *last;
+  }
+
+  void look_at(const Candidate& candidate, LayoutScorer& scorer, Findings& found) const {
+    const Setting& setting = candidate.setting;
+    const Choices& choices = choices_.at({setting.layout.pp, setting.microbatches});
+    reject_schedules(candidate, choices, found);
+    std::map<int, SettingSums> by_sms;
+    for (const auto& [choice, number] : choices.there) {
+      const RowKey key = row_key(setting.layout, choice);
+      const SettingSums& sums = sums_[candidate.sums];
+      LayoutScorer::Shape shape(scorer, setting, sums, choice);
+      if (above(shape.bound(sums), limit(key, found))) {
+        found.pruned += points();
+        continue;
+      }
+      std::vector<int> zeros;
+      for (const int zero : space_.zero) {
+        if (shape.memory(zero).table.fits()) {
+          zeros.push_back(zero);
+        } else {
+          found.reject(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
+                       choice.family, shape.memory(zero));
+        }
+      }
+      if (zeros.empty()) continue;
+      for (std::size_t which = 0; which < space_.comm_sms.size(); ++which) {
+        const int comm_sms = space_.comm_sms[which];
+        const auto [own, is_new] = by_sms.try_emplace(comm_sms);
+        if (is_new) own->second = scorer.sums(setting.layout, {comm_sms, comm_sms});
+        if (above(shape.bound(own->second), limit(key, found))) {
+          found.pruned += static_cast<std::int64_t>(zeros.size());
+          continue;
+        }
+        for (const int zero : zeros) {
+          ++found.scored;
+          const Seconds score = shape.score(comm_sms, zero);
+          const LayoutScorer::Shape::Memory& memory = shape.memory(zero);
+          Layout layout = shape.layout();
+          layout.comm_sms = comm_sms;
+          layout.zero_stage = zero;
+          const std::int64_t place = (candidate.number * space_.schedules() + number) * points() +
+                                     static_cast<std::int64_t>(which * space_.zero.size()) + zero;
+          found.take(key,
+                     {{std::move(layout), choice.family, score, memory.table, memory.rank}, place});
+        }
+      }
+    }
+  }
+
+  void reject_schedules(const Candidate& candidate, const Choices& choices, Findings& found) const {
+    for (const auto& [why, choice] : choices.not_there) {
+      Layout layout = candidate.setting.layout;
+      layout.vpp = choice.vpp;
+      found.reject(why, points(), layout, choice.family);
+    }
+  }
+
+  const Choices& choices_of(const Setting& setting) {
+    const auto [entry, is_new] = choices_.try_emplace({setting.layout.pp, setting.microbatches});
+    Choices& choices = entry->second;
+    if (!is_new) return choices;
+    std::int64_t number = 0;
+    for (const int vpp : space_.vpp) {
+      for (const std::string& family : space_.schedule) {
+        const ScheduleChoice choice{family, vpp};
+        if (const auto why = rule_out(problem_.model, setting, family, vpp)) {
+          choices.not_there.emplace_back(*why, choice);
+        } else {
+          choices.there.emplace_back(choice, number);
+        }
+        ++number;
+      }
+    }
+    return choices;
+  }
+
+  // Runs `each(index, scorer)` for all of them; the first exception is thrown again.
+  template <class Each>
+  void in_parallel(std::size_t count, Each each) {
+    std::vector<std::exception_ptr> failed(scorers_.size());
+    std::vector<std::thread> threads;
+    for (std::size_t own = 0; own < scorers_.size(); ++own) {
+      threads.emplace_back([&, own] {
+        try {
+          for (std::size_t index = own; index < count; index += scorers_.size())
+            each(index, *scorers_[own]);
+        } catch (...) {
+          failed[own] = std::current_exception();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::exception_ptr& failure : failed) {
+      if (failure) std::rethrow_exception(failure);
+    }
+  }
+
+  // Points that share all but SMs and ZeRO stage.
+  std::int64_t points() const {
+    return static_cast<std::int64_t>(space_.comm_sms.size() * space_.zero.size());
+  }
+  bool above(Seconds bound, double limit) const {
+    return problem_.prune && bound.value() * kRounding > limit;
+  }
+  // No point of the row with a longer step than this matters.
+  double limit(const RowKey& key, const Findings& own) const {
+    double limit = threshold_;
+    for (const Findings* findings : {&findings_, &own}) {
+      const auto row = findings->rows.find(key);
+      if (row != findings->rows.end()) limit = std::min(limit, row->second.found.score.value());
+    }
+    return limit;
+  }
+
+  LayoutsFound answer(bool truncated) {
+    LayoutsFound found;
+    found.rejected = std::move(findings_.rejected);
+    found.examples = std::move(findings_.examples);
+    found.pruned = findings_.pruned;
+    found.scored = findings_.scored;
+    found.truncated = truncated;
+    std::vector<Best> rows;
+    for (auto& [key, best] : findings_.rows) rows.push_back(std::move(best));
+    std::sort(rows.begin(), rows.end());
+    for (Best& best : rows) found.rows.push_back(std::move(best.found));
+    return found;
+  }
+
+  const LayoutProblem& problem_;
+  const DeviceModel& device_;
+  const LayoutSpace& space_;
+  std::vector<std::unique_ptr<LayoutScorer>> scorers_;  // one a thread
+  std::vector<Candidate> candidates_;
+  std::vector<SettingSums> sums_;
+  std::map<std::pair<int, int>, Choices> choices_;  // by pp and micro-batches
+  double threshold_ = kInfinity;                    // the score of the last row wanted
+  Findings findings_;
+};
+
+}  // namespace
+
+std::string memory_arithmetic(const MemoryTable& memory, Rank rank) {
+  const auto gib = [](Bytes bytes) { return fmt::format("{:.1f}", in_gibibytes(bytes)); };
+  return fmt::format(
+      "rank {}: weights {} + gradients {} + optimizer {} + activations {} + buffers {} + reserve "
+      "{} = {} GiB, the GPU has {} GiB",
+      rank.value, gib(memory.weights), gib(memory.gradients), gib(memory.optimizer),
+      gib(memory.activations), gib(memory.buffers), gib(memory.reserve), gib(memory.total()),
+      gib(memory.capacity));
+}
+
+LayoutsFound find_layouts(const LayoutProblem& problem, const DeviceModel& device,
+                          const ProgressCallback& progress) {
+  return Search(problem, device).run(progress);
+}
+
+}  // namespace orrery

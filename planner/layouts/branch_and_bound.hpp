@@ -1,0 +1,72 @@
+#pragma once
+// Branch and bound over the space of layouts (planner/layouts/space.hpp).
+//
+// Settings come in the order of their lower bounds; one whose bound lies above the best rows found
+// so far is pruned with all its points, then likewise a setting with a schedule, then a single
+// point. Bounds never exceed the score (planner/layouts/score.hpp), so that the rows are those of
+// the whole space at the analytic level, and every point is accounted for:
+// space = rejected + pruned + scored.
+//
+// A row is the best point of a layout with a schedule: the best choice of micro-batch, precision,
+// recomputation, SMs and ZeRO stage for one (pp, tp, cp, ep, etp, vpp, schedule). Equal scores are
+// told apart by memory, then by their place in the space.
+//
+// Settings are worked off in waves of a fixed size, between which the threads exchange what they
+// found, so that neither the rows nor any count depends on how many threads there are.
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "planner/device_model.hpp"
+#include "planner/layouts/space.hpp"
+#include "planner/memory.hpp"
+
+namespace orrery {
+
+struct LayoutProblem {
+  const Model& model;
+  const Cluster& cluster;
+  const Training& training;
+  const LayoutSpace& space;
+  int rows = 10;            // wanted
+  std::int64_t effort = 0;  // settings to look at, at the most; 0: as many as it takes
+  bool prune = true;        // plain enumeration if not
+};
+
+struct FoundLayout {
+  Layout layout;  // complete, stage map included
+  std::string schedule;
+  Seconds score;
+  MemoryTable memory;  // of the fullest pipeline rank
+  Rank fullest;
+};
+
+// A point that was rejected: of all with its reason the first, of those beyond the memory the one
+// that lacks least.
+struct RejectedPoint {
+  Layout layout;
+  std::string schedule;    // empty: whatever the schedule
+  std::string arithmetic;  // of memory; empty: as check_layout says
+};
+
+struct LayoutsFound {
+  std::map<std::string, std::int64_t> rejected;   // by reason
+  std::map<std::string, RejectedPoint> examples;  // by reason
+  std::int64_t pruned = 0;
+  std::int64_t scored = 0;
+  bool truncated = false;         // by `effort`: what was not looked at counts as pruned
+  std::vector<FoundLayout> rows;  // best first; those beyond the wanted ones may not be the best
+};
+
+inline constexpr const char* kExceedsMemory = "exceeds GPU memory";
+std::string memory_arithmetic(const MemoryTable& memory, Rank rank);
+
+// `progress` is called with the number of settings done, of how many.
+using ProgressCallback = std::function<void(std::int64_t done, std::int64_t of)>;
+// On GPUs. Throws InputError where a schedule of the space is unknown.
+LayoutsFound find_layouts(const LayoutProblem& problem, const DeviceModel& device,
+                          const ProgressCallback& progress = {});
+
+}  // namespace orrery

@@ -1,0 +1,256 @@
+#include "planner/layouts/score.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/stage_map.hpp"
+#include "planner/plan_builder.hpp"
+#include "workload/closing.hpp"
+
+namespace orrery {
+namespace {
+
+// Micro-batches that are timed one by one: so many cells of all ranks, and at the least so many
+// rounds of pp.
+constexpr int kMostCells = 1 << 13;
+constexpr int kLeastRounds = 12;
+// After so many rounds a rank holds as many activations as it ever will, unless it takes in all
+// forwards first.
+constexpr int kMemoryRounds = 6;
+
+// Of the entries of a stage, for one micro-batch.
+struct Sum {
+  double forward = 0, gradient = 0, W = 0;  // F, I and W as lone cells, at least
+  double backward = 0;                      // B, at least
+  double paired = 0;                        // F and B in pairs with others, at least
+  double way_back = 0;                      // of a gradient through the stage, at least
+
+  double lone() const { return forward + gradient + W; }
+  // In the shortest way that there is.
+  double least() const { return std::min(paired, forward + backward); }
+};
+
+Sum sum_of(const Layers& layers, const SettingSums& sums) {
+  Sum sum;
+  double I = 0, waits = 0, wire = 0;
+  for (const LayerKind kind : layers) {
+    const EntrySums& entry = sums.of(kind);
+    sum.paired += entry.paired;
+    wire += entry.wire;
+    sum.forward += entry.F + entry.F_waits;
+    I += entry.I;
+    waits += entry.I_waits;
+    sum.W += entry.W;
+    sum.way_back += entry.I + entry.I_waits - entry.again;
+  }
+  sum.gradient = I + waits;
+  sum.backward = I + std::max(waits, sum.W);
+  sum.paired = std::max(sum.paired, wire);
+  return sum;
+}
+
+}  // namespace
+
+LayoutScorer::LayoutScorer(const Model& model, const Cluster& cluster, const Training& training,
+                           const DeviceModel& device)
+    : model_(model),
+      cluster_(cluster),
+      training_(training),
+      device_(device),
+      entries_(model_entries(model)) {}
+
+std::shared_ptr<const UnitSet> LayoutScorer::units(const Layout& layout) const {
+  const RoutingSpread spread = routing_spread(model_, cluster_, layout, training_.seed);
+  return std::make_shared<UnitSet>(
+      make_unit_set(model_, cluster_, layout, training_.sequence, spread, entries_));
+}
+
+SettingSums LayoutScorer::sums(const Layout& layout, CommSms sms) const {
+  return sum_setting(*units(layout), layout.recompute, sms, device_.costs());
+}
+
+Seconds LayoutScorer::bound(const Setting& setting, const SettingSums& sums) const {
+  // Each rank works off its share of every micro-batch, and none has less than the mean.
+  const Sum all = sum_of(entries_, sums);
+  return Seconds{setting.microbatches * all.least() / setting.layout.pp};
+}
+
+ChunkTimer& LayoutScorer::timer(const Layout& layout) {
+  const SettingKey key = setting_key(cluster_, layout);
+  if (unit_set_ == nullptr || key != unit_key_) {
+    timers_.clear();
+    unit_key_ = key;
+    unit_set_ = units(layout);
+  }
+  std::unique_ptr<ChunkTimer>& own = timers_[layout.comm_sms];
+  if (own == nullptr) {
+    Plan plan;
+    plan.model = model_;
+    plan.cluster = cluster_;
+    plan.training = training_;
+    plan.layout = layout;
+    own = std::make_unique<ChunkTimer>(plan, unit_set_, device_.costs());
+  }
+  return *own;
+}
+
+LayoutScorer::Shape::Shape(LayoutScorer& scorer, const Setting& setting, const SettingSums& sums,
+                           const ScheduleChoice& choice)
+    : scorer_(scorer), setting_(setting), sums_(sums), choice_(choice) {
+  const int pp = setting.layout.pp;
+  const Shortened few = shorten(setting.microbatches, pp, kMemoryRounds * pp);
+  shortest_ = &scorer.orders_.get(choice.family, pp, few.near, choice.vpp);
+  plan_.model = scorer.model_;
+  plan_.cluster = scorer.cluster_;
+  plan_.training = scorer.training_;
+  plan_.layout = setting.layout;
+  plan_.layout.vpp = choice.vpp;
+  plan_.schedule = shortest_->placement;
+  const int stages = pp * choice.vpp;
+  const auto [map, is_new] =
+      scorer.maps_.try_emplace({setting_key(scorer.cluster_, setting.layout), stages});
+  if (is_new) map->second = default_stage_map(scorer.model_, sums, stages);
+  plan_.layout.stage_map = map->second;
+}
+
+Seconds LayoutScorer::Shape::bound(const SettingSums& sums) const {
+  const Schedule& placement = shortest_->placement;
+  std::vector<Sum> stages;
+  double before = 0, after = 0;
+  std::vector<double> head, tail;  // by stage: the forwards before it, the gradients after it
+  for (const Layers& layers : plan_.layout.stage_map) {
+    stages.push_back(sum_of(layers, sums));
+    head.push_back(before);
+    tail.push_back(after);
+    before += stages.back().forward;
+    after += stages.back().way_back;
+  }
+  const double microbatches =
+      static_cast<double>(setting_.microbatches) / placement.directions;  // of a direction
+  double longest = 0;
+  for (const auto& chunks : placement.chunks) {
+    double work = 0;
+    double earliest = std::numeric_limits<double>::infinity(), latest = earliest;
+    for (const ChunkPlace& place : chunks) {
+      const Sum& stage = stages[place.stage.index()];
+      work += shortest_->pairs            ? stage.least()
+              : shortest_->full_backwards ? stage.forward + stage.backward
+                                          : stage.lone();
+      earliest = std::min(earliest, head[place.stage.index()]);
+      // A full backward's gradient leaves before its weight gradient is done.
+      latest = std::min(latest, std::max(0.0, tail[place.stage.index()] - stage.W));
+    }
+    double time = earliest + microbatches * work;
+    if (!shortest_->pairs && !shortest_->split_backwards) time += latest;
+    longest = std::max(longest, time);
+  }
+  return Seconds{longest};
+}
+
+double LayoutScorer::Shape::peak_bytes(std::size_t rank, int microbatches) {
+  const FamilyOrder& family =
+      scorer_.orders_.get(choice_.family, setting_.layout.pp, microbatches, choice_.vpp);
+  std::vector<StageBytes> chunks;
+  for (const ChunkPlace& place : family.placement.chunks[rank]) {
+    std::vector<LayerBytes> layers;
+    for (const LayerKind kind : plan_.layout.stage_map[place.stage.index()])
+      layers.push_back(sums_.of(kind).bytes);
+    chunks.push_back(stage_bytes(layers));
+  }
+  return orrery::peak_bytes(token_bytes(chunks), chunks.size(), family.order[rank]);
+}
+
+std::vector<MemoryTable> LayoutScorer::Shape::tables(int zero_stage) {
+  plan_.layout.zero_stage = zero_stage;
+  std::vector<MemoryTable> tables = static_memory(plan_, scorer_.device_.device());
+  const int pp = setting_.layout.pp;
+  if (activations_.empty()) {
+    const Shortened few = shorten(setting_.microbatches, pp, kMemoryRounds * pp);
+    for (std::size_t rank = 0; rank < tables.size(); ++rank) {
+      const double near = peak_bytes(rank, few.near), far = peak_bytes(rank, few.far);
+      const bool grows = choice_.family == "gpipe";
+      activations_.push_back(Bytes{grows ? few.extrapolate(near, far) : std::max(near, far)});
+    }
+  }
+  for (std::size_t rank = 0; rank < tables.size(); ++rank) {
+    tables[rank].activations = activations_[rank];
+    // An activation and a gradient for each chunk may have arrived and wait.
+    const auto waiting = static_cast<double>(2 * shortest_->placement.chunks[rank].size());
+    if (pp > 1) tables[rank].buffers += waiting * sums_.boundary;
+  }
+  return tables;
+}
+
+const LayoutScorer::Shape::Memory& LayoutScorer::Shape::memory(int zero_stage) {
+  const auto [entry, is_new] = memory_.try_emplace(zero_stage);
+  Memory& memory = entry->second;
+  if (!is_new) return memory;
+  const std::vector<MemoryTable> all = tables(zero_stage);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (rank == 0 || all[rank].total() > memory.table.total())
+      memory = {all[rank], Rank{static_cast<int>(rank)}};
+  }
+  return memory;
+}
+
+const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms) {
+  // Where nothing runs beside an exchange, no SM is lent.
+  const bool overlaps = setting_.layout.ep > 1 && (shortest_->pairs || shortest_->full_backwards);
+  if (!overlaps) comm_sms = setting_.layout.comm_sms;
+  const auto [entry, is_new] = ends_.try_emplace(comm_sms);
+  std::vector<double>& ends = entry->second;
+  if (!is_new) return ends;
+  plan_.layout.comm_sms = comm_sms;
+  const int pp = setting_.layout.pp;
+  const CellTimes times = cell_times(shortest_->placement, plan_.layout.stage_map,
+                                     place(scorer_.cluster_, plan_.layout), shortest_->pairs,
+                                     scorer_.timer(plan_.layout));
+  const auto timed = [&](int microbatches) {
+    const FamilyOrder& family = scorer_.orders_.get(choice_.family, pp, microbatches, choice_.vpp);
+    const CompactProblem problem = compact_problem(
+        family.placement, times,
+        std::vector<int>(static_cast<std::size_t>(pp), std::numeric_limits<int>::max()));
+    CompactTimer timer(problem);
+    timer.makespan(family.order);
+    return timer.ends();
+  };
+  const int most = std::max(kLeastRounds * pp, kMostCells / (pp * choice_.vpp));
+  const Shortened run = shorten(setting_.microbatches, pp, most);
+  ends = timed(run.far);
+  if (run.beyond > 0) {
+    const std::vector<double> near = timed(run.near);
+    for (std::size_t rank = 0; rank < ends.size(); ++rank)
+      ends[rank] = run.extrapolate(near[rank], ends[rank]);
+  }
+  return ends;
+}
+
+Seconds LayoutScorer::Shape::cells(int comm_sms) {
+  const std::vector<double>& ends = cell_ends(comm_sms);
+  return Seconds{*std::max_element(ends.begin(), ends.end())};
+}
+
+Seconds LayoutScorer::Shape::score(int comm_sms, int zero_stage) {
+  std::vector<double> at = cell_ends(comm_sms);
+  auto [entry, is_new] = closing_.try_emplace(zero_stage);
+  std::vector<Closing>& closing = entry->second;
+  if (is_new) {
+    plan_.layout.zero_stage = zero_stage;
+    for (const ClosingStep& step :
+         closing_steps(plan_.model, plan_.cluster, plan_.layout, plan_.training, plan_.schedule)) {
+      const CostSource& costs = scorer_.device_.costs();
+      const Seconds time = step.work.is_compute()
+                               ? costs.compute(step.work, 0).total()
+                               : uncontended(step.work.wire, costs.transfer(step.work, false, 0));
+      closing.push_back({step.ranks, time.value()});
+    }
+  }
+  for (const Closing& step : closing) {
+    double start = 0;
+    for (const Rank rank : step.ranks) start = std::max(start, at[rank.index()]);
+    for (const Rank rank : step.ranks) at[rank.index()] = start + step.seconds;
+  }
+  return Seconds{*std::max_element(at.begin(), at.end())};
+}
+
+}  // namespace orrery

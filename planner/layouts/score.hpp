@@ -1,0 +1,105 @@
+#pragma once
+// The analytic level of the search: memory, a proven lower bound and the step time of layouts.
+//
+// The score is the makespan of the schedule's cells, each as long as its own two-stream simulation
+// without contention says (planner/chunk_times.hpp), followed by the gradient reduction, optimizer
+// and parameter gathering of the ranks. The bounds rest on sums over a micro-batch's kernels and
+// transfers and never exceed the score.
+//
+// Memory is that of the fullest pipeline rank: what is there whatever the schedule does, and the
+// largest sum of activations at any cell of the order.
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "planner/device_model.hpp"
+#include "planner/layouts/orders.hpp"
+#include "planner/layouts/setting_costs.hpp"
+#include "planner/layouts/space.hpp"
+#include "planner/memory.hpp"
+
+namespace orrery {
+
+// A schedule family with so many chunks a rank.
+struct ScheduleChoice {
+  std::string family;
+  int vpp = 1;
+  bool operator==(const ScheduleChoice&) const = default;
+};
+
+// One problem, scored by one thread. Caches grow with what is asked for.
+class LayoutScorer {
+ public:
+  LayoutScorer(const Model& model, const Cluster& cluster, const Training& training,
+               const DeviceModel& device);
+
+  // At least this long takes a step of every point of the setting whose SMs for communication are
+  // in the range that `sums` were made for.
+  Seconds bound(const Setting& setting, const SettingSums& sums) const;
+
+  class Shape;
+
+  std::shared_ptr<const UnitSet> units(const Layout& layout) const;
+  SettingSums sums(const Layout& layout, CommSms sms) const;
+
+ private:
+  friend class Shape;
+  ChunkTimer& timer(const Layout& layout);
+
+  const Model& model_;
+  const Cluster& cluster_;
+  const Training& training_;
+  const DeviceModel& device_;
+  std::vector<LayerKind> entries_;
+  OrderCache orders_;
+  std::map<std::pair<SettingKey, int>, StageMap> maps_;  // by stages
+  SettingKey unit_key_;                                  // of what follows
+  std::shared_ptr<const UnitSet> unit_set_;
+  std::map<int, std::unique_ptr<ChunkTimer>> timers_;  // by SMs for communication
+};
+
+// A setting with a schedule: holds what its points share. One at a time; scorer, setting and sums
+// must outlive it.
+class LayoutScorer::Shape {
+ public:
+  Shape(LayoutScorer& scorer, const Setting& setting, const SettingSums& sums,
+        const ScheduleChoice& choice);
+
+  // Of the fullest pipeline rank.
+  struct Memory {
+    MemoryTable table;
+    Rank rank;
+  };
+  const Memory& memory(int zero_stage);
+  std::vector<MemoryTable> tables(int zero_stage);  // of every rank
+  // At least this long takes a step of every point whose SMs for communication are in the range
+  // that `sums` were made for.
+  Seconds bound(const SettingSums& sums) const;
+  Seconds score(int comm_sms, int zero_stage);
+  Seconds cells(int comm_sms);  // the makespan of the schedule alone
+  // Complete but for SMs and ZeRO stage, dp and stage map included.
+  const Layout& layout() const { return plan_.layout; }
+
+ private:
+  struct Closing {
+    std::vector<Rank> ranks;
+    double seconds = 0;
+  };
+  double peak_bytes(std::size_t rank, int microbatches);
+  const std::vector<double>& cell_ends(int comm_sms);
+
+  LayoutScorer& scorer_;
+  const Setting& setting_;
+  const SettingSums& sums_;
+  ScheduleChoice choice_;
+  Plan plan_;                                    // schedule: the placement
+  const FamilyOrder* shortest_ = nullptr;        // with few micro-batches
+  std::vector<Bytes> activations_;               // by rank
+  std::map<int, Memory> memory_;                 // by ZeRO stage
+  std::map<int, std::vector<double>> ends_;      // by SMs: when each rank is through with its cells
+  std::map<int, std::vector<Closing>> closing_;  // by ZeRO stage
+};
+
+}  // namespace orrery

@@ -1,0 +1,145 @@
+#include "planner/layouts/space.hpp"
+
+#include <algorithm>
+
+#include "planner/schedules/families.hpp"
+
+namespace orrery {
+namespace {
+
+std::vector<int> powers_of_two(int most) {
+  std::vector<int> out;
+  for (int value = 1; value <= most; value *= 2) out.push_back(value);
+  return out;
+}
+
+template <class... Lists>
+std::int64_t product(const Lists&... lists) {
+  return (static_cast<std::int64_t>(lists.size()) * ... * 1);
+}
+
+bool divides(std::int64_t part, std::int64_t whole) {
+  return whole % part == 0;
+}
+
+// Layers that can be cut apart: embedding and head stay with the first and the last.
+int blocks(const Model& model) {
+  return model.layers + model.mtp_depth;
+}
+
+bool tensor_parallel_fits(const Model& model, const Training& training, const Layout& layout) {
+  const int tp = layout.tp;
+  if (tp == 1) return true;
+  const std::int64_t tokens = std::int64_t{training.sequence} * layout.micro_batch / layout.cp;
+  return divides(tp, model.attention.heads) && divides(tp, model.attention.kv_heads) &&
+         (model.dense_layers == 0 || divides(tp, model.dense_inter)) &&
+         (model.moe_layers() == 0 || model.moe.shared_experts == 0 ||
+          divides(tp, std::int64_t{model.moe.shared_experts} * model.moe.inter)) &&
+         divides(tp, tokens);
+}
+
+}  // namespace
+
+std::int64_t LayoutSpace::schedules() const {
+  return product(vpp, schedule);
+}
+
+std::int64_t LayoutSpace::points_a_setting() const {
+  return schedules() * product(comm_sms, zero);
+}
+
+std::int64_t LayoutSpace::settings() const {
+  return product(pp, tp, cp, ep, etp, micro_batch, precision, recompute);
+}
+
+Setting setting_at(const LayoutSpace& space, std::int64_t number) {
+  Setting setting;
+  Layout& layout = setting.layout;
+  const auto digit = [&](const auto& list) {
+    const auto size = static_cast<std::int64_t>(list.size());
+    const auto place = static_cast<std::size_t>(number % size);
+    number /= size;
+    return list[place];
+  };
+  layout.recompute = digit(space.recompute);
+  layout.precision = digit(space.precision);
+  layout.micro_batch = digit(space.micro_batch);
+  layout.etp = digit(space.etp);
+  layout.ep = digit(space.ep);
+  layout.cp = digit(space.cp);
+  layout.tp = digit(space.tp);
+  layout.pp = digit(space.pp);
+  layout.dp = 0;
+  layout.vpp = space.vpp.front();
+  layout.comm_sms = space.comm_sms.front();
+  layout.zero_stage = space.zero.front();
+  return setting;
+}
+
+LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
+  constexpr int kMostSequences = 8, kMostVpp = 8;
+  LayoutSpace space;
+  if (cluster.fabric.kind == FabricKind::kHost) {
+    space.pp = powers_of_two(std::min(blocks(model), cluster.gpus()));
+    space.ep = powers_of_two(std::max(1, model.moe.experts));
+    space.tp = space.cp = space.etp = space.micro_batch = space.vpp = space.zero = {1};
+    space.precision = {Precision::kBf16};
+    space.recompute = {Recompute::kSelective};
+    space.comm_sms = {Layout{}.comm_sms};
+    space.schedule = {"1f1b", "dualpipe"};
+    return space;
+  }
+  space.pp = powers_of_two(std::min(blocks(model), cluster.gpus()));
+  space.tp = space.cp = space.etp = powers_of_two(cluster.gpus_per_node);
+  space.ep = powers_of_two(std::max(1, model.moe.experts));
+  if (model.moe.experts == 0) space.etp = {1};
+  space.micro_batch = powers_of_two(kMostSequences);
+  space.vpp = powers_of_two(kMostVpp);
+  space.precision = {Precision::kFp8, Precision::kBf16};
+  space.recompute = {Recompute::kSelective, Recompute::kNone, Recompute::kFull};
+  space.comm_sms = {20, 8, 12, 16, 24, 32};
+  space.zero = {1, 0};
+  for (const ScheduleFamily& family : schedule_families()) space.schedule.emplace_back(family.name);
+  return space;
+}
+
+std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
+                                    const Training& training, bool has_fp8, Setting& setting) {
+  Layout& layout = setting.layout;
+  const std::int64_t replica = std::int64_t{layout.pp} * layout.tp * layout.cp;
+  if (replica > cluster.gpus() || !divides(replica, cluster.gpus())) return "GPUs not divisible";
+  layout.dp = static_cast<int>(cluster.gpus() / replica);
+  if (layout.pp > blocks(model)) return "more stages than layers";
+  if (!tensor_parallel_fits(model, training, layout)) return "tp does not divide the model";
+  if (layout.cp > 1 && !divides(std::int64_t{2} * layout.cp, training.sequence))
+    return "cp does not divide the sequence";
+  if (layout.etp > 1 && (!divides(layout.etp, layout.tp) || !divides(layout.etp, model.moe.inter)))
+    return "etp does not divide tp or the experts";
+  if (model.moe_layers() == 0 && layout.ep > 1) return "no experts";
+  if (model.moe_layers() > 0) {
+    if (!divides(layout.ep, model.moe.experts)) return "experts not divisible";
+    if (!divides(layout.ep, std::int64_t{layout.dp} * layout.cp))
+      return "expert groups do not fit the replicas";
+  }
+  const std::int64_t at_once = std::int64_t{layout.dp} * layout.micro_batch;
+  if (!divides(at_once, training.global_batch)) return "batch not divisible";
+  setting.microbatches = static_cast<int>(training.global_batch / at_once);
+  if (layout.precision == Precision::kFp8 && !has_fp8) return "no FP8 on this GPU";
+  return std::nullopt;
+}
+
+std::optional<const char*> rule_out(const Model& model, const Setting& setting,
+                                    const std::string& schedule, int vpp) {
+  const ScheduleFamily& family = schedule_family(schedule);
+  const bool chunks_fit = family.placement == StagePlacement::kWave ? vpp >= 2
+                          : family.placement == StagePlacement::kV  ? vpp == 2
+                                                                    : vpp == 1;
+  if (!chunks_fit) return "vpp does not suit the schedule";
+  if (setting.layout.pp * vpp > blocks(model)) return "more stages than layers";
+  if (family.why_not(
+          {.pp = setting.layout.pp, .microbatches = setting.microbatches, .chunks = vpp}))
+    return "no schedule of this size";
+  return std::nullopt;
+}
+
+}  // namespace orrery

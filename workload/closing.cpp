@@ -1,0 +1,139 @@
+#include "workload/closing.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "workload/edge_ops.hpp"
+#include "workload/placement.hpp"
+#include "workload/stage_parameters.hpp"
+
+namespace orrery {
+namespace {
+
+class Closing {
+ public:
+  Closing(const Model& model, const Cluster& cluster, const Layout& layout,
+          const Training& training, const Schedule& schedule)
+      : model_(model),
+        cluster_(cluster),
+        layout_(layout),
+        training_(training),
+        schedule_(schedule),
+        placement_(place(cluster, layout)) {}
+
+  std::vector<ClosingStep> make() {
+    const std::vector<ParameterGroup> groups = parameter_groups(model_, layout_, schedule_);
+    const bool sharded = layout_.zero_stage >= 1;
+    const Pattern reduce = sharded ? Pattern::kReduceScatter : Pattern::kAllReduce;
+    for (const ParameterGroup& group : groups) {
+      exchange(group, Component::kGradientReduce, "gradient reduction", reduce,
+               bytes_of(training_.gradient));
+    }
+    expert_counts();
+    // Global gradient norm: every GPU squares what it owns, and though only one number is
+    // exchanged, every rank waits for every other.
+    for (int rank = 0; rank < layout_.pp; ++rank) {
+      compute(Rank(rank), "gradient norm",
+              gradient_norm(training_, optimizer_shard(groups, Rank(rank), true)));
+    }
+    const Wire norm =
+        collective_wire(Pattern::kAllReduce, Bytes{8}, cluster_.gpus(), cluster_.gpus_per_node);
+    std::vector<Rank> everyone;
+    for (int rank = 0; rank < layout_.pp; ++rank) everyone.push_back(Rank(rank));
+    steps_.push_back({everyone,
+                      {Component::kGradientReduce,
+                       Pass::kW,
+                       "gradient norm all-reduce",
+                       {},
+                       norm,
+                       "gradient norm"}});
+    for (int rank = 0; rank < layout_.pp; ++rank) {
+      const double shard = optimizer_shard(groups, Rank(rank), sharded);
+      compute(Rank(rank), "optimizer", optimizer_update(training_, shard));
+    }
+    if (sharded) {
+      for (const ParameterGroup& group : groups)
+        exchange(group, Component::kParameterGather, "parameter gather", Pattern::kAllGather, 2);
+    }
+    return std::move(steps_);
+  }
+
+ private:
+  void compute(Rank rank, const std::string& name, const Op& op) {
+    steps_.push_back({{rank}, {Component::kOptimizer, Pass::kW, name, {op}, {}}});
+  }
+
+  void exchange(const ParameterGroup& group, Component component, const std::string& name,
+                Pattern pattern, double bytes_per_parameter) {
+    if (group.replicas == 1) return;
+    // An expert-parallel group takes every tp-th GPU, so tp / etp neighbours hold the same experts,
+    // and so does the next group, ep * tp GPUs on. Replicas of divided parameters are tp apart,
+    // those of whole ones are neighbours.
+    const int node = std::min(placement_.gpus_per_node, placement_.gpus_per_rank);
+    int in_node = std::max(1, node / layout_.tp);
+    if (group.set == ParameterSet::kReplicated) in_node = node;
+    if (group.set == ParameterSet::kExpert) {
+      in_node = std::max(1, std::min(layout_.tp, node) / layout_.etp) *
+                std::max(1, node / (layout_.ep * layout_.tp));
+    }
+    in_node *= placement_.ranks_in_node(group.ranks);
+    const Wire wire = collective_wire(pattern, Bytes{group.parameters * bytes_per_parameter},
+                                      group.replicas, std::min(in_node, group.replicas));
+    steps_.push_back({group.ranks,
+                      {component,
+                       Pass::kW,
+                       fmt::format("{}, {}", name, to_string(group.set)),
+                       {},
+                       wire,
+                       "",
+                       group.set}});
+  }
+
+  // The correction bias of the router follows the loads of the whole batch (DeepSeek-V3 report,
+  // section 2.1.2): the counts of all GPUs that hold a layer are summed.
+  void expert_counts() {
+    const int replicas = layout_.dp * layout_.cp * layout_.tp * schedule_.directions;
+    if (replicas == 1) return;
+    for (const std::vector<Rank>& ranks : mirrored_ranks(schedule_)) {
+      double layers = 0;
+      for (const ChunkPlace& chunk : schedule_.chunks[ranks.front().index()]) {
+        const std::vector<LayerKind>& entries = layout_.stage_map[chunk.stage.index()];
+        layers +=
+            static_cast<double>(std::count_if(entries.begin(), entries.end(), [](LayerKind kind) {
+              return kind == LayerKind::kMoe || kind == LayerKind::kMtp;
+            }));
+      }
+      if (layers == 0) continue;
+      const int in_node = std::min(placement_.gpus_per_node, placement_.gpus_per_rank) *
+                          placement_.ranks_in_node(ranks);
+      const Wire wire = collective_wire(Pattern::kAllReduce, Bytes{layers * model_.moe.experts * 4},
+                                        replicas, std::min(in_node, replicas));
+      steps_.push_back({ranks,
+                        {Component::kGradientReduce,
+                         Pass::kW,
+                         "expert count all-reduce",
+                         {},
+                         wire,
+                         "expert counts"}});
+    }
+  }
+
+  const Model& model_;
+  const Cluster& cluster_;
+  const Layout& layout_;
+  const Training& training_;
+  const Schedule& schedule_;
+  Placement placement_;
+  std::vector<ClosingStep> steps_;
+};
+
+}  // namespace
+
+std::vector<ClosingStep> closing_steps(const Model& model, const Cluster& cluster,
+                                       const Layout& layout, const Training& training,
+                                       const Schedule& schedule) {
+  return Closing(model, cluster, layout, training, schedule).make();
+}
+
+}  // namespace orrery

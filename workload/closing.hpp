@@ -1,0 +1,25 @@
+#pragma once
+// What a step ends with, after its last cell: gradients are reduced over their replicas, the norm
+// is all-reduced over all GPUs, the optimizer runs on what each GPU updates and the updated
+// parameters are gathered.
+#include <span>
+#include <vector>
+
+#include "core/plan.hpp"
+#include "core/program.hpp"
+
+namespace orrery {
+
+// Computation of one pipeline rank, or a transfer in which the GPUs of `ranks` take part together.
+// A rank begins a step when it has ended the one before it.
+struct ClosingStep {
+  std::vector<Rank> ranks;
+  Work work;
+};
+
+// In order. Of `schedule` only the placement of the stages counts, not the cells.
+std::vector<ClosingStep> closing_steps(const Model& model, const Cluster& cluster,
+                                       const Layout& layout, const Training& training,
+                                       const Schedule& schedule);
+
+}  // namespace orrery
