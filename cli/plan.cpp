@@ -11,10 +11,13 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "core/diagnostic.hpp"
+#include "core/error.hpp"
 #include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "planner/layout_search.hpp"
 #include "planner/plan_schedule_search.hpp"
+#include "realrun/mpi_transport.hpp"
+#include "realrun/transport_crew.hpp"
 #include "reports/plan_text.hpp"
 #include "reports/simulate_json.hpp"
 
@@ -109,9 +112,11 @@ PlanScheduleSearch search_best(const Options& options, const Setup& setup, Searc
   return searched;
 }
 
-int plan(const Options& options) {
+// `crew`: the processes that mpirun started, or null. The first answers.
+int plan(const Options& options, Crew* crew) {
+  const bool first = crew == nullptr || crew->rank() == 0;
   const Stopwatch stopwatch;
-  check_outputs({options.output});
+  if (first) check_outputs({options.output});
   const Setup setup = read_setup(options.setup);
   SearchRequest request;
   request.model = setup.model;
@@ -121,22 +126,26 @@ int plan(const Options& options) {
   request.top = options.top;
   request.finalists = options.finalists;
   request.effort = options.effort;
+  request.crew = crew;
   request.space = whole_space(setup.model, setup.cluster);
   if (options.schedule != "auto") request.space.schedule = {options.schedule};
   fix(options.fix, "", request);
-  SearchResult result = search_layouts(request, setup.device, progress_bar());
-  std::optional<PlanScheduleSearch> searched;
-  if (options.search_schedule && !result.plans.empty())
-    searched = search_best(options, setup, result);
-  if (!options.output.empty() && !result.plans.empty()) {
-    write_output(options.output, to_json(result.plans.front().plan));
-  }
+  SearchResult result =
+      search_layouts(request, setup.device, first ? progress_bar() : ProgressCallback{});
   std::optional<SearchResult> asked;
   if (!options.why.empty()) {
     SearchRequest narrow = request;
     fix(options.fix, options.why, narrow);
     narrow.top = narrow.finalists = 1;
     asked = search_layouts(narrow, setup.device);
+  }
+  const int code = result.plans.empty() ? kNo : kYes;
+  if (!first) return code;
+  std::optional<PlanScheduleSearch> searched;
+  if (options.search_schedule && !result.plans.empty())
+    searched = search_best(options, setup, result);
+  if (!options.output.empty() && !result.plans.empty()) {
+    write_output(options.output, to_json(result.plans.front().plan));
   }
   std::string text;
   if (options.json) {
@@ -149,7 +158,33 @@ int plan(const Options& options) {
     if (asked) text += "\n" + why_text(*asked, result);
   }
   std::fputs(text.c_str(), answer_stream({options.output}));
-  return result.plans.empty() ? kNo : kYes;
+  return code;
+}
+
+// As a process among others. What goes wrong in all of them the first one says; what goes wrong in
+// another one alone ends all.
+int plan_together(const Options& options) {
+  const std::unique_ptr<Transport> transport = mpi_transport(nullptr, nullptr);
+  TransportCrew crew(*transport);
+  if (crew.rank() == 0) {
+    try {
+      return plan(options, &crew);
+    } catch (const Aborted& aborted) {
+      throw EnvironmentError(std::string("the search has lost a process: ") + aborted.what());
+    } catch (...) {
+      transport->abort("the first process gave up");
+      throw;
+    }
+  }
+  try {
+    return plan(options, &crew);
+  } catch (const InputError& error) {
+    transport->abort(error.what());
+    return kBadInput;
+  } catch (const std::exception& error) {
+    transport->abort(error.what());
+    return kEnvironment;
+  }
 }
 
 }  // namespace
@@ -181,7 +216,8 @@ Command add_plan(CLI::App& app) {
       ->check(CLI::Range(1L, 1000000000000L));
   command->add_option("-o,--output", options->output, "Write the best plan; - is standard output");
   command->add_flag("--json", options->json, "Print one JSON object");
-  return [options] { return plan(*options); };
+  return
+      [options] { return launched_by_mpi() ? plan_together(*options) : plan(*options, nullptr); };
 }
 
 }  // namespace orrery::cli

@@ -3,8 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <span>
+#include <thread>
+#include <type_traits>
 
+#include "core/error.hpp"
 #include "core/layout_check.hpp"
+#include "planner/forked.hpp"
 #include "planner/plan_builder.hpp"
 #include "planner/prediction.hpp"
 #include "planner/schedules/families.hpp"
@@ -16,6 +22,7 @@ namespace {
 // Rows beyond those to report, in the place of finalists whose Program needs more memory than was
 // counted for their cells.
 constexpr int kSpare = 6;
+constexpr const char* kFolded = "folded";
 
 Plan plan_of(const SearchRequest& request, const Layout& layout, const std::string& schedule,
              const DeviceModel& device) {
@@ -135,10 +142,49 @@ class HostSearch {
   SearchResult result_;
 };
 
+// What a simulation came to, as it goes from one process to another.
+struct Simulated {
+  Seconds step;
+  MemoryTable memory;
+  Rank fullest;
+};
+static_assert(std::is_trivially_copyable_v<Simulated>);
+
+// Simulates `plans`, shared among the processes of the crew.
+void simulate_all(std::span<ScoredPlan> plans, Crew* crew, const DeviceModel& device) {
+  std::vector<std::size_t> own;
+  for (std::size_t at = 0; at < plans.size(); ++at) {
+    if (crew == nullptr || crew->mine(at)) own.push_back(at);
+  }
+  const bool alone = crew == nullptr || crew->size() == 1;
+  const std::size_t at_once = alone ? std::max(1U, std::thread::hardware_concurrency()) : 1;
+  const std::vector<std::string> results =
+      in_children(own.size(), at_once, [&](std::size_t number) {
+        ScoredPlan& scored = plans[own[number]];
+        simulate(scored, device);
+        const Simulated result{scored.step, scored.memory, scored.fullest};
+        return std::string(reinterpret_cast<const char*>(&result), sizeof result);
+      });
+  std::string packed;
+  for (const std::string& result : results) packed += result;
+  const std::vector<std::string> all = crew == nullptr ? std::vector{packed} : crew->share(packed);
+  for (std::size_t at = 0; at < plans.size(); ++at) {
+    const std::string& from = all[at % all.size()];
+    Simulated result;
+    ORRERY_CHECK(from.size() >= (at / all.size() + 1) * sizeof result, "a finalist is missing");
+    std::memcpy(&result, from.data() + at / all.size() * sizeof result, sizeof result);
+    plans[at].step = result.step;
+    plans[at].memory = result.memory;
+    plans[at].fullest = result.fullest;
+    plans[at].fidelity = kFolded;
+  }
+}
+
 SearchResult search_gpus(const SearchRequest& request, const DeviceModel& device,
                          const ProgressCallback& progress) {
   const LayoutProblem problem{request.model, request.cluster,      request.training,
-                              request.space, request.top + kSpare, request.effort};
+                              request.space, request.top + kSpare, request.effort,
+                              true,          request.crew};
   LayoutsFound found = find_layouts(problem, device, progress);
   SearchResult result;
   result.rejected = std::move(found.rejected);
@@ -146,29 +192,36 @@ SearchResult search_gpus(const SearchRequest& request, const DeviceModel& device
   result.pruned = found.pruned;
   result.scored = found.scored;
   result.truncated = found.truncated;
-  for (FoundLayout& row : found.rows) {
-    if (static_cast<int>(result.plans.size()) == request.top) break;
-    ScoredPlan scored{row.schedule,
-                      plan_of(request, row.layout, row.schedule, device),
-                      row.score,
-                      row.score,
-                      0,
-                      row.memory,
-                      row.fullest,
-                      "analytic"};
-    if (result.simulated < request.finalists) {
-      simulate(scored, device);
-      if (!scored.memory.fits()) {
-        --result.scored;
-        ++result.rejected[kExceedsMemory];
-        result.examples[kExceedsMemory] = {scored.plan.layout, scored.schedule,
-                                           memory_arithmetic(scored.memory, scored.fullest)};
+  std::size_t next = 0;
+  const auto take = [&](int count) {
+    std::vector<ScoredPlan> taken;
+    for (; next < found.rows.size() && static_cast<int>(taken.size()) < count; ++next) {
+      const FoundLayout& row = found.rows[next];
+      taken.push_back({row.schedule, plan_of(request, row.layout, row.schedule, device), row.score,
+                       row.score, 0, row.memory, row.fullest, "analytic"});
+    }
+    return taken;
+  };
+  // In the place of finalists that do not fit others are taken.
+  const int finalists = std::min(request.finalists, request.top);
+  while (result.simulated < finalists) {
+    std::vector<ScoredPlan> plans = take(finalists - result.simulated);
+    if (plans.empty()) break;
+    simulate_all(plans, request.crew, device);
+    for (ScoredPlan& scored : plans) {
+      if (scored.memory.fits()) {
+        ++result.simulated;
+        result.plans.push_back(std::move(scored));
         continue;
       }
-      ++result.simulated;
+      --result.scored;
+      ++result.rejected[kExceedsMemory];
+      result.examples[kExceedsMemory] = {scored.plan.layout, scored.schedule,
+                                         memory_arithmetic(scored.memory, scored.fullest)};
     }
-    result.plans.push_back(std::move(scored));
   }
+  for (ScoredPlan& scored : take(request.top - static_cast<int>(result.plans.size())))
+    result.plans.push_back(std::move(scored));
   return result;
 }
 

@@ -19,6 +19,7 @@ struct SearchRequest {
   int top = 10;             // rows to report
   int finalists = 10;       // of these, simulated with contention
   std::int64_t effort = 0;  // settings to look at, at the most; 0: as many as it takes
+  Crew* crew = nullptr;     // the processes that search, all with this request; null: this one
 };
 
 // A row of the answer: the best point of a layout with a schedule.

@@ -1,16 +1,16 @@
 #include "planner/layouts/branch_and_bound.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <cstring>
 #include <exception>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <thread>
-#include <tuple>
+#include <type_traits>
 #include <utility>
 
+#include "core/error.hpp"
+#include "planner/layouts/findings.hpp"
 #include "planner/layouts/score.hpp"
 #include "planner/schedules/families.hpp"
 
@@ -22,63 +22,11 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kRounding = 1 - 1e-9;
 constexpr std::size_t kWave = 64;  // settings
 
-using RowKey = std::tuple<int, int, int, int, int, int, std::string>;
-RowKey row_key(const Layout& layout, const ScheduleChoice& choice) {
-  return {layout.pp, layout.tp, layout.cp, layout.ep, layout.etp, choice.vpp, choice.family};
-}
-
-struct Best {
-  FoundLayout found;
-  std::int64_t number = 0;  // of the point in the space
-
-  bool operator<(const Best& other) const {
-    return std::tuple(found.score, found.memory.total(), number) <
-           std::tuple(other.found.score, other.found.memory.total(), other.number);
-  }
-};
-
 struct Candidate {
   Setting setting;
   std::int64_t number = 0;  // of the setting in the space
   std::size_t sums = 0;     // which
   Seconds bound;
-};
-
-// What looking at some settings came to.
-struct Findings {
-  std::map<std::string, std::int64_t> rejected;
-  std::map<std::string, RejectedPoint> examples;
-  std::optional<Bytes> least;  // memory of its example
-  std::int64_t pruned = 0, scored = 0;
-  std::map<RowKey, Best> rows;
-
-  void reject(const char* reason, std::int64_t points, const Layout& layout,
-              const std::string& schedule) {
-    rejected[reason] += points;
-    examples.try_emplace(reason, RejectedPoint{layout, schedule, {}});
-  }
-  void reject(std::int64_t points, const Layout& layout, const std::string& schedule,
-              const LayoutScorer::Shape::Memory& memory) {
-    rejected[kExceedsMemory] += points;
-    if (least && *least <= memory.table.total()) return;
-    least = memory.table.total();
-    examples[kExceedsMemory] = {layout, schedule, memory_arithmetic(memory.table, memory.rank)};
-  }
-  void take(const RowKey& key, Best best) {
-    const auto [row, is_new] = rows.try_emplace(key, std::move(best));
-    if (!is_new && best < row->second) row->second = std::move(best);
-  }
-  void merge(Findings&& other) {
-    for (const auto& [reason, count] : other.rejected) rejected[reason] += count;
-    if (other.least && (!least || *other.least < *least)) {
-      least = other.least;
-      examples[kExceedsMemory] = other.examples.at(kExceedsMemory);
-    }
-    examples.merge(std::move(other.examples));
-    pruned += other.pruned;
-    scored += other.scored;
-    for (auto& [key, best] : other.rows) take(key, std::move(best));
-  }
 };
 
 // The schedules of the space that there are for pp ranks and so many micro-batches, and why the
@@ -93,7 +41,9 @@ class Search {
   Search(const LayoutProblem& problem, const DeviceModel& device)
       : problem_(problem), device_(device), space_(problem.space) {
     for (const std::string& name : space_.schedule) schedule_family(name);
-    const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
+    // Processes started together are the parallelism themselves.
+    const bool alone = problem.crew == nullptr || problem.crew->size() == 1;
+    const unsigned threads = alone ? std::max(1U, std::thread::hardware_concurrency()) : 1;
     for (unsigned thread = 0; thread < threads; ++thread) {
       scorers_.push_back(
           std::make_unique<LayoutScorer>(problem.model, problem.cluster, problem.training, device));
@@ -153,11 +103,18 @@ class Search {
       candidate.sums = key->second;
     }
     sums_.resize(layouts.size());
+    static_assert(std::is_trivially_copyable_v<SettingSums>);
     const auto [least, most] = std::minmax_element(space_.comm_sms.begin(), space_.comm_sms.end());
     const CommSms sms{*least, *most};
     in_parallel(layouts.size(), [&](std::size_t which, LayoutScorer& scorer) {
       sums_[which] = scorer.sums(*layouts[which], sms);
     });
+    const auto bytes = [&](std::size_t which) { return reinterpret_cast<char*>(&sums_[which]); };
+    share(
+        layouts.size(), [&](std::size_t which) { return std::string(bytes(which), kSumBytes); },
+        [&](std::size_t which, const std::string& from) {
+          std::memcpy(bytes(which), from.data(), kSumBytes);
+        });
     for (Candidate& candidate : candidates_)
       candidate.bound = scorers_.front()->bound(candidate.setting, sums_[candidate.sums]);
     std::stable_sort(candidates_.begin(), candidates_.end(),
@@ -170,6 +127,9 @@ class Search {
     in_parallel(end - begin, [&](std::size_t at, LayoutScorer& scorer) {
       look_at(candidates_[begin + at], scorer, found[at]);
     });
+    share(
+        found.size(), [&](std::size_t at) { return pack(found[at]); },
+        [&](std::size_t at, const std::string& from) { found[at] = unpack_findings(from); });
     for (Findings& own : found) findings_.merge(std::move(own));
     if (findings_.rows.size() < static_cast<std::size_t>(problem_.rows)) return;
     std::vector<double> scores;
@@ -185,7 +145,7 @@ class Search {
     reject_schedules(candidate, choices, found);
     std::map<int, SettingSums> by_sms;
     for (const auto& [choice, number] : choices.there) {
-      const RowKey key = row_key(setting.layout, choice);
+      const RowKey key = row_key(setting.layout, choice.family, choice.vpp);
       const SettingSums& sums = sums_[candidate.sums];
       LayoutScorer::Shape shape(scorer, setting, sums, choice);
       if (above(shape.bound(sums), limit(key, found))) {
@@ -197,8 +157,8 @@ class Search {
         if (shape.memory(zero).table.fits()) {
           zeros.push_back(zero);
         } else {
-          found.reject(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
-                       choice.family, shape.memory(zero));
+          found.reject_memory(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
+                              choice.family, shape.memory(zero).table, shape.memory(zero).rank);
         }
       }
       if (zeros.empty()) continue;
@@ -253,7 +213,38 @@ class Search {
     return choices;
   }
 
-  // Runs `each(index, scorer)` for all of them; the first exception is thrown again.
+  static constexpr std::size_t kSumBytes = sizeof(SettingSums);
+
+  bool mine(std::size_t index) const {
+    return problem_.crew == nullptr || problem_.crew->mine(index);
+  }
+
+  // What each process has of `count` parts goes to all others: own(index) of its parts,
+  // take(index, it) of the others'.
+  template <class Own, class Take>
+  void share(std::size_t count, Own own, Take take) {
+    if (problem_.crew == nullptr || problem_.crew->size() == 1) return;
+    std::string packed;
+    for (std::size_t index = 0; index < count; ++index) {
+      if (!mine(index)) continue;
+      const std::string part = own(index);
+      packed += std::to_string(part.size()) + ' ' + part;
+    }
+    const std::vector<std::string> all = problem_.crew->share(packed);
+    std::vector<std::size_t> at(all.size(), 0);
+    for (std::size_t index = 0; index < count; ++index) {
+      const std::size_t from = index % all.size();
+      const std::string& text = all[from];
+      const std::size_t space = text.find(' ', at[from]);
+      ORRERY_CHECK(space != std::string::npos, "process {} sent too little", from);
+      const std::size_t size = std::stoull(text.substr(at[from], space - at[from]));
+      if (!mine(index)) take(index, text.substr(space + 1, size));
+      at[from] = space + 1 + size;
+    }
+  }
+
+  // Runs `each(index, scorer)` for this process's part of them; the first exception is thrown
+  // again.
   template <class Each>
   void in_parallel(std::size_t count, Each each) {
     std::vector<std::exception_ptr> failed(scorers_.size());
@@ -261,8 +252,9 @@ class Search {
     for (std::size_t own = 0; own < scorers_.size(); ++own) {
       threads.emplace_back([&, own] {
         try {
-          for (std::size_t index = own; index < count; index += scorers_.size())
-            each(index, *scorers_[own]);
+          for (std::size_t index = own; index < count; index += scorers_.size()) {
+            if (mine(index)) each(index, *scorers_[own]);
+          }
         } catch (...) {
           failed[own] = std::current_exception();
         }
@@ -298,10 +290,10 @@ class Search {
     found.pruned = findings_.pruned;
     found.scored = findings_.scored;
     found.truncated = truncated;
-    std::vector<Best> rows;
+    std::vector<BestOfRow> rows;
     for (auto& [key, best] : findings_.rows) rows.push_back(std::move(best));
     std::sort(rows.begin(), rows.end());
-    for (Best& best : rows) found.rows.push_back(std::move(best.found));
+    for (BestOfRow& best : rows) found.rows.push_back(std::move(best.found));
     return found;
   }
 
@@ -317,16 +309,6 @@ class Search {
 };
 
 }  // namespace
-
-std::string memory_arithmetic(const MemoryTable& memory, Rank rank) {
-  const auto gib = [](Bytes bytes) { return fmt::format("{:.1f}", in_gibibytes(bytes)); };
-  return fmt::format(
-      "rank {}: weights {} + gradients {} + optimizer {} + activations {} + buffers {} + reserve "
-      "{} = {} GiB, the GPU has {} GiB",
-      rank.value, gib(memory.weights), gib(memory.gradients), gib(memory.optimizer),
-      gib(memory.activations), gib(memory.buffers), gib(memory.reserve), gib(memory.total()),
-      gib(memory.capacity));
-}
 
 LayoutsFound find_layouts(const LayoutProblem& problem, const DeviceModel& device,
                           const ProgressCallback& progress) {

@@ -12,7 +12,7 @@
 // told apart by memory, then by their place in the space.
 //
 // Settings are worked off in waves of a fixed size, between which the threads exchange what they
-// found, so that neither the rows nor any count depends on how many threads there are.
+// found, and so do processes; neither the rows nor any count depends on how many there are.
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "planner/device_model.hpp"
+#include "planner/layouts/crew.hpp"
 #include "planner/layouts/space.hpp"
 #include "planner/memory.hpp"
 
@@ -33,6 +34,7 @@ struct LayoutProblem {
   int rows = 10;            // wanted
   std::int64_t effort = 0;  // settings to look at, at the most; 0: as many as it takes
   bool prune = true;        // plain enumeration if not
+  Crew* crew = nullptr;     // the processes that search; null: this one alone
 };
 
 struct FoundLayout {

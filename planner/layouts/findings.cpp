@@ -1,0 +1,149 @@
+#include "planner/layouts/findings.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/stage_map.hpp"
+
+namespace orrery {
+namespace {
+
+using Json = nlohmann::json;
+
+Json to_json(const Layout& layout) {
+  return {layout.pp,
+          layout.tp,
+          layout.cp,
+          layout.ep,
+          layout.etp,
+          layout.dp,
+          layout.vpp,
+          layout.zero_stage,
+          layout.micro_batch,
+          layout.comm_sms,
+          static_cast<int>(layout.precision),
+          static_cast<int>(layout.recompute),
+          format_stage_map(layout.stage_map)};
+}
+
+Layout layout_of(const Json& json) {
+  Layout layout;
+  std::size_t at = 0;
+  for (int* field : {&layout.pp, &layout.tp, &layout.cp, &layout.ep, &layout.etp, &layout.dp,
+                     &layout.vpp, &layout.zero_stage, &layout.micro_batch, &layout.comm_sms})
+    *field = json.at(at++).get<int>();
+  layout.precision = static_cast<Precision>(json.at(at++).get<int>());
+  layout.recompute = static_cast<Recompute>(json.at(at++).get<int>());
+  const auto map = json.at(at).get<std::string>();
+  if (map.empty()) return layout;
+  Diagnostics diagnostics;
+  layout.stage_map = parse_stage_map(map, diagnostics);
+  diagnostics.throw_if_errors();
+  return layout;
+}
+
+constexpr Bytes MemoryTable::*kParts[] = {&MemoryTable::weights,   &MemoryTable::gradients,
+                                          &MemoryTable::optimizer, &MemoryTable::activations,
+                                          &MemoryTable::buffers,   &MemoryTable::reserve,
+                                          &MemoryTable::capacity};
+
+Json to_json(const MemoryTable& table) {
+  Json json;
+  for (const auto part : kParts) json.push_back((table.*part).value());
+  return json;
+}
+
+MemoryTable memory_of(const Json& json) {
+  MemoryTable table;
+  std::size_t at = 0;
+  for (const auto part : kParts) table.*part = Bytes{json.at(at++).get<double>()};
+  return table;
+}
+
+}  // namespace
+
+RowKey row_key(const Layout& layout, const std::string& schedule, int vpp) {
+  return {layout.pp, layout.tp, layout.cp, layout.ep, layout.etp, vpp, schedule};
+}
+
+void Findings::reject(const char* reason, std::int64_t points, const Layout& layout,
+                      const std::string& schedule) {
+  rejected[reason] += points;
+  examples.try_emplace(reason, RejectedPoint{layout, schedule, {}});
+}
+
+void Findings::reject_memory(std::int64_t points, const Layout& layout, const std::string& schedule,
+                             const MemoryTable& memory, Rank rank) {
+  rejected[kExceedsMemory] += points;
+  if (least && *least <= memory.total()) return;
+  least = memory.total();
+  examples[kExceedsMemory] = {layout, schedule, memory_arithmetic(memory, rank)};
+}
+
+void Findings::take(const RowKey& key, BestOfRow best) {
+  const auto [row, is_new] = rows.try_emplace(key, std::move(best));
+  if (!is_new && best < row->second) row->second = std::move(best);
+}
+
+void Findings::merge(Findings&& other) {
+  for (const auto& [reason, count] : other.rejected) rejected[reason] += count;
+  if (other.least && (!least || *other.least < *least)) {
+    least = other.least;
+    examples[kExceedsMemory] = other.examples.at(kExceedsMemory);
+  }
+  examples.merge(std::move(other.examples));
+  pruned += other.pruned;
+  scored += other.scored;
+  for (auto& [key, best] : other.rows) take(key, std::move(best));
+}
+
+std::string pack(const Findings& findings) {
+  Json json = {{"rejected", findings.rejected},
+               {"pruned", findings.pruned},
+               {"scored", findings.scored},
+               {"examples", Json::object()},
+               {"rows", Json::array()}};
+  if (findings.least) json["least"] = findings.least->value();
+  for (const auto& [reason, point] : findings.examples)
+    json["examples"][reason] = {to_json(point.layout), point.schedule, point.arithmetic};
+  for (const auto& [key, best] : findings.rows) {
+    const FoundLayout& found = best.found;
+    json["rows"].push_back({to_json(found.layout), found.schedule, found.score.value(),
+                            to_json(found.memory), found.fullest.value, best.number});
+  }
+  return json.dump();
+}
+
+Findings unpack_findings(const std::string& packed) {
+  const Json json = Json::parse(packed);
+  Findings findings;
+  findings.rejected = json.at("rejected").get<std::map<std::string, std::int64_t>>();
+  findings.pruned = json.at("pruned").get<std::int64_t>();
+  findings.scored = json.at("scored").get<std::int64_t>();
+  if (json.contains("least")) findings.least = Bytes{json.at("least").get<double>()};
+  for (const auto& [reason, point] : json.at("examples").items()) {
+    findings.examples[reason] = {layout_of(point.at(0)), point.at(1).get<std::string>(),
+                                 point.at(2).get<std::string>()};
+  }
+  for (const Json& row : json.at("rows")) {
+    FoundLayout found{layout_of(row.at(0)), row.at(1).get<std::string>(),
+                      Seconds{row.at(2).get<double>()}, memory_of(row.at(3)),
+                      Rank{row.at(4).get<int>()}};
+    const RowKey key = row_key(found.layout, found.schedule, found.layout.vpp);
+    findings.rows.emplace(key, BestOfRow{std::move(found), row.at(5).get<std::int64_t>()});
+  }
+  return findings;
+}
+
+std::string memory_arithmetic(const MemoryTable& memory, Rank rank) {
+  const auto gib = [](Bytes bytes) { return fmt::format("{:.1f}", in_gibibytes(bytes)); };
+  return fmt::format(
+      "rank {}: weights {} + gradients {} + optimizer {} + activations {} + buffers {} + reserve "
+      "{} = {} GiB, the GPU has {} GiB",
+      rank.value, gib(memory.weights), gib(memory.gradients), gib(memory.optimizer),
+      gib(memory.activations), gib(memory.buffers), gib(memory.reserve), gib(memory.total()),
+      gib(memory.capacity));
+}
+
+}  // namespace orrery
