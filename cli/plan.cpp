@@ -82,6 +82,8 @@ void fix(const std::string& text, const std::string& over, SearchRequest& reques
   one("comm-sms", space.comm_sms, fixed.comm_sms);
   one("precision", space.precision, fixed.precision);
   one("recompute", space.recompute, fixed.recompute);
+  one("optimizer", space.optimizer, fixed.optimizer);
+  one("ema", space.ema, fixed.ema);
 }
 
 // One line on a terminal, nothing elsewhere.

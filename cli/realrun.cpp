@@ -47,6 +47,15 @@ void check(const Plan& plan) {
   Diagnostics diagnostics;
   for (const ScheduleFault& fault : check_schedule(plan.schedule))
     diagnostics.error({}, "schedule: " + fault.reason);
+  const Recompute set = plan.layout.recompute;
+  if (set == Recompute::kAttention || set == Recompute::kMlp) {
+    diagnostics.error({}, fmt::format("recompute={} is not carried out on the CPU", to_string(set)),
+                      "plan with recompute=none, selective or full");
+  }
+  if (plan.layout.optimizer == Keep::kCpu || plan.layout.ema == Keep::kGpu) {
+    diagnostics.error({}, "a run on the CPU has its optimizer beside the weights, and no EMA",
+                      "plan without optimizer=cpu and ema=gpu");
+  }
   diagnostics.throw_if_errors();
   if (plan.model.vocab < 256) {
     throw InputError(fmt::format("error: {} has a vocabulary of {}: text is read as bytes, 256 ids",

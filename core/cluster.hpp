@@ -2,6 +2,7 @@
 // A GPU cluster: nodes, links, fabric, price. The device itself (kernel rates, memory) is a
 // calibration file that `device` names. Bandwidths are per GPU or per NIC and in one direction
 // unless said otherwise.
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +71,13 @@ struct Fabric {
   bool operator==(const Fabric&) const = default;
 };
 
+// The host of a node: what lies in its memory is moved and updated by the CPUs.
+struct HostLink {
+  BytesPerSecond pcie;    // between one GPU and the host, one direction
+  BytesPerSecond memory;  // of a node's CPUs
+  bool operator==(const HostLink&) const = default;
+};
+
 struct Cluster {
   std::string name;
   std::string device;  // calibration that describes the GPU
@@ -78,6 +86,7 @@ struct Cluster {
   NvlinkDomain nvlink;
   Nic nic;
   Fabric fabric;
+  std::optional<HostLink> host = {};
   Dollars price_per_gpu_hour;
   AssumedFigures assumed;
 

@@ -217,6 +217,13 @@ Cluster decode_cluster(Reader& reader) {
   cluster.device = reader.required_string("device");
   cluster.nodes = reader.required_int("nodes", {1, 1000000});
   cluster.gpus_per_node = reader.required_int("gpus_per_node", {1, 1024});
+  if (auto host = reader.optional_table("host")) {
+    HostLink link;
+    link.pcie = host->required_quantity<BytesPerSecond>("pcie", Zero::kForbidden);
+    link.memory = host->required_quantity<BytesPerSecond>("memory_bandwidth", Zero::kForbidden);
+    host->finish();
+    cluster.host = link;
+  }
   cluster.price_per_gpu_hour =
       reader.required_quantity<Dollars>("price_per_gpu_hour", Zero::kAllowed);
   const bool alone = cluster.nodes == 1;

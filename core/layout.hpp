@@ -30,7 +30,20 @@ enum class Recompute {
   kNone,
   kSelective,  // DeepSeek-V3 report, section 3.2.3: RMSNorm, MLA up-projections, SwiGLU output
   kFull,       // every layer recomputed from its input
+  kAttention,  // of the selective set, what belongs to attention: its norms and up-projections
+  kMlp,        // of the selective set, the rest: the norm before the MLP and SwiGLU output
 };
+// Whether attention's part of the selective set is recomputed by itself, and the MLP's, by itself
+// or with the whole layer.
+constexpr bool recomputes_attention(Recompute set) {
+  return set == Recompute::kSelective || set == Recompute::kAttention;
+}
+constexpr bool recomputes_mlp(Recompute set) {
+  return set != Recompute::kNone && set != Recompute::kAttention;
+}
+
+// Where a state of training lies that no kernel of a micro-batch reads.
+enum class Keep { kGpu, kCpu };
 
 struct Layout {
   int pp = 1;
@@ -45,6 +58,12 @@ struct Layout {
   int comm_sms = 20;    // SMs lent to communication kernels while they run beside compute
   Precision precision = Precision::kFp8;
   Recompute recompute = Recompute::kSelective;
+  // Master weights and moments, and where they lie the update runs.
+  Keep optimizer = Keep::kGpu;
+  // An exponential moving average of the weights in FP32, divided as the optimizer's states are. On
+  // the CPU it is updated beside the next step (DeepSeek-V3 report, section 3.2.3) and costs no
+  // time.
+  Keep ema = Keep::kCpu;
   StageMap stage_map;  // pp stages (pp * vpp when interleaved)
 
   int gpus() const { return pp * tp * cp * dp; }
@@ -53,6 +72,7 @@ struct Layout {
 
 std::string_view to_string(Precision precision);
 std::string_view to_string(Recompute recompute);
+std::string_view to_string(Keep keep);
 char letter(LayerKind kind);
 // "pp=16 ep=64 dp=128", dimensions that are 1 left out (pp, ep and dp always shown; dp not where it
 // is not known yet).

@@ -52,6 +52,7 @@ class LayoutChecker {
     check_tensor();
     check_context();
     check_small();
+    check_host();
     check_tokens();
     // Everything after this rests on dp.
     if (!derive_dp()) return;
@@ -149,6 +150,15 @@ class LayoutChecker {
     if (layout_.comm_sms < 0 || layout_.comm_sms > kMostCommSms) {
       error("comm-sms",
             fmt::format("comm-sms must be 0 to {}, found {}", kMostCommSms, layout_.comm_sms));
+    }
+  }
+
+  void check_host() {
+    if (layout_.optimizer == Keep::kCpu && !cluster_.host) {
+      error("optimizer",
+            fmt::format("optimizer=cpu, but cluster '{}' does not say how fast its hosts are",
+                        cluster_.name),
+            "give pcie and memory_bandwidth in [host] of the cluster file");
     }
   }
 

@@ -30,7 +30,7 @@ constexpr IntKey kIntKeys[] = {
 std::vector<std::string> key_names() {
   std::vector<std::string> names;
   for (const IntKey& key : kIntKeys) names.emplace_back(key.name);
-  names.insert(names.end(), {"precision", "recompute"});
+  names.insert(names.end(), {"precision", "recompute", "optimizer", "ema"});
   return names;
 }
 
@@ -85,8 +85,12 @@ class LayoutParser {
     }
     if (key.text == "recompute") {
       return word(key, value, layout_.recompute,
-                  {Recompute::kNone, Recompute::kSelective, Recompute::kFull});
+                  {Recompute::kNone, Recompute::kSelective, Recompute::kFull, Recompute::kAttention,
+                   Recompute::kMlp});
     }
+    if (key.text == "optimizer")
+      return word(key, value, layout_.optimizer, {Keep::kGpu, Keep::kCpu});
+    if (key.text == "ema") return word(key, value, layout_.ema, {Keep::kGpu, Keep::kCpu});
     for (const IntKey& known : kIntKeys) {
       if (known.name == key.text) return integer(known, value);
     }

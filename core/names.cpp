@@ -52,6 +52,8 @@ constexpr auto kKernelNames = std::to_array<std::string_view>({
     "embedding",
     "cross-entropy",
     "optimizer",
+    "host-copy",
+    "host-update",
 });
 static_assert(kKernelNames.size() == static_cast<std::size_t>(KernelClass::kCount));
 
@@ -87,8 +89,14 @@ std::string_view to_string(Recompute recompute) {
     case Recompute::kNone: return "none";
     case Recompute::kSelective: return "selective";
     case Recompute::kFull: return "full";
+    case Recompute::kAttention: return "attention";
+    case Recompute::kMlp: return "mlp";
   }
   return "?";
+}
+
+std::string_view to_string(Keep keep) {
+  return keep == Keep::kGpu ? "gpu" : "cpu";
 }
 
 char letter(LayerKind kind) {

@@ -52,6 +52,8 @@ enum class KernelClass : std::uint8_t {
   kEmbeddingLookup,        // embedding: gather, or scatter-add in the backward
   kCrossEntropy,           // cross-entropy: loss and gradient of the logits
   kOptimizer,              // optimizer: AdamW on a shard
+  kHostCopy,               // host-copy: between GPU and host memory; the cluster's PCIe
+  kHostUpdate,             // host-update: AdamW on a shard by the CPUs; the cluster's host memory
   kCount
 };
 

@@ -16,7 +16,12 @@ namespace {
 constexpr std::pair<std::string_view, Precision> kPrecisions[] = {{"fp8", Precision::kFp8},
                                                                   {"bf16", Precision::kBf16}};
 constexpr std::pair<std::string_view, Recompute> kRecomputes[] = {
-    {"none", Recompute::kNone}, {"selective", Recompute::kSelective}, {"full", Recompute::kFull}};
+    {"none", Recompute::kNone},
+    {"selective", Recompute::kSelective},
+    {"full", Recompute::kFull},
+    {"attention", Recompute::kAttention},
+    {"mlp", Recompute::kMlp}};
+constexpr std::pair<std::string_view, Keep> kKeeps[] = {{"gpu", Keep::kGpu}, {"cpu", Keep::kCpu}};
 constexpr std::pair<std::string_view, ScalarType> kScalars[] = {
     {"fp32", ScalarType::kFp32}, {"bf16", ScalarType::kBf16}, {"fp8", ScalarType::kFp8}};
 
@@ -45,6 +50,8 @@ Layout decode_layout(Reader& reader) {
   layout.comm_sms = reader.optional_int("comm_sms", layout.comm_sms, {0, 1000});
   layout.precision = reader.optional_enum<Precision>("precision", layout.precision, kPrecisions);
   layout.recompute = reader.optional_enum<Recompute>("recompute", layout.recompute, kRecomputes);
+  layout.optimizer = reader.optional_enum<Keep>("optimizer", layout.optimizer, kKeeps);
+  layout.ema = reader.optional_enum<Keep>("ema", layout.ema, kKeeps);
   const std::string map = reader.required_string("stage_map");
   Place place = reader.place("stage_map");
   ++place.col;  // the quotes

@@ -101,6 +101,12 @@ void write_cluster(JsonWriter& writer, const Cluster& cluster) {
     writer.end();
     return;
   }
+  if (cluster.host) {
+    writer.begin("host");
+    writer.field("pcie", cluster.host->pcie);
+    writer.field("memory_bandwidth", cluster.host->memory);
+    writer.end();
+  }
   writer.begin(cluster.nvlink.pcie ? "pcie" : "nvlink");
   writer.field("bandwidth", cluster.nvlink.bandwidth);
   writer.field("latency", cluster.nvlink.latency);
@@ -151,6 +157,8 @@ void write_layout(JsonWriter& writer, const Layout& layout) {
   writer.field("comm_sms", layout.comm_sms);
   writer.field("precision", to_string(layout.precision));
   writer.field("recompute", to_string(layout.recompute));
+  writer.field("optimizer", to_string(layout.optimizer));
+  writer.field("ema", to_string(layout.ema));
   writer.field("stage_map", std::string_view(format_stage_map(layout.stage_map)));
   writer.end();
 }

@@ -27,6 +27,7 @@ struct Problem {
 void bound_points(benchmark::State& state) {
   const Problem problem;
   const std::int64_t stride = state.range(0);
+  const std::vector<StateChoice> choices = problem.space.states();
   std::int64_t points = 0, fit = 0;
   for (auto _ : state) {
     LayoutScorer scorer(problem.model, problem.cluster, problem.training, problem.device);
@@ -45,9 +46,9 @@ void bound_points(benchmark::State& state) {
           LayoutScorer::Shape shape(scorer, setting, sums.begin()->second, {family, vpp});
           for (const int sms : problem.space.comm_sms) {
             benchmark::DoNotOptimize(shape.bound(sums.at(sms)));
-            for (const int zero : problem.space.zero) {
+            for (const StateChoice& states : choices) {
               ++points;
-              fit += shape.memory(zero).table.fits();
+              fit += shape.memory(states).table.fits();
             }
           }
         }
@@ -73,7 +74,7 @@ void score_shapes(benchmark::State& state) {
   const SettingSums sums = scorer.sums(setting.layout, {20, 20});
   for (auto _ : state) {
     LayoutScorer::Shape shape(scorer, setting, sums, {"dualpipe", 1});
-    benchmark::DoNotOptimize(shape.score(20, 1));
+    benchmark::DoNotOptimize(shape.score(20, {}));
   }
   state.counters["plans_a_second"] =
       benchmark::Counter(static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);

@@ -107,14 +107,14 @@ class HostSearch {
   void look_at(const Setting& setting, const std::string& schedule, int vpp) {
     Layout layout = setting.layout;
     layout.vpp = vpp;
-    const auto points =
-        static_cast<std::int64_t>(request_.space.comm_sms.size() * request_.space.zero.size());
+    const std::vector<StateChoice> states = request_.space.states();
+    const auto points = static_cast<std::int64_t>(request_.space.comm_sms.size() * states.size());
     if (const auto why = rule_out(request_.model, setting, schedule, vpp))
       return reject(*why, points, layout, schedule, {});
     for (const int comm_sms : request_.space.comm_sms) {
-      for (const int zero : request_.space.zero) {
+      for (const StateChoice& state : states) {
         layout.comm_sms = comm_sms;
-        layout.zero_stage = zero;
+        apply(state, layout);
         ScoredPlan scored;
         scored.schedule = schedule;
         scored.plan = plan_of(request_, layout, schedule, device_);
@@ -152,11 +152,11 @@ static_assert(std::is_trivially_copyable_v<Simulated>);
 
 // Simulates `plans`, shared among the processes of the crew.
 void simulate_all(std::span<ScoredPlan> plans, Crew* crew, const DeviceModel& device) {
+  const bool alone = crew == nullptr || crew->size() == 1;
   std::vector<std::size_t> own;
   for (std::size_t at = 0; at < plans.size(); ++at) {
-    if (crew == nullptr || crew->mine(at)) own.push_back(at);
+    if (alone || crew->mine(at)) own.push_back(at);
   }
-  const bool alone = crew == nullptr || crew->size() == 1;
   const std::size_t at_once = alone ? std::max(1U, std::thread::hardware_concurrency()) : 1;
   const std::vector<std::string> results =
       in_children(own.size(), at_once, [&](std::size_t number) {
@@ -168,11 +168,12 @@ void simulate_all(std::span<ScoredPlan> plans, Crew* crew, const DeviceModel& de
   std::string packed;
   for (const std::string& result : results) packed += result;
   const std::vector<std::string> all = crew == nullptr ? std::vector{packed} : crew->share(packed);
+  std::vector<std::size_t> taken(all.size(), 0);
   for (std::size_t at = 0; at < plans.size(); ++at) {
-    const std::string& from = all[at % all.size()];
+    const std::size_t owner = alone ? 0 : crew->owner(at);
     Simulated result;
-    ORRERY_CHECK(from.size() >= (at / all.size() + 1) * sizeof result, "a finalist is missing");
-    std::memcpy(&result, from.data() + at / all.size() * sizeof result, sizeof result);
+    ORRERY_CHECK(all[owner].size() >= (taken[owner] + 1) * sizeof result, "a finalist is missing");
+    std::memcpy(&result, all[owner].data() + taken[owner]++ * sizeof result, sizeof result);
     plans[at].step = result.step;
     plans[at].memory = result.memory;
     plans[at].fullest = result.fullest;

@@ -8,42 +8,6 @@
 #include "workload/parameters.hpp"
 
 namespace orrery {
-namespace {
-
-// The largest sum of live buffers of the wanted kinds on a rank.
-template <class Wanted>
-Bytes peak(const Program& program, const Timeline& timeline, Rank rank, Wanted wanted) {
-  struct Change {
-    Seconds when;
-    bool alloc;
-    double bytes;
-  };
-  std::vector<Change> changes;
-  for (const auto& list : program.streams[rank.index()]) {
-    for (InstructionId id : list) {
-      for (const BufferEvent& event : program.events_of(program.instructions[id.index()])) {
-        const Buffer& buffer = program.buffers[static_cast<std::size_t>(event.buffer)];
-        if (!wanted(buffer.kind)) continue;
-        const Span& span = timeline.at(id);
-        changes.push_back({event.alloc ? span.start : span.end, event.alloc, buffer.bytes.value()});
-      }
-    }
-  }
-  // At the same moment what ends makes room for what begins.
-  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-    return std::tuple(a.when, a.alloc) < std::tuple(b.when, b.alloc);
-  });
-  double live = 0;
-  double most = 0;
-  for (const Change& change : changes) {
-    live += change.alloc ? change.bytes : -change.bytes;
-    most = std::max(most, live);
-  }
-  return Bytes{most};
-}
-
-}  // namespace
-
 std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
   const bool fp8 = plan.layout.precision == Precision::kFp8;
   const Training& training = plan.training;
@@ -53,9 +17,10 @@ std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
   // Where a token's copies go matters little for the workspace: the largest case is taken.
   RoutingSpread spread;
   spread.gpus_per_token = std::min(plan.layout.ep, std::max(1, plan.model.moe.top_k));
+  const Bytes exchange_buffers = plan.layout.ep > 1 ? device.exchange_buffers : Bytes{};
   const Bytes buffers =
       workspace(make_shard(plan.model, plan.layout, plan.training.sequence, spread)) +
-      (plan.layout.ep > 1 ? device.exchange_buffers : Bytes{});
+      exchange_buffers;
   std::vector<MemoryTable> tables;
   for (int rank = 0; rank < plan.layout.pp; ++rank) {
     const RankParameters own = rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
@@ -64,22 +29,73 @@ std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
     MemoryTable& table = tables.emplace_back();
     table.weights = Bytes{parameters * 2 + (fp8 ? own.quantised : 0)};
     table.gradients = Bytes{parameters * bytes_of(training.gradient)};
-    table.optimizer = Bytes{shard * state};
+    table.fp8_copies = Bytes{fp8 ? own.quantised : 0};
+    if (plan.layout.optimizer == Keep::kGpu) table.optimizer = Bytes{shard * state};
+    if (plan.layout.ema == Keep::kGpu) table.ema = Bytes{shard * bytes_of(ScalarType::kFp32)};
     table.buffers = buffers;
+    table.exchange_buffers = exchange_buffers;
     table.reserve = device.reserve;
     table.capacity = device.memory;
   }
   return tables;
 }
 
+MemoryPeak memory_peak(const Program& program, const Timeline& timeline, Rank rank) {
+  struct Change {
+    Seconds when;
+    bool alloc;
+    bool received;
+    double bytes;
+    InstructionId by;
+  };
+  std::vector<Change> changes;
+  for (const auto& list : program.streams[rank.index()]) {
+    for (InstructionId id : list) {
+      for (const BufferEvent& event : program.events_of(program.instructions[id.index()])) {
+        const Buffer& buffer = program.buffers[static_cast<std::size_t>(event.buffer)];
+        const Span& span = timeline.at(id);
+        changes.push_back({event.alloc ? span.start : span.end, event.alloc,
+                           buffer.kind == BufferKind::kCommunication, buffer.bytes.value(), id});
+      }
+    }
+  }
+  // At the same moment what ends makes room for what begins.
+  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+    return std::tuple(a.when, a.alloc) < std::tuple(b.when, b.alloc);
+  });
+  double activations = 0, received = 0;
+  MemoryPeak peak;
+  for (const Change& change : changes) {
+    (change.received ? received : activations) += change.alloc ? change.bytes : -change.bytes;
+    if (activations + received > (peak.activations + peak.received).value())
+      peak = {Bytes{activations}, Bytes{received}, change.by, change.when};
+  }
+  return peak;
+}
+
+namespace {
+
+MemoryTable at_peak(MemoryTable table, const MemoryPeak& peak) {
+  table.activations = peak.activations;
+  table.received = peak.received;
+  table.buffers += peak.received;
+  return table;
+}
+
+}  // namespace
+
 MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program,
                         const Timeline& timeline, Rank rank) {
-  MemoryTable table = static_memory(plan, device)[rank.index()];
-  table.activations = peak(program, timeline, rank,
-                           [](BufferKind kind) { return kind != BufferKind::kCommunication; });
-  table.buffers += peak(program, timeline, rank,
-                        [](BufferKind kind) { return kind == BufferKind::kCommunication; });
-  return table;
+  return at_peak(static_memory(plan, device)[rank.index()], memory_peak(program, timeline, rank));
+}
+
+std::vector<MemoryTable> memory_tables(const Plan& plan, const Device& device,
+                                       const Program& program, const Timeline& timeline) {
+  std::vector<MemoryTable> tables = static_memory(plan, device);
+  for (std::size_t rank = 0; rank < tables.size(); ++rank)
+    tables[rank] =
+        at_peak(tables[rank], memory_peak(program, timeline, Rank{static_cast<int>(rank)}));
+  return tables;
 }
 
 MemoryTable with_expert_copies(MemoryTable table, const Plan& plan, Rank rank, int copies) {

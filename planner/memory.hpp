@@ -2,8 +2,9 @@
 // What one GPU of a pipeline rank keeps in memory, as a table that adds up.
 //
 // Weights, gradients and optimizer states follow from the parameters on the rank
-// (workload/stage_parameters.hpp); activations are the largest sum of live buffers at any moment of
-// a Timeline, so they follow the schedule as it runs.
+// (workload/stage_parameters.hpp); activations and received messages are what is live at the moment
+// when most is, in a Timeline, so they follow the schedule as it runs.
+#include <optional>
 #include <vector>
 
 #include "core/plan.hpp"
@@ -19,13 +20,24 @@ struct MemoryTable {
   Bytes gradients;    // main gradients, Training::gradient
   Bytes optimizer;    // this GPU's share of master weights and moments (ZeRO-1), or all of them
                       // (ZeRO-0)
-  Bytes activations;  // peak of activations and of what is kept for deferred weight gradients
+  Bytes activations;  // of activations and of what is kept for deferred weight gradients
   Bytes buffers;      // received activations and gradients, workspace of a layer, exchange kernels'
                       // buffers
   Bytes reserve;      // context, libraries, allocator
   Bytes capacity;
+  Bytes ema = {};  // this GPU's share of the moving average of the weights
 
-  Bytes total() const { return weights + gradients + optimizer + activations + buffers + reserve; }
+  // Parts of these: of the weights their FP8 copies; of the buffers the exchange kernels' and what
+  // has been received, the rest being workspace.
+  Bytes fp8_copies = {};
+  Bytes exchange_buffers = {};
+  Bytes received = {};
+
+  Bytes workspace() const { return buffers - exchange_buffers - received; }
+  Bytes total() const {
+    return weights + gradients + optimizer + ema + activations + buffers + reserve;
+  }
+  Bytes free() const { return capacity - total(); }
   bool fits() const { return total() <= capacity; }
 };
 
@@ -37,8 +49,21 @@ MemoryTable with_expert_copies(MemoryTable table, const Plan& plan, Rank rank, i
 // left at zero. Of the plan's schedule the placement of the stages counts, not the cells.
 std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device);
 
-// The whole table.
+// The most that is live on a rank at once, and when it comes to be: the instruction that allocates
+// the last of it, none on a rank that allocates nothing.
+struct MemoryPeak {
+  Bytes activations;
+  Bytes received;
+  InstructionId at;
+  Seconds when;
+};
+MemoryPeak memory_peak(const Program& program, const Timeline& timeline, Rank rank);
+
+// The whole table of a rank, at its peak.
 MemoryTable rank_memory(const Plan& plan, const Device& device, const Program& program,
                         const Timeline& timeline, Rank rank);
+// Of all ranks.
+std::vector<MemoryTable> memory_tables(const Plan& plan, const Device& device,
+                                       const Program& program, const Timeline& timeline);
 
 }  // namespace orrery

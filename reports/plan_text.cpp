@@ -86,6 +86,10 @@ std::string plans_table(const SearchRequest& request, const std::vector<ScoredPl
   number("vpp", "1", &Layout::vpp);
   number("mbs", "1", &Layout::micro_batch);
   number("zero", "1", &Layout::zero_stage);
+  add("optimizer", "gpu", true,
+      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.optimizer)); });
+  add("EMA", "cpu", true,
+      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.ema)); });
   add("recompute", "", true,
       [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.recompute)); });
   add("precision", "", true,
@@ -116,11 +120,11 @@ std::string space_text(const LayoutSpace& space) {
   };
   return fmt::format(
       "pp {} x tp {} x cp {} x ep {} x etp {} x mbs {}\n  x precision {} x recompute {} x vpp {} x "
-      "SMs {} x zero {}\n  x schedule {}\n",
+      "SMs {}\n  x zero {} x optimizer {} x EMA {}\n  x schedule {}\n",
       numbers(space.pp), numbers(space.tp), numbers(space.cp), numbers(space.ep),
       numbers(space.etp), numbers(space.micro_batch), names(space.precision),
       names(space.recompute), numbers(space.vpp), numbers(space.comm_sms), numbers(space.zero),
-      fmt::join(space.schedule, ","));
+      names(space.optimizer), names(space.ema), fmt::join(space.schedule, ","));
 }
 
 std::string point_name(const RejectedPoint& point) {

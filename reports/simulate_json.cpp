@@ -24,6 +24,7 @@ Json memory(const MemoryTable& table) {
   return {{"weights", in_gibibytes(table.weights)},
           {"gradients", in_gibibytes(table.gradients)},
           {"optimizer", in_gibibytes(table.optimizer)},
+          {"ema", in_gibibytes(table.ema)},
           {"activations", in_gibibytes(table.activations)},
           {"buffers", in_gibibytes(table.buffers)},
           {"reserve", in_gibibytes(table.reserve)},
@@ -44,6 +45,8 @@ Json layout_json(const Layout& layout) {
           {"comm_sms", layout.comm_sms},
           {"precision", std::string(to_string(layout.precision))},
           {"recompute", std::string(to_string(layout.recompute))},
+          {"optimizer", std::string(to_string(layout.optimizer))},
+          {"ema", std::string(to_string(layout.ema))},
           {"stage_map", format_stage_map(layout.stage_map)}};
 }
 

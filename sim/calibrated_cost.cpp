@@ -27,15 +27,17 @@ Bytes payload_of(const Wire& wire) {
 
 // Interpolates between points sorted by a positive key, linearly in the logarithms; outside, the
 // rate (key over value) of the end point holds.
-double interpolate(std::span<const std::pair<double, double>> points, double key) {
+double interpolate(std::span<const std::pair<double, Seconds>> points, double key) {
   const auto above =
       std::lower_bound(points.begin(), points.end(), key,
                        [](const auto& point, double wanted) { return point.first < wanted; });
-  if (above == points.end()) return points.back().second * key / points.back().first;
-  if (above->first == key || above == points.begin()) return above->second * key / above->first;
+  if (above == points.end()) return points.back().second.value() * key / points.back().first;
+  const double there = above->second.value();
+  if (above->first == key || above == points.begin()) return there * key / above->first;
   const auto below = std::prev(above);
+  const double before = below->second.value();
   const double place = std::log(key / below->first) / std::log(above->first / below->first);
-  return below->second * std::pow(above->second / below->second, place);
+  return before * std::pow(there / before, place);
 }
 
 // The row whose group is nearest to `group` by ratio.
@@ -156,18 +158,33 @@ Seconds CalibratedCost::stream_time(const Op& op) const {
     throw InputError(fmt::format("calibration '{}' has no stream_rows for kernel '{}'",
                                  calibration_.device.name, to_string(op.kernel)));
   }
-  std::vector<std::pair<double, double>> points;
-  for (const auto& [amount, time] : found->second.points) points.emplace_back(amount, time.value());
   // A kernel of next to no work still has to be launched and drained.
-  return std::max(Seconds{interpolate(points, op.amount())}, calibration_.device.launch_gap);
+  return std::max(Seconds{interpolate(found->second.points, op.amount())},
+                  calibration_.device.launch_gap);
 }
 
 Seconds CalibratedCost::op_time(const Op& op, int sms) const {
+  if (op.kernel == KernelClass::kHostCopy || op.kernel == KernelClass::kHostUpdate)
+    return host_time(op);
   const KernelKind kind = kernel_kind(op.kernel);
   if (kind == KernelKind::kAttention) return attention_time(op, sms);
   if (kind == KernelKind::kStreaming) return stream_time(op);
   const bool grouped_wgrad = op.kernel == KernelClass::kGroupedWgrad;
   return gemm_model(op).time(grouped_wgrad ? op.m * op.groups : op.m, op.n, op.k, op.groups, sms);
+}
+
+Seconds CalibratedCost::host_time(const Op& op) const {
+  if (!cluster_.host) {
+    throw InputError(
+        fmt::format("error: cluster '{}' does not say how fast its hosts are\n  = give pcie and "
+                    "memory_bandwidth in [host] of the cluster file",
+                    cluster_.name));
+  }
+  // All GPUs of a node copy and update at the same time.
+  const BytesPerSecond rate = op.kernel == KernelClass::kHostCopy
+                                  ? cluster_.host->pcie
+                                  : cluster_.host->memory / cluster_.gpus_per_node;
+  return Bytes{op.amount()} / rate;
 }
 
 ComputeCost CalibratedCost::compute(const Work& work, int lent_sms) const {
@@ -283,6 +300,10 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
       const auto found = calibration_.stream_rows.find(op.kernel);
       if (found != calibration_.stream_rows.end() && found->second.assumed) {
         add(to_string(op.kernel), *found->second.assumed);
+      }
+      if (op.kernel == KernelClass::kHostCopy) {
+        used.insert({cluster_.name + ": host",
+                     "PCIe and host memory by data sheets, copies at 87 % of the wire"});
       }
       if (kernel_kind(op.kernel) == KernelKind::kAttention && op.k != calibration_.attention_qk) {
         add(to_string(op.kernel),

@@ -62,6 +62,7 @@ class CalibratedCost : public CostSource {
   ExchangeLimits exchange_limits(Pattern pattern, bool across_nodes) const;
   Seconds attention_time(const Op& op, int sms) const;
   Seconds stream_time(const Op& op) const;
+  Seconds host_time(const Op& op) const;
 
   Calibration calibration_;
   Cluster cluster_;

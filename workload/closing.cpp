@@ -34,10 +34,11 @@ class Closing {
     // Global gradient norm: every GPU squares what it owns, and though only one number is
     // exchanged, every rank waits for every other.
     for (int rank = 0; rank < layout_.pp; ++rank) {
-      compute(Rank(rank), "gradient norm",
-              gradient_norm(training_, optimizer_shard(groups, Rank(rank), true)));
+      const Op norm = gradient_norm(training_, optimizer_shard(groups, Rank(rank), true));
+      steps_.push_back(
+          {{Rank(rank)}, {Component::kOptimizer, Pass::kW, "gradient norm", {norm}, {}}, 0});
     }
-    const Wire norm =
+    const Wire wire =
         collective_wire(Pattern::kAllReduce, Bytes{8}, cluster_.gpus(), cluster_.gpus_per_node);
     std::vector<Rank> everyone;
     for (int rank = 0; rank < layout_.pp; ++rank) everyone.push_back(Rank(rank));
@@ -46,11 +47,12 @@ class Closing {
                        Pass::kW,
                        "gradient norm all-reduce",
                        {},
-                       norm,
-                       "gradient norm"}});
+                       wire,
+                       "gradient norm"},
+                      0});
     for (int rank = 0; rank < layout_.pp; ++rank) {
       const double shard = optimizer_shard(groups, Rank(rank), sharded);
-      compute(Rank(rank), "optimizer", optimizer_update(training_, shard));
+      steps_.push_back({{Rank(rank)}, update_work(training_, layout_, shard), shard});
     }
     if (sharded) {
       for (const ParameterGroup& group : groups)
@@ -60,10 +62,6 @@ class Closing {
   }
 
  private:
-  void compute(Rank rank, const std::string& name, const Op& op) {
-    steps_.push_back({{rank}, {Component::kOptimizer, Pass::kW, name, {op}, {}}});
-  }
-
   void exchange(const ParameterGroup& group, Component component, const std::string& name,
                 Pattern pattern, double bytes_per_parameter) {
     if (group.replicas == 1) return;
@@ -87,7 +85,8 @@ class Closing {
                        {},
                        wire,
                        "",
-                       group.set}});
+                       group.set},
+                      0});
   }
 
   // The correction bias of the router follows the loads of the whole batch (DeepSeek-V3 report,
@@ -115,7 +114,8 @@ class Closing {
                          "expert count all-reduce",
                          {},
                          wire,
-                         "expert counts"}});
+                         "expert counts"},
+                        0});
     }
   }
 
@@ -129,6 +129,13 @@ class Closing {
 };
 
 }  // namespace
+
+Work update_work(const Training& training, const Layout& layout, double parameters) {
+  std::vector<Op> ops = {optimizer_update(training, parameters)};
+  if (layout.optimizer == Keep::kCpu) ops = host_optimizer_update(training, parameters);
+  if (layout.ema == Keep::kGpu) ops.push_back(ema_update(parameters));
+  return {Component::kOptimizer, Pass::kW, "optimizer", std::move(ops), {}};
+}
 
 std::vector<ClosingStep> closing_steps(const Model& model, const Cluster& cluster,
                                        const Layout& layout, const Training& training,

@@ -15,7 +15,11 @@ namespace orrery {
 struct ClosingStep {
   std::vector<Rank> ranks;
   Work work;
+  double updates = 0;  // parameters of each GPU, where it is the update
 };
+
+// The update of so many parameters, where the layout keeps the optimizer and the moving average.
+Work update_work(const Training& training, const Layout& layout, double parameters);
 
 // In order. Of `schedule` only the placement of the stages counts, not the cells.
 std::vector<ClosingStep> closing_steps(const Model& model, const Cluster& cluster,

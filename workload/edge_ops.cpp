@@ -67,7 +67,7 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   const double fc1 = shard.dense_fc1();
   const double tokens = shard.tokens;
   const bool fp8 = shard.fp8();
-  const bool recompute = shard.recompute != Recompute::kNone;
+  const bool recompute = recomputes_mlp(shard.recompute);
   StepBuilder ops(shard, Component::kMlp);
   ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "MLP output gradient");
   ops.add_if(fp8, cast_back("cast fc1 output back", tokens, fc1));
@@ -209,11 +209,36 @@ Op gradient_norm(const Training& training, double parameters) {
                    parameters, 1, Bytes{parameters * bytes_of(training.gradient)});
 }
 
+namespace {
+
+// Of a weight: its gradient read, master and moments read and written, the compute weight written.
+double updated_bytes(const Training& training) {
+  return bytes_of(training.gradient) + 2 * bytes_of(training.master) +
+         4 * bytes_of(training.moments) + bytes_per_element(DataType::kBf16);
+}
+
+}  // namespace
+
 Op optimizer_update(const Training& training, double parameters) {
-  const double moved = bytes_of(training.gradient) + 2 * bytes_of(training.master) +
-                       4 * bytes_of(training.moments) + bytes_per_element(DataType::kBf16);
   return streaming("AdamW update", KernelClass::kOptimizer, DataType::kFp32, DataType::kBf16,
-                   parameters, 1, Bytes{parameters * moved});
+                   parameters, 1, Bytes{parameters * updated_bytes(training)});
+}
+
+std::vector<Op> host_optimizer_update(const Training& training, double parameters) {
+  const auto moved = [&](const char* name, double bytes_each) {
+    return streaming(name, KernelClass::kHostCopy, DataType::kNone, DataType::kNone, parameters, 1,
+                     Bytes{parameters * bytes_each});
+  };
+  return {moved("gradients to the host", bytes_of(training.gradient)),
+          streaming("AdamW update by the CPUs", KernelClass::kHostUpdate, DataType::kFp32,
+                    DataType::kBf16, parameters, 1, Bytes{parameters * updated_bytes(training)}),
+          moved("weights from the host", bytes_per_element(DataType::kBf16))};
+}
+
+Op ema_update(double parameters) {
+  const double bytes = bytes_per_element(DataType::kBf16) + 2 * bytes_per_element(DataType::kFp32);
+  return streaming("moving average of the weights", KernelClass::kOptimizer, DataType::kBf16,
+                   DataType::kFp32, parameters, 1, Bytes{parameters * bytes});
 }
 
 }  // namespace orrery

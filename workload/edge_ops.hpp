@@ -32,5 +32,9 @@ Steps head_weight_gradient(const Shard& shard);
 // The sum of squares of the gradients that a GPU owns after their reduction.
 Op gradient_norm(const Training& training, double parameters);
 Op optimizer_update(const Training& training, double parameters);
+// The same by the CPUs: gradients go there, updated weights come back.
+std::vector<Op> host_optimizer_update(const Training& training, double parameters);
+// Of the moving average, on the GPU: reads the weight, reads and writes the average in FP32.
+Op ema_update(double parameters);
 
 }  // namespace orrery

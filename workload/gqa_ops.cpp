@@ -67,7 +67,7 @@ Steps gqa_input_gradient(const Shard& shard) {
   ops.add_if(fp8, cast_transpose("cast and transpose dqkv", size.tokens, size.qkv()));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden),
                       "normed input gradient");
-  ops.add_if(shard.recompute == Recompute::kSelective,
+  ops.add_if(recomputes_attention(shard.recompute),
              recomputed(norm("pre-attention norm recompute", size.local, size.hidden)));
   if (shard.recompute != Recompute::kFull)
     ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");

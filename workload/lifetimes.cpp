@@ -34,7 +34,7 @@ Lifetimes attention(const Shard& shard) {
   const double tokens = shard.tokens;
   const double heads = shard.heads();
   const double out_width = heads * a.v_dim;
-  const bool recompute = shard.recompute == Recompute::kSelective;
+  const bool recompute = recomputes_attention(shard.recompute);
   double bytes = local * shard.model.hidden * kBf16;  // residual input
   bytes += tokens * out_width * (recompute && shard.fp8() ? 1.5 : kBf16) + tokens * heads * kFp32;
   if (a.kind == AttentionKind::kMla) {
@@ -58,7 +58,7 @@ Lifetimes experts(const Shard& shard) {
       local * (model.moe.experts + 2 * model.moe.top_k) * kFp32;     // affinities, choices, weights
   bytes += rows * 2 * shard.expert_inter() * stored(shard);          // routed fc1 output
   bytes += shard.tokens * 2 * shard.shared_inter() * stored(shard);  // shared fc1 output
-  if (shard.recompute == Recompute::kNone) {
+  if (!recomputes_mlp(shard.recompute)) {
     bytes += rows * shard.expert_inter() * stored(shard) +
              shard.tokens * shard.shared_inter() * stored(shard);
   }
@@ -76,8 +76,7 @@ Lifetimes experts(const Shard& shard) {
 Lifetimes dense_mlp(const Shard& shard) {
   double bytes = shard.local_tokens() * shard.model.hidden * kBf16;
   bytes += shard.tokens * shard.dense_fc1() * stored(shard);
-  if (shard.recompute == Recompute::kNone)
-    bytes += shard.tokens * shard.dense_inter() * stored(shard);
+  if (!recomputes_mlp(shard.recompute)) bytes += shard.tokens * shard.dense_inter() * stored(shard);
   return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, dense_mlp_weight_gradient(shard))};
 }
 

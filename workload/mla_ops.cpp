@@ -79,7 +79,7 @@ Steps mla_forward(const Shard& shard) {
   ops.context_parallel(Pattern::kAllGather, Bytes{size.tokens * kv_per_token * (shard.cp - 1)},
                        "keys and values");
   ops.add(attention_forward_kernel(shard));
-  ops.add_if(shard.fp8() && shard.recompute == Recompute::kSelective,
+  ops.add_if(shard.fp8() && recomputes_attention(shard.recompute),
              streaming("cast attention output to E5M6", KernelClass::kCastE5m6, DataType::kBf16,
                        DataType::kE5m6, size.tokens, size.v_width,
                        Bytes{size.tokens * size.v_width * 3.5}));
@@ -94,7 +94,7 @@ Steps mla_forward(const Shard& shard) {
 Steps mla_input_gradient(const Shard& shard) {
   const Mla size(shard);
   const bool fp8 = shard.fp8();
-  const bool recompute = shard.recompute == Recompute::kSelective;
+  const bool recompute = recomputes_attention(shard.recompute);
   StepBuilder ops(shard, Component::kAttention);
   ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                     size.local, size.hidden, Bytes{size.local * size.hidden * 4}));

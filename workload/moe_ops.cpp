@@ -129,7 +129,7 @@ Steps experts_input_gradient(const Shard& shard) {
   const RoutedRows& routed = shard.backward_rows;
   const bool fp8 = shard.fp8();
   const bool shared = size.shared > 0;
-  const bool recompute = shard.recompute != Recompute::kNone;
+  const bool recompute = recomputes_mlp(shard.recompute);
   StepBuilder ops(shard, Component::kMlp);
   if (shared) {
     ops.tensor_parallel(Pattern::kAllGather,

@@ -1,6 +1,7 @@
 #include "planner/layouts/branch_and_bound.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <exception>
 #include <limits>
@@ -39,14 +40,15 @@ struct Choices {
 class Search {
  public:
   Search(const LayoutProblem& problem, const DeviceModel& device)
-      : problem_(problem), device_(device), space_(problem.space) {
+      : problem_(problem), device_(device), space_(problem.space), states_(problem.space.states()) {
     for (const std::string& name : space_.schedule) schedule_family(name);
     // Processes started together are the parallelism themselves.
     const bool alone = problem.crew == nullptr || problem.crew->size() == 1;
     const unsigned threads = alone ? std::max(1U, std::thread::hardware_concurrency()) : 1;
+    const auto orders = std::make_shared<OrderCache>();
     for (unsigned thread = 0; thread < threads; ++thread) {
-      scorers_.push_back(
-          std::make_unique<LayoutScorer>(problem.model, problem.cluster, problem.training, device));
+      scorers_.push_back(std::make_unique<LayoutScorer>(problem.model, problem.cluster,
+                                                        problem.training, device, orders));
     }
   }
 
@@ -152,33 +154,34 @@ class Search {
         found.pruned += points();
         continue;
       }
-      std::vector<int> zeros;
-      for (const int zero : space_.zero) {
-        if (shape.memory(zero).table.fits()) {
-          zeros.push_back(zero);
+      std::vector<std::size_t> fitting;  // of the states
+      for (std::size_t state = 0; state < states_.size(); ++state) {
+        const LayoutScorer::Shape::Memory& memory = shape.memory(states_[state]);
+        if (memory.table.fits()) {
+          fitting.push_back(state);
         } else {
           found.reject_memory(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
-                              choice.family, shape.memory(zero).table, shape.memory(zero).rank);
+                              choice.family, memory.table, memory.rank);
         }
       }
-      if (zeros.empty()) continue;
+      if (fitting.empty()) continue;
       for (std::size_t which = 0; which < space_.comm_sms.size(); ++which) {
         const int comm_sms = space_.comm_sms[which];
         const auto [own, is_new] = by_sms.try_emplace(comm_sms);
         if (is_new) own->second = scorer.sums(setting.layout, {comm_sms, comm_sms});
         if (above(shape.bound(own->second), limit(key, found))) {
-          found.pruned += static_cast<std::int64_t>(zeros.size());
+          found.pruned += static_cast<std::int64_t>(fitting.size());
           continue;
         }
-        for (const int zero : zeros) {
+        for (const std::size_t state : fitting) {
           ++found.scored;
-          const Seconds score = shape.score(comm_sms, zero);
-          const LayoutScorer::Shape::Memory& memory = shape.memory(zero);
+          const Seconds score = shape.score(comm_sms, states_[state]);
+          const LayoutScorer::Shape::Memory& memory = shape.memory(states_[state]);
           Layout layout = shape.layout();
           layout.comm_sms = comm_sms;
-          layout.zero_stage = zero;
+          apply(states_[state], layout);
           const std::int64_t place = (candidate.number * space_.schedules() + number) * points() +
-                                     static_cast<std::int64_t>(which * space_.zero.size()) + zero;
+                                     static_cast<std::int64_t>(which * states_.size() + state);
           found.take(key,
                      {{std::move(layout), choice.family, score, memory.table, memory.rank}, place});
         }
@@ -233,7 +236,7 @@ class Search {
     const std::vector<std::string> all = problem_.crew->share(packed);
     std::vector<std::size_t> at(all.size(), 0);
     for (std::size_t index = 0; index < count; ++index) {
-      const std::size_t from = index % all.size();
+      const std::size_t from = problem_.crew->owner(index);
       const std::string& text = all[from];
       const std::size_t space = text.find(' ', at[from]);
       ORRERY_CHECK(space != std::string::npos, "process {} sent too little", from);
@@ -247,12 +250,13 @@ class Search {
   // again.
   template <class Each>
   void in_parallel(std::size_t count, Each each) {
+    std::atomic<std::size_t> next{0};
     std::vector<std::exception_ptr> failed(scorers_.size());
     std::vector<std::thread> threads;
     for (std::size_t own = 0; own < scorers_.size(); ++own) {
       threads.emplace_back([&, own] {
         try {
-          for (std::size_t index = own; index < count; index += scorers_.size()) {
+          for (std::size_t index = next++; index < count; index = next++) {
             if (mine(index)) each(index, *scorers_[own]);
           }
         } catch (...) {
@@ -266,9 +270,9 @@ class Search {
     }
   }
 
-  // Points that share all but SMs and ZeRO stage.
+  // Points that share all but SMs and optimizer states.
   std::int64_t points() const {
-    return static_cast<std::int64_t>(space_.comm_sms.size() * space_.zero.size());
+    return static_cast<std::int64_t>(space_.comm_sms.size() * states_.size());
   }
   bool above(Seconds bound, double limit) const {
     return problem_.prune && bound.value() * kRounding > limit;
@@ -300,6 +304,7 @@ class Search {
   const LayoutProblem& problem_;
   const DeviceModel& device_;
   const LayoutSpace& space_;
+  std::vector<StateChoice> states_;
   std::vector<std::unique_ptr<LayoutScorer>> scorers_;  // one a thread
   std::vector<Candidate> candidates_;
   std::vector<SettingSums> sums_;

@@ -8,8 +8,8 @@
 // space = rejected + pruned + scored.
 //
 // A row is the best point of a layout with a schedule: the best choice of micro-batch, precision,
-// recomputation, SMs and ZeRO stage for one (pp, tp, cp, ep, etp, vpp, schedule). Equal scores are
-// told apart by memory, then by their place in the space.
+// recomputation, SMs and optimizer states for one (pp, tp, cp, ep, etp, vpp, schedule). Equal
+// scores are told apart by memory, then by their place in the space.
 //
 // Settings are worked off in waves of a fixed size, between which the threads exchange what they
 // found, and so do processes; neither the rows nor any count depends on how many there are.

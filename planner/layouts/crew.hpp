@@ -18,10 +18,9 @@ class Crew {
   // Everyone's, by rank. A process that is lost ends all others with an error.
   virtual std::vector<std::string> share(const std::string& own) = 0;
 
-  // Whether the part with this number is this process's.
-  bool mine(std::size_t number) const {
-    return number % static_cast<std::size_t>(size()) == static_cast<std::size_t>(rank());
-  }
+  // The process that works off the part with this number.
+  std::size_t owner(std::size_t number) const { return number % static_cast<std::size_t>(size()); }
+  bool mine(std::size_t number) const { return owner(number) == static_cast<std::size_t>(rank()); }
 };
 
 }  // namespace orrery

@@ -24,6 +24,8 @@ Json to_json(const Layout& layout) {
           layout.comm_sms,
           static_cast<int>(layout.precision),
           static_cast<int>(layout.recompute),
+          static_cast<int>(layout.optimizer),
+          static_cast<int>(layout.ema),
           format_stage_map(layout.stage_map)};
 }
 
@@ -35,6 +37,8 @@ Layout layout_of(const Json& json) {
     *field = json.at(at++).get<int>();
   layout.precision = static_cast<Precision>(json.at(at++).get<int>());
   layout.recompute = static_cast<Recompute>(json.at(at++).get<int>());
+  layout.optimizer = static_cast<Keep>(json.at(at++).get<int>());
+  layout.ema = static_cast<Keep>(json.at(at++).get<int>());
   const auto map = json.at(at).get<std::string>();
   if (map.empty()) return layout;
   Diagnostics diagnostics;
@@ -43,10 +47,11 @@ Layout layout_of(const Json& json) {
   return layout;
 }
 
-constexpr Bytes MemoryTable::*kParts[] = {&MemoryTable::weights,   &MemoryTable::gradients,
-                                          &MemoryTable::optimizer, &MemoryTable::activations,
-                                          &MemoryTable::buffers,   &MemoryTable::reserve,
-                                          &MemoryTable::capacity};
+constexpr Bytes MemoryTable::*kParts[] = {
+    &MemoryTable::weights,          &MemoryTable::gradients, &MemoryTable::optimizer,
+    &MemoryTable::activations,      &MemoryTable::buffers,   &MemoryTable::reserve,
+    &MemoryTable::capacity,         &MemoryTable::ema,       &MemoryTable::fp8_copies,
+    &MemoryTable::exchange_buffers, &MemoryTable::received};
 
 Json to_json(const MemoryTable& table) {
   Json json;
@@ -138,12 +143,13 @@ Findings unpack_findings(const std::string& packed) {
 
 std::string memory_arithmetic(const MemoryTable& memory, Rank rank) {
   const auto gib = [](Bytes bytes) { return fmt::format("{:.1f}", in_gibibytes(bytes)); };
-  return fmt::format(
-      "rank {}: weights {} + gradients {} + optimizer {} + activations {} + buffers {} + reserve "
-      "{} = {} GiB, the GPU has {} GiB",
-      rank.value, gib(memory.weights), gib(memory.gradients), gib(memory.optimizer),
-      gib(memory.activations), gib(memory.buffers), gib(memory.reserve), gib(memory.total()),
-      gib(memory.capacity));
+  std::string text = fmt::format("rank {}: weights {} + gradients {} + optimizer {}", rank.value,
+                                 gib(memory.weights), gib(memory.gradients), gib(memory.optimizer));
+  if (memory.ema.value() > 0) text += fmt::format(" + EMA {}", gib(memory.ema));
+  return text +
+         fmt::format(" + activations {} + buffers {} + reserve {} = {} GiB, the GPU has {} GiB",
+                     gib(memory.activations), gib(memory.buffers), gib(memory.reserve),
+                     gib(memory.total()), gib(memory.capacity));
 }
 
 }  // namespace orrery

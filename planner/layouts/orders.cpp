@@ -7,15 +7,14 @@
 
 namespace orrery {
 
-const FamilyOrder& OrderCache::get(const std::string& family, int pp, int microbatches,
-                                   int chunks) {
-  const auto [entry, is_new] = known_.try_emplace({family, pp, microbatches, chunks});
-  FamilyOrder& own = entry->second;
-  if (!is_new) return own;
+namespace {
+
+FamilyOrder make(const std::string& family, int pp, int microbatches, int chunks) {
   ScheduleRequest request;
   request.pp = pp;
   request.microbatches = microbatches;
   request.chunks = chunks;
+  FamilyOrder own;
   own.placement = make_schedule(family, request);
   const std::optional<CompactOrder> order = compact_order(own.placement);
   ORRERY_CHECK(order.has_value(), "{} takes micro-batches out of order", family);
@@ -29,6 +28,19 @@ const FamilyOrder& OrderCache::get(const std::string& family, int pp, int microb
     cells.clear();
   }
   return own;
+}
+
+}  // namespace
+
+const FamilyOrder& OrderCache::get(const std::string& family, int pp, int microbatches,
+                                   int chunks) {
+  Entry* entry = nullptr;
+  {
+    const std::lock_guard lock(guard_);
+    entry = &known_[{family, pp, microbatches, chunks}];
+  }
+  std::call_once(entry->made, [&] { entry->order = make(family, pp, microbatches, chunks); });
+  return entry->order;
 }
 
 Shortened shorten(int microbatches, int pp, int most) {

@@ -2,7 +2,7 @@
 // The orders of the schedule families, made once for each size. A run of many micro-batches repeats
 // itself between its ends, so that a long one is known from two shorter ones.
 #include <map>
-#include <memory>
+#include <mutex>
 #include <string>
 #include <tuple>
 
@@ -18,13 +18,19 @@ struct FamilyOrder {
   bool split_backwards = false;  // I and W cells
 };
 
-// Throws InputError where the family has no schedule of this size.
+// Several threads may ask at once; each order is made by one of them.
 class OrderCache {
  public:
+  // Throws InputError where the family has no schedule of this size.
   const FamilyOrder& get(const std::string& family, int pp, int microbatches, int chunks);
 
  private:
-  std::map<std::tuple<std::string, int, int, int>, FamilyOrder> known_;
+  struct Entry {
+    std::once_flag made;
+    FamilyOrder order;
+  };
+  std::mutex guard_;  // of the map, not of what is in it
+  std::map<std::tuple<std::string, int, int, int>, Entry> known_;
 };
 
 // What grows by the same amount with every further 2 pp micro-batches, once there are many, is

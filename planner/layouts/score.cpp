@@ -52,12 +52,13 @@ Sum sum_of(const Layers& layers, const SettingSums& sums) {
 }  // namespace
 
 LayoutScorer::LayoutScorer(const Model& model, const Cluster& cluster, const Training& training,
-                           const DeviceModel& device)
+                           const DeviceModel& device, std::shared_ptr<OrderCache> orders)
     : model_(model),
       cluster_(cluster),
       training_(training),
       device_(device),
-      entries_(model_entries(model)) {}
+      entries_(model_entries(model)),
+      orders_(orders != nullptr ? std::move(orders) : std::make_shared<OrderCache>()) {}
 
 std::shared_ptr<const UnitSet> LayoutScorer::units(const Layout& layout) const {
   const RoutingSpread spread = routing_spread(model_, cluster_, layout, training_.seed);
@@ -99,18 +100,26 @@ LayoutScorer::Shape::Shape(LayoutScorer& scorer, const Setting& setting, const S
     : scorer_(scorer), setting_(setting), sums_(sums), choice_(choice) {
   const int pp = setting.layout.pp;
   const Shortened few = shorten(setting.microbatches, pp, kMemoryRounds * pp);
-  shortest_ = &scorer.orders_.get(choice.family, pp, few.near, choice.vpp);
-  plan_.model = scorer.model_;
-  plan_.cluster = scorer.cluster_;
-  plan_.training = scorer.training_;
-  plan_.layout = setting.layout;
-  plan_.layout.vpp = choice.vpp;
-  plan_.schedule = shortest_->placement;
+  shortest_ = &scorer.orders_->get(choice.family, pp, few.near, choice.vpp);
   const int stages = pp * choice.vpp;
   const auto [map, is_new] =
       scorer.maps_.try_emplace({setting_key(scorer.cluster_, setting.layout), stages});
   if (is_new) map->second = default_stage_map(scorer.model_, sums, stages);
-  plan_.layout.stage_map = map->second;
+  map_ = &map->second;
+}
+
+// Most shapes are pruned by their bound, which needs no plan.
+Plan& LayoutScorer::Shape::plan() {
+  if (plan_) return *plan_;
+  plan_.emplace();
+  plan_->model = scorer_.model_;
+  plan_->cluster = scorer_.cluster_;
+  plan_->training = scorer_.training_;
+  plan_->layout = setting_.layout;
+  plan_->layout.vpp = choice_.vpp;
+  plan_->layout.stage_map = *map_;
+  plan_->schedule = shortest_->placement;
+  return *plan_;
 }
 
 Seconds LayoutScorer::Shape::bound(const SettingSums& sums) const {
@@ -118,7 +127,7 @@ Seconds LayoutScorer::Shape::bound(const SettingSums& sums) const {
   std::vector<Sum> stages;
   double before = 0, after = 0;
   std::vector<double> head, tail;  // by stage: the forwards before it, the gradients after it
-  for (const Layers& layers : plan_.layout.stage_map) {
+  for (const Layers& layers : *map_) {
     stages.push_back(sum_of(layers, sums));
     head.push_back(before);
     tail.push_back(after);
@@ -149,20 +158,32 @@ Seconds LayoutScorer::Shape::bound(const SettingSums& sums) const {
 
 double LayoutScorer::Shape::peak_bytes(std::size_t rank, int microbatches) {
   const FamilyOrder& family =
-      scorer_.orders_.get(choice_.family, setting_.layout.pp, microbatches, choice_.vpp);
+      scorer_.orders_->get(choice_.family, setting_.layout.pp, microbatches, choice_.vpp);
   std::vector<StageBytes> chunks;
   for (const ChunkPlace& place : family.placement.chunks[rank]) {
     std::vector<LayerBytes> layers;
-    for (const LayerKind kind : plan_.layout.stage_map[place.stage.index()])
+    for (const LayerKind kind : (*map_)[place.stage.index()])
       layers.push_back(sums_.of(kind).bytes);
     chunks.push_back(stage_bytes(layers));
   }
   return orrery::peak_bytes(token_bytes(chunks), chunks.size(), family.order[rank]);
 }
 
-std::vector<MemoryTable> LayoutScorer::Shape::tables(int zero_stage) {
-  plan_.layout.zero_stage = zero_stage;
-  std::vector<MemoryTable> tables = static_memory(plan_, scorer_.device_.device());
+std::vector<MemoryTable> LayoutScorer::Shape::tables(const StateChoice& states) {
+  std::vector<MemoryTable> tables = all_on_gpu(states.zero);
+  for (MemoryTable& table : tables) {
+    if (states.optimizer == Keep::kCpu) table.optimizer = {};
+    if (states.ema == Keep::kCpu) table.ema = {};
+  }
+  return tables;
+}
+
+const std::vector<MemoryTable>& LayoutScorer::Shape::all_on_gpu(int zero_stage) {
+  const auto [entry, is_new] = tables_.try_emplace(zero_stage);
+  std::vector<MemoryTable>& tables = entry->second;
+  if (!is_new) return tables;
+  apply({zero_stage, Keep::kGpu, Keep::kGpu}, plan().layout);
+  tables = static_memory(plan(), scorer_.device_.device());
   const int pp = setting_.layout.pp;
   if (activations_.empty()) {
     const Shortened few = shorten(setting_.microbatches, pp, kMemoryRounds * pp);
@@ -176,16 +197,18 @@ std::vector<MemoryTable> LayoutScorer::Shape::tables(int zero_stage) {
     tables[rank].activations = activations_[rank];
     // An activation and a gradient for each chunk may have arrived and wait.
     const auto waiting = static_cast<double>(2 * shortest_->placement.chunks[rank].size());
-    if (pp > 1) tables[rank].buffers += waiting * sums_.boundary;
+    if (pp == 1) continue;
+    tables[rank].received = waiting * sums_.boundary;
+    tables[rank].buffers += tables[rank].received;
   }
   return tables;
 }
 
-const LayoutScorer::Shape::Memory& LayoutScorer::Shape::memory(int zero_stage) {
-  const auto [entry, is_new] = memory_.try_emplace(zero_stage);
+const LayoutScorer::Shape::Memory& LayoutScorer::Shape::memory(const StateChoice& states) {
+  const auto [entry, is_new] = memory_.try_emplace(states);
   Memory& memory = entry->second;
   if (!is_new) return memory;
-  const std::vector<MemoryTable> all = tables(zero_stage);
+  const std::vector<MemoryTable> all = tables(states);
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
     if (rank == 0 || all[rank].total() > memory.table.total())
       memory = {all[rank], Rank{static_cast<int>(rank)}};
@@ -200,13 +223,13 @@ const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms) {
   const auto [entry, is_new] = ends_.try_emplace(comm_sms);
   std::vector<double>& ends = entry->second;
   if (!is_new) return ends;
-  plan_.layout.comm_sms = comm_sms;
+  plan().layout.comm_sms = comm_sms;
   const int pp = setting_.layout.pp;
-  const CellTimes times = cell_times(shortest_->placement, plan_.layout.stage_map,
-                                     place(scorer_.cluster_, plan_.layout), shortest_->pairs,
-                                     scorer_.timer(plan_.layout));
+  const CellTimes times = cell_times(shortest_->placement, plan().layout.stage_map,
+                                     place(scorer_.cluster_, plan().layout), shortest_->pairs,
+                                     scorer_.timer(plan().layout));
   const auto timed = [&](int microbatches) {
-    const FamilyOrder& family = scorer_.orders_.get(choice_.family, pp, microbatches, choice_.vpp);
+    const FamilyOrder& family = scorer_.orders_->get(choice_.family, pp, microbatches, choice_.vpp);
     const CompactProblem problem = compact_problem(
         family.placement, times,
         std::vector<int>(static_cast<std::size_t>(pp), std::numeric_limits<int>::max()));
@@ -230,25 +253,44 @@ Seconds LayoutScorer::Shape::cells(int comm_sms) {
   return Seconds{*std::max_element(ends.begin(), ends.end())};
 }
 
-Seconds LayoutScorer::Shape::score(int comm_sms, int zero_stage) {
-  std::vector<double> at = cell_ends(comm_sms);
-  auto [entry, is_new] = closing_.try_emplace(zero_stage);
+const std::vector<LayoutScorer::Shape::Closing>& LayoutScorer::Shape::closing(int zero_stage) {
+  const auto [entry, is_new] = closing_.try_emplace(zero_stage);
   std::vector<Closing>& closing = entry->second;
-  if (is_new) {
-    plan_.layout.zero_stage = zero_stage;
-    for (const ClosingStep& step :
-         closing_steps(plan_.model, plan_.cluster, plan_.layout, plan_.training, plan_.schedule)) {
-      const CostSource& costs = scorer_.device_.costs();
-      const Seconds time = step.work.is_compute()
-                               ? costs.compute(step.work, 0).total()
-                               : uncontended(step.work.wire, costs.transfer(step.work, false, 0));
-      closing.push_back({step.ranks, time.value()});
+  if (!is_new) return closing;
+  Plan& own = plan();
+  own.layout.zero_stage = zero_stage;
+  const CostSource& costs = scorer_.device_.costs();
+  for (const ClosingStep& step :
+       closing_steps(own.model, own.cluster, own.layout, own.training, own.schedule)) {
+    Seconds time;  // of an update it depends on where the states lie
+    if (step.updates == 0) {
+      time = step.work.is_compute()
+                 ? costs.compute(step.work, 0).total()
+                 : uncontended(step.work.wire, costs.transfer(step.work, false, 0));
     }
+    closing.push_back({step.ranks, time.value(), step.updates});
   }
-  for (const Closing& step : closing) {
+  return closing;
+}
+
+Seconds LayoutScorer::Shape::score(int comm_sms, const StateChoice& states) {
+  std::vector<double> at = cell_ends(comm_sms);
+  const std::vector<Closing>& steps = closing(states.zero);
+  apply(states, plan().layout);
+  double updated = 0, update = 0;  // the last update timed: most ranks' are alike
+  for (const Closing& step : steps) {
+    double time = step.seconds;
+    if (step.updates > 0) {
+      if (step.updates != updated) {
+        updated = step.updates;
+        const Work work = update_work(plan().training, plan().layout, updated);
+        update = scorer_.device_.costs().compute(work, 0).total().value();
+      }
+      time = update;
+    }
     double start = 0;
     for (const Rank rank : step.ranks) start = std::max(start, at[rank.index()]);
-    for (const Rank rank : step.ranks) at[rank.index()] = start + step.seconds;
+    for (const Rank rank : step.ranks) at[rank.index()] = start + time;
   }
   return Seconds{*std::max_element(at.begin(), at.end())};
 }

@@ -32,8 +32,9 @@ struct ScheduleChoice {
 // One problem, scored by one thread. Caches grow with what is asked for.
 class LayoutScorer {
  public:
+  // `orders`: shared with other threads, or null for its own.
   LayoutScorer(const Model& model, const Cluster& cluster, const Training& training,
-               const DeviceModel& device);
+               const DeviceModel& device, std::shared_ptr<OrderCache> orders = nullptr);
 
   // At least this long takes a step of every point of the setting whose SMs for communication are
   // in the range that `sums` were made for.
@@ -53,7 +54,7 @@ class LayoutScorer {
   const Training& training_;
   const DeviceModel& device_;
   std::vector<LayerKind> entries_;
-  OrderCache orders_;
+  std::shared_ptr<OrderCache> orders_;
   std::map<std::pair<SettingKey, int>, StageMap> maps_;  // by stages
   SettingKey unit_key_;                                  // of what follows
   std::shared_ptr<const UnitSet> unit_set_;
@@ -72,32 +73,38 @@ class LayoutScorer::Shape {
     MemoryTable table;
     Rank rank;
   };
-  const Memory& memory(int zero_stage);
-  std::vector<MemoryTable> tables(int zero_stage);  // of every rank
+  const Memory& memory(const StateChoice& states);
+  std::vector<MemoryTable> tables(const StateChoice& states);  // of every rank
   // At least this long takes a step of every point whose SMs for communication are in the range
   // that `sums` were made for.
   Seconds bound(const SettingSums& sums) const;
-  Seconds score(int comm_sms, int zero_stage);
+  Seconds score(int comm_sms, const StateChoice& states);
   Seconds cells(int comm_sms);  // the makespan of the schedule alone
-  // Complete but for SMs and ZeRO stage, dp and stage map included.
-  const Layout& layout() const { return plan_.layout; }
+  // Complete but for SMs and optimizer states, dp and stage map included.
+  const Layout& layout() { return plan().layout; }
 
  private:
   struct Closing {
     std::vector<Rank> ranks;
     double seconds = 0;
+    double updates = 0;  // parameters, of an update
   };
+  const std::vector<Closing>& closing(int zero_stage);
+  Plan& plan();
   double peak_bytes(std::size_t rank, int microbatches);
+  const std::vector<MemoryTable>& all_on_gpu(int zero_stage);
   const std::vector<double>& cell_ends(int comm_sms);
 
   LayoutScorer& scorer_;
   const Setting& setting_;
   const SettingSums& sums_;
   ScheduleChoice choice_;
-  Plan plan_;                                    // schedule: the placement
-  const FamilyOrder* shortest_ = nullptr;        // with few micro-batches
-  std::vector<Bytes> activations_;               // by rank
-  std::map<int, Memory> memory_;                 // by ZeRO stage
+  const StageMap* map_ = nullptr;
+  std::optional<Plan> plan_;                        // once it is needed; schedule: the placement
+  const FamilyOrder* shortest_ = nullptr;           // with few micro-batches
+  std::vector<Bytes> activations_;                  // by rank
+  std::map<int, std::vector<MemoryTable>> tables_;  // by ZeRO stage, all states on the GPU
+  std::map<StateChoice, Memory> memory_;
   std::map<int, std::vector<double>> ends_;      // by SMs: when each rank is through with its cells
   std::map<int, std::vector<Closing>> closing_;  // by ZeRO stage
 };

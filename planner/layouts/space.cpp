@@ -45,7 +45,23 @@ std::int64_t LayoutSpace::schedules() const {
 }
 
 std::int64_t LayoutSpace::points_a_setting() const {
-  return schedules() * product(comm_sms, zero);
+  return schedules() * product(comm_sms, zero, optimizer, ema);
+}
+
+std::vector<StateChoice> LayoutSpace::states() const {
+  std::vector<StateChoice> states;
+  for (const int stage : zero) {
+    for (const Keep of_optimizer : optimizer) {
+      for (const Keep of_average : ema) states.push_back({stage, of_optimizer, of_average});
+    }
+  }
+  return states;
+}
+
+void apply(const StateChoice& choice, Layout& layout) {
+  layout.zero_stage = choice.zero;
+  layout.optimizer = choice.optimizer;
+  layout.ema = choice.ema;
 }
 
 std::int64_t LayoutSpace::settings() const {
@@ -72,13 +88,15 @@ Setting setting_at(const LayoutSpace& space, std::int64_t number) {
   layout.dp = 0;
   layout.vpp = space.vpp.front();
   layout.comm_sms = space.comm_sms.front();
-  layout.zero_stage = space.zero.front();
+  apply({space.zero.front(), space.optimizer.front(), space.ema.front()}, layout);
   return setting;
 }
 
 LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
   constexpr int kMostSequences = 8, kMostVpp = 8;
   LayoutSpace space;
+  space.optimizer = {Keep::kGpu};
+  space.ema = {Keep::kCpu};
   if (cluster.fabric.kind == FabricKind::kHost) {
     space.pp = powers_of_two(std::min(blocks(model), cluster.gpus()));
     space.ep = powers_of_two(std::max(1, model.moe.experts));
@@ -96,7 +114,10 @@ LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
   space.micro_batch = powers_of_two(kMostSequences);
   space.vpp = powers_of_two(kMostVpp);
   space.precision = {Precision::kFp8, Precision::kBf16};
-  space.recompute = {Recompute::kSelective, Recompute::kNone, Recompute::kFull};
+  space.recompute = {Recompute::kSelective, Recompute::kNone, Recompute::kFull,
+                     Recompute::kAttention, Recompute::kMlp};
+  space.ema.push_back(Keep::kGpu);
+  if (cluster.host) space.optimizer.push_back(Keep::kCpu);
   space.comm_sms = {20, 8, 12, 16, 24, 32};
   space.zero = {1, 0};
   for (const ScheduleFamily& family : schedule_families()) space.schedule.emplace_back(family.name);

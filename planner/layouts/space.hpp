@@ -11,6 +11,15 @@
 
 namespace orrery {
 
+// How the states of the optimizer are kept.
+struct StateChoice {
+  int zero = 1;
+  Keep optimizer = Keep::kGpu;
+  Keep ema = Keep::kCpu;
+  auto operator<=>(const StateChoice&) const = default;
+};
+void apply(const StateChoice& choice, Layout& layout);
+
 struct LayoutSpace {
   std::vector<int> pp, tp, cp, ep, etp, micro_batch;
   std::vector<Precision> precision;
@@ -18,20 +27,25 @@ struct LayoutSpace {
   std::vector<int> vpp;
   std::vector<std::string> schedule;  // names of families
   std::vector<int> comm_sms, zero;
+  std::vector<Keep> optimizer, ema;
 
   std::int64_t size() const { return settings() * points_a_setting(); }
-  // Combinations of all but the schedule, its chunks, SMs and ZeRO stage.
+  // Combinations of all but the schedule, its chunks, SMs and the optimizer's states.
   std::int64_t settings() const;
   std::int64_t points_a_setting() const;
-  std::int64_t schedules() const;  // with their chunks
+  std::int64_t schedules() const;           // with their chunks
+  std::vector<StateChoice> states() const;  // every combination, the last list varying fastest
 };
 
 // Powers of two: pp up to the layers, tp and cp up to the GPUs of a node, ep up to the experts, etp
 // up to tp, up to 8 sequences a micro-batch, up to 8 chunks a rank; every precision and recompute
-// set; 8 to 32 SMs for communication; ZeRO 0 and 1; every schedule family.
+// set; 8 to 32 SMs for communication; ZeRO 0 and 1; optimizer and moving average on GPU and CPU,
+// where the cluster says how fast its hosts are; every schedule family. What makes no difference is
+// taken as the first of its list. On a host, whose threads are the ranks: pp, ep, 1F1B and
+// DualPipe.
 LayoutSpace whole_space(const Model& model, const Cluster& cluster);
 
-// A point without its schedule, chunks, SMs and ZeRO stage: what decides the kernels of a
+// A point without its schedule, chunks, SMs and optimizer states: what decides the kernels of a
 // micro-batch and the number of micro-batches. Everything in `layout` but these is set.
 struct Setting {
   Layout layout;

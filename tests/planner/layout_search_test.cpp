@@ -29,9 +29,10 @@ TEST_CASE("every point of the space is rejected with a reason, pruned or scored"
   const SearchResult result = search_layouts(request, small_costs(request));
   std::int64_t rejected = 0;
   for (const auto& [reason, count] : result.rejected) rejected += count;
-  // pp 1..16, tp, cp and etp 1..8, ep 1..64, 1 to 8 sequences, two precisions, three recompute
-  // sets; four schedules with 1 to 8 chunks, six numbers of SMs, two ZeRO stages.
-  CHECK(result.space == 5LL * 4 * 4 * 4 * 7 * 4 * 2 * 3 * (4 * 4 * 6 * 2));
+  // pp 1..16, tp, cp and etp 1..8, ep 1..64, 1 to 8 sequences, two precisions, five recompute sets;
+  // four schedules with 1 to 8 chunks, six numbers of SMs, two ZeRO stages, optimizer and moving
+  // average on GPU and CPU.
+  CHECK(result.space == 5LL * 4 * 4 * 4 * 7 * 4 * 2 * 5 * (4 * 4 * 6 * 2 * 2 * 2));
   CHECK(rejected + result.pruned + result.scored == result.space);
   CHECK(result.pruned > 0);
   CHECK_FALSE(result.truncated);
@@ -110,6 +111,7 @@ TEST_CASE("a model that fits nowhere gives no plan and says what it lacks") {
   request.model = read_model("models/deepseek-v3.toml");
   request.space = whole_space(request.model, request.cluster);
   request.space.schedule = {"1f1b"};
+  request.space.optimizer = {Keep::kGpu};
   const SearchResult result = search_layouts(request, small_costs(request));
   CHECK(result.plans.empty());
   CHECK(result.rejected.at("exceeds GPU memory") > 0);

@@ -66,7 +66,8 @@ def same(searches: Searches) -> None:
 
 
 def no(searches: Searches) -> None:
-    done = searches.run(2, "--model", "deepseek-v3", "--cluster", "h800-64", "--fix", "pp=4", "--schedule", "1f1b")
+    done = searches.run(2, "--model", "deepseek-v3", "--cluster", "h800-64", "--fix", "pp=4,optimizer=gpu",
+                        "--schedule", "1f1b")
     expect(done.returncode == 1, f"exit code {done.returncode}\n{done.stderr}")
     expect(done.stdout.count("No layout is feasible") == 1, done.stdout)
     done = searches.run(2, "--model", "deepseek-v4", "--cluster", "h800-64")

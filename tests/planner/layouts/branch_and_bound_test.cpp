@@ -69,6 +69,8 @@ Problem drawn(std::mt19937& random) {
   thin_out(space.schedule, random, 8);
   thin_out(space.comm_sms, random, 3);
   thin_out(space.zero, random, 2);
+  thin_out(space.optimizer, random, 2);
+  thin_out(space.ema, random, 2);
   return problem;
 }
 
@@ -154,10 +156,12 @@ TEST_CASE("no bound exceeds the score, and score and memory are those of the Pro
     const Problem problem(model, cluster, batch);
     LayoutScorer scorer(problem.model, problem.cluster, problem.training, problem.device);
     draw_points(problem, 60, 3, [&](const Setting& setting, const ScheduleChoice& choice, int sms) {
+      const std::vector<StateChoice> choices = problem.space.states();
+      const StateChoice states = choices[static_cast<std::size_t>(points) % choices.size()];
       const SettingSums sums = scorer.sums(setting.layout, {8, 32});
       const SettingSums own = scorer.sums(setting.layout, {sms, sms});
       LayoutScorer::Shape shape(scorer, setting, sums, choice);
-      const double score = shape.score(sms, 1).value();
+      const double score = shape.score(sms, states).value();
       CAPTURE(model, describe(setting.layout), choice.family, choice.vpp, sms, score);
       CHECK(scorer.bound(setting, sums).value() <= score * (1 + 1e-9));
       CHECK(shape.bound(sums).value() <= shape.bound(own).value() * (1 + 1e-9));
@@ -166,7 +170,7 @@ TEST_CASE("no bound exceeds the score, and score and memory are those of the Pro
 
       Layout layout = shape.layout();
       layout.comm_sms = sms;
-      layout.zero_stage = 1;
+      apply(states, layout);
       const Plan plan = build_plan({problem.model, problem.cluster, problem.training, layout,
                                     choice.family, std::nullopt, problem.device.reference()},
                                    problem.device.costs());
@@ -180,14 +184,15 @@ TEST_CASE("no bound exceeds the score, and score and memory are those of the Pro
             rank_memory(plan, problem.device.device(), program, timeline, Rank(rank));
         fullest = std::max(fullest, table.total());
       }
-      const double memory = shape.memory(1).table.total() / fullest - 1;
+      const double memory = shape.memory(states).table.total() / fullest - 1;
       least_memory = std::min(least_memory, memory);
       most_memory = std::max(most_memory, memory);
       CHECK(score == Approx(timeline.step.value()).epsilon(0.02));
       // Messages that wait are not counted one by one, and what a cell makes and frees at once is
-      // taken apart: too much is counted rather than too little.
+      // taken apart: too much is counted rather than too little, most where whole layers are
+      // computed again inside pairs.
       CHECK(memory > -0.02);
-      CHECK(memory < 0.08);
+      CHECK(memory < (setting.layout.recompute == Recompute::kFull ? 0.12 : 0.05));
       ++points;
     });
   }
