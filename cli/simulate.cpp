@@ -16,6 +16,7 @@
 #include "reports/cluster_text.hpp"
 #include "reports/comparison.hpp"
 #include "reports/gzip.hpp"
+#include "reports/memory_text.hpp"
 #include "reports/simulate_json.hpp"
 #include "reports/simulate_text.hpp"
 #include "reports/step_page.hpp"
@@ -42,6 +43,7 @@ struct Options {
   std::string experts = "in-order";
   double pace = 0;
   bool links = false;
+  bool memory = false;
   bool json = false;
   std::vector<std::string> overridden;  // options given that a plan file already decides
 };
@@ -222,6 +224,7 @@ int simulate(const Options& options) {
           : simulate_text(plan, device.device(), summary);
   if (prediction.skew.kind != SkewKind::kNone && !options.json)
     text += skew_text(plan, prediction.skew, *prediction.cluster);
+  if (options.memory && !options.json) text += "\n" + memory_text(plan, device, program, timeline);
   if (options.links && !options.json) {
     text += "\n" + links_text(prediction.cluster->links);
     if (const std::string collectives = collectives_text(summary.collectives); !collectives.empty())
@@ -300,6 +303,8 @@ Command add_simulate(CLI::App& app) {
   command->add_option("--trace", options->trace,
                       "Write a Chrome trace for Perfetto; .gz compresses");
   command->add_flag("--links", options->links, "What crosses each link, and when");
+  command->add_flag("--memory", options->memory,
+                    "What every pipeline rank keeps in memory, its peak, and what-ifs");
   command->add_option("--report", options->report,
                       "Write one HTML page: what happened, the timeline as a picture, the tables");
   command->add_option("-o,--output", options->timeline, "Write the Timeline; - is standard output");

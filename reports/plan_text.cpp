@@ -6,43 +6,10 @@
 
 #include "core/stage_map.hpp"
 #include "reports/number.hpp"
+#include "reports/table.hpp"
 
 namespace orrery {
 namespace {
-
-// A column of the table, left out where every row has `absent`.
-struct Column {
-  std::string title;
-  std::string absent;
-  bool left = false;
-  std::vector<std::string> cells;
-
-  bool shown() const {
-    return absent.empty() || std::any_of(cells.begin(), cells.end(),
-                                         [&](const auto& cell) { return cell != absent; });
-  }
-  std::size_t width() const {
-    std::size_t width = title.size();
-    for (const std::string& cell : cells) width = std::max(width, cell.size());
-    return width;
-  }
-};
-
-std::string table(const std::vector<Column>& columns, std::size_t rows) {
-  std::string text;
-  for (std::size_t row = 0; row <= rows; ++row) {
-    std::string line = "  ";
-    for (const Column& column : columns) {
-      if (!column.shown()) continue;
-      const std::string& cell = row == 0 ? column.title : column.cells[row - 1];
-      line += column.left ? fmt::format("{:<{}}  ", cell, column.width())
-                          : fmt::format("{:>{}}  ", cell, column.width());
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
-}
 
 std::string plans_table(const SearchRequest& request, const std::vector<ScoredPlan>& plans) {
   const bool run = request.training.tokens > 0;
@@ -98,7 +65,7 @@ std::string plans_table(const SearchRequest& request, const std::vector<ScoredPl
   add("stages", "", true,
       [](const ScoredPlan& plan) { return format_stage_map(plan.plan.layout.stage_map); });
   const bool host = request.cluster.fabric.kind == FabricKind::kHost;
-  return table(columns, plans.size()) +
+  return table_text(columns, plans.size()) +
          fmt::format("  memory is that of the fullest {}, of {:.1f} {}\n\n", host ? "rank" : "GPU",
                      plans.front().memory.capacity / unit.bytes, unit.name);
 }

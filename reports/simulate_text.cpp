@@ -41,11 +41,13 @@ std::string memory_table(const Plan& plan, const StepSummary& summary) {
                                        fullest->rank.value, unit.name)
                          : fmt::format("Memory of the fullest GPU (pipeline rank {}), {}\n",
                                        fullest->rank.value, unit.name);
+  const std::string average =
+      m.ema.value() > 0 ? fmt::format(" + EMA {:.1f}", m.ema / unit.bytes) : "";
   text += fmt::format(
-      "  weights {:.1f} + gradients {:.1f} + optimizer {:.1f} + activations {:.1f} + buffers "
+      "  weights {:.1f} + gradients {:.1f} + optimizer {:.1f}{} + activations {:.1f} + buffers "
       "{:.1f} + reserve {:.1f} = "
       "{:.1f} of {:.1f}: {}\n",
-      m.weights / unit.bytes, m.gradients / unit.bytes, m.optimizer / unit.bytes,
+      m.weights / unit.bytes, m.gradients / unit.bytes, m.optimizer / unit.bytes, average,
       m.activations / unit.bytes, m.buffers / unit.bytes, m.reserve / unit.bytes,
       m.total() / unit.bytes, m.capacity / unit.bytes, m.fits() ? "it fits" : "IT DOES NOT FIT");
   return text;
@@ -89,7 +91,10 @@ std::string plan_heading(const Plan& plan) {
   }
   text += fmt::format("  layout     {}, ZeRO-{}, {}, recompute {}", describe(layout),
                       layout.zero_stage, to_string(layout.precision), to_string(layout.recompute));
-  text += host ? "\n" : fmt::format(", {} SMs lent to communication\n", layout.comm_sms);
+  if (!host) text += fmt::format(", {} SMs lent to communication", layout.comm_sms);
+  if (layout.optimizer == Keep::kCpu) text += ", optimizer on the CPU";
+  if (layout.ema == Keep::kGpu) text += ", moving average on the GPU";
+  text += "\n";
   text += fmt::format("  stages     {}\n", format_stage_map(layout.stage_map));
   text += fmt::format("  schedule   {}, {} micro-batches of {} x {} tokens on each {}\n",
                       plan.schedule.family, plan.microbatches(), layout.micro_batch,

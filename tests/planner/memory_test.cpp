@@ -68,5 +68,43 @@ TEST_CASE("ZeRO-0 keeps all optimizer states on each GPU") {
   CHECK(whole > 7 * sharded);
 }
 
+TEST_CASE("the optimizer's states leave the GPU with the optimizer, an average comes with itself") {
+  PublishedPlan published;
+  const MemoryTable before = static_memory(published.plan, published.calibration.device)[7];
+  published.plan.layout.optimizer = Keep::kCpu;
+  published.plan.layout.ema = Keep::kGpu;
+  const MemoryTable after = static_memory(published.plan, published.calibration.device)[7];
+  CHECK(after.optimizer.value() == 0);
+  // FP32 of what has an FP32 master and two BF16 moments.
+  CHECK(after.ema.value() == Approx(before.optimizer.value() / 2));
+  CHECK((after.total() - before.total()).value() == Approx(-before.optimizer.value() / 2));
+}
+
+TEST_CASE("a rank's peak is one moment of its own buffers") {
+  const PublishedPlan published;
+  const Program program = lower(published.plan);
+  const CalibratedCost costs(published.calibration, published.plan.cluster);
+  const Timeline timeline = run_analytic(program, costs, published.plan.layout.gpus());
+  for (const int number : {0, 3, 7}) {
+    const Rank rank(number);
+    const MemoryPeak peak = memory_peak(program, timeline, rank);
+    REQUIRE(peak.at.valid());
+    CHECK(program.instructions[peak.at.index()].rank == rank);
+    CHECK(timeline.at(peak.at).start == peak.when);
+    // What is live then, counted buffer by buffer.
+    double live = 0;
+    for (const Instruction& instruction : program.instructions) {
+      if (instruction.rank != rank) continue;
+      for (const BufferEvent& event : program.events_of(instruction)) {
+        const Span& span = timeline.at(instruction.id);
+        const double bytes = program.buffers[static_cast<std::size_t>(event.buffer)].bytes.value();
+        if (event.alloc && span.start <= peak.when) live += bytes;
+        if (!event.alloc && span.end <= peak.when) live -= bytes;
+      }
+    }
+    CHECK(live == Approx((peak.activations + peak.received).value()));
+  }
+}
+
 }  // namespace
 }  // namespace orrery

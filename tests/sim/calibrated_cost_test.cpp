@@ -375,5 +375,23 @@ TEST_CASE("every op of every model, precision and layout has a positive time") {
   }
 }
 
+// 55 GB/s between a GPU and its host; 614 GB/s of host memory for the eight GPUs of a node.
+TEST_CASE("what the CPUs of a node do takes the time of PCIe and of their memory") {
+  Cluster cluster = read_cluster("topologies/h800-2048.toml");
+  const Calibration calibration = read_calibration("calibration/h800.toml");
+  Work work;
+  Op op;
+  op.kernel = KernelClass::kHostCopy;
+  op.bytes = Bytes{5.5e9};
+  op.launches = 0;
+  work.ops = {op};
+  CHECK(CalibratedCost(calibration, cluster).compute(work, 0).total().value() == Approx(0.1));
+  work.ops[0].kernel = KernelClass::kHostUpdate;
+  work.ops[0].bytes = Bytes{614e9 / 8};
+  CHECK(CalibratedCost(calibration, cluster).compute(work, 0).total().value() == Approx(1));
+  cluster.host.reset();
+  CHECK_THROWS_AS(CalibratedCost(calibration, cluster).compute(work, 0), InputError);
+}
+
 }  // namespace
 }  // namespace orrery

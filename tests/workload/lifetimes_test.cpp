@@ -7,6 +7,7 @@
 #include "tests/workload/example_programs.hpp"
 #include "workload/lower.hpp"
 #include "workload/schedule_checker.hpp"
+#include "workload/unit_works.hpp"
 
 namespace orrery {
 namespace {
@@ -81,6 +82,35 @@ TEST_CASE("recomputing less keeps more, and full recomputation keeps one residua
 
 // Gradient of the logits (written over them) and the normed input live until W, the residual input
 // until I, all BF16.
+TEST_CASE("the two halves of the selective set save what the set saves, in memory and in kernels") {
+  const auto layer = [](Recompute recompute) {
+    return lifetimes(v3_shard(recompute), LayerKind::kMoe).until_input_gradient.value();
+  };
+  const double none = layer(Recompute::kNone);
+  const double attention = none - layer(Recompute::kAttention);
+  const double mlp = none - layer(Recompute::kMlp);
+  CHECK(attention > 0);
+  CHECK(mlp > 0);
+  CHECK(attention + mlp == Approx(none - layer(Recompute::kSelective)));
+  // SwiGLU's output of eight routed rows and the shared expert, FP8 with scales.
+  CHECK(mlp / 4096 == Approx((8 * 2048 + 2048) * 1.03125));
+
+  const auto again = [](Recompute recompute) {
+    std::vector<Work> works;
+    const Shard shard = v3_shard(recompute);
+    make_unit(works, shard, LayerKind::kMoe, 8);
+    int ops = 0;
+    for (const Work& work : works) {
+      for (const Op& op : work.ops) ops += op.recompute;
+    }
+    return ops;
+  };
+  CHECK(again(Recompute::kNone) == 0);
+  CHECK(again(Recompute::kAttention) > 0);
+  CHECK(again(Recompute::kMlp) > 0);
+  CHECK(again(Recompute::kAttention) + again(Recompute::kMlp) == again(Recompute::kSelective));
+}
+
 TEST_CASE("the head keeps the gradient of its logits, the embedding that of its output") {
   const Lifetimes head = lifetimes(v3_shard(), LayerKind::kHead);
   CHECK(head.until_input_gradient.value() == 4096.0 * 7168 * 2);

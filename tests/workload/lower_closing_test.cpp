@@ -209,5 +209,39 @@ TEST_CASE("parameters that tensor parallelism does not divide are reduced over i
   }
 }
 
+// On the CPUs the update reads and writes what it does on the GPU, 22 bytes a parameter, between a
+// copy of the FP32 gradients to the host, 4, and one of the BF16 weights back, 2. A moving average
+// on the GPU reads the weight and reads and writes itself in FP32, 2 + 4 + 4.
+TEST_CASE("the optimizer's states can lie on the CPU, a moving average on the GPU") {
+  Plan plan = plan_of(plan_shapes().front());
+  const auto update_of = [&](Keep optimizer, Keep ema) {
+    plan.layout.optimizer = optimizer;
+    plan.layout.ema = ema;
+    const Program program = lower(plan);
+    for (const Work& work : program.works) {
+      if (work.component == Component::kOptimizer && work.name == "optimizer") return work.ops;
+    }
+    return std::vector<Op>{};
+  };
+  double shard = 0;
+  for (const ParameterGroup& group : groups_of(plan, Rank(0)))
+    shard += group.parameters / group.replicas;
+  const std::vector<Op> gpu = update_of(Keep::kGpu, Keep::kCpu);
+  REQUIRE(gpu.size() == 1);
+  CHECK(gpu[0].kernel == KernelClass::kOptimizer);
+  CHECK(gpu[0].bytes.value() == Approx(22 * shard));
+  const std::vector<Op> cpu = update_of(Keep::kCpu, Keep::kCpu);
+  REQUIRE(cpu.size() == 3);
+  CHECK(cpu[0].kernel == KernelClass::kHostCopy);
+  CHECK(cpu[0].bytes.value() == Approx(4 * shard));
+  CHECK(cpu[1].kernel == KernelClass::kHostUpdate);
+  CHECK(cpu[1].bytes.value() == Approx(22 * shard));
+  CHECK(cpu[2].kernel == KernelClass::kHostCopy);
+  CHECK(cpu[2].bytes.value() == Approx(2 * shard));
+  const std::vector<Op> averaged = update_of(Keep::kGpu, Keep::kGpu);
+  REQUIRE(averaged.size() == 2);
+  CHECK(averaged[1].bytes.value() == Approx(10 * shard));
+}
+
 }  // namespace
 }  // namespace orrery
