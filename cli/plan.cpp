@@ -67,6 +67,9 @@ void fix(const std::string& text, const std::string& over, SearchRequest& reques
     if (!key.empty()) merged += (merged.empty() ? "" : ",") + key + "=" + value;
   }
   const Layout fixed = parse_layout(merged, diagnostics);
+  if (keys.contains("zero") && fixed.zero_stage > 1)
+    diagnostics.error({}, "ZeRO stages 2 and 3 are not modelled", "use zero=0 or zero=1");
+  diagnostics.throw_if_errors();
   LayoutSpace& space = request.space;
   const auto one = [&](const char* key, auto& list, auto value) {
     if (keys.contains(key)) list = {value};
@@ -139,6 +142,7 @@ int plan(const Options& options, Crew* crew) {
     SearchRequest narrow = request;
     fix(options.fix, options.why, narrow);
     narrow.top = narrow.finalists = 1;
+    narrow.effort = 0;
     asked = search_layouts(narrow, setup.device);
   }
   const int code = result.plans.empty() ? kNo : kYes;

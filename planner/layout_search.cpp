@@ -68,13 +68,24 @@ std::string arithmetic_of(const SearchRequest& request, const std::string& reaso
   if (diagnostics.has_errors()) return diagnostics.all().front().message;
   if (!point.schedule.empty()) {
     const ScheduleFamily& family = schedule_family(point.schedule);
+    const StagePlacement placement = family.placement;
+    const bool fits = placement == StagePlacement::kWave
+                          ? layout.vpp >= 2
+                          : layout.vpp == (placement == StagePlacement::kV ? 2 : 1);
+    if (!fits) {
+      const char* wanted = placement == StagePlacement::kWave ? "of 2 or more"
+                           : placement == StagePlacement::kV  ? "of 2"
+                                                              : "of 1";
+      return fmt::format("vpp={}, but {} ({}) needs a vpp {}", layout.vpp, point.schedule,
+                         to_string(placement), wanted);
+    }
+    const int layers = request.model.layers + request.model.mtp_depth;
+    if (layout.pp * layout.vpp > layers)
+      return fmt::format("pp*vpp = {}*{} stages, {} layers", layout.pp, layout.vpp, layers);
     const int microbatches = request.training.global_batch / (layout.dp * layout.micro_batch);
     const auto why =
         family.why_not({.pp = layout.pp, .microbatches = microbatches, .chunks = layout.vpp});
     if (why) return *why;
-    return fmt::format("pp={}, vpp={} with {} ({}), {} layers", layout.pp, layout.vpp,
-                       point.schedule, to_string(family.placement),
-                       request.model.layers + request.model.mtp_depth);
   }
   return reason;
 }

@@ -110,12 +110,13 @@ std::string memory_text(const Plan& plan, const DeviceModel& device, const Progr
     const Rank own{static_cast<int>(rank)};
     return moment(plan, program, memory_peak(program, timeline, own), own);
   });
-  std::string text = fmt::format(
-      "Memory of one GPU by pipeline rank, {}, of {:.2f} {} ({} bytes)\n", unit.name,
-      tables[full].capacity / unit.bytes, unit.name, grouped(tables[full].capacity.value()));
+  std::string text = fmt::format("Memory of one {} by pipeline rank, {}, of {:.2f} {} ({} bytes)\n",
+                                 device.host() != nullptr ? "rank" : "GPU", unit.name,
+                                 tables[full].capacity / unit.bytes, unit.name,
+                                 grouped(tables[full].capacity.value()));
   text += table_text(columns, tables.size());
 
-  text += "What if, on the fullest rank\n";
+  text += "What if: the rank that is fullest then, and against the one that is now\n";
   std::vector<Column> what_if = {
       {"", "", true}, {"rank", "", false}, {unit.name, "", false}, {"", "", false}};
   const auto row = [&](std::string what, const std::vector<MemoryTable>& then) {

@@ -107,7 +107,12 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
       fmt::format("{} on {} ({} {}): {} sequences of {} tokens a step\n\n", request.model.name,
                   request.cluster.name, request.cluster.gpus(), host ? "ranks" : "GPUs",
                   grouped(request.training.global_batch), request.training.sequence);
-  text += result.plans.empty() ? "No layout is feasible.\n\n" : plans_table(request, result.plans);
+  if (result.plans.empty()) {
+    text += result.truncated ? "No layout was found within --effort.\n\n"
+                             : "No layout is feasible.\n\n";
+  } else {
+    text += plans_table(request, result.plans);
+  }
   std::int64_t rejected = 0;
   for (const auto& [reason, count] : result.rejected) rejected += count;
   const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
@@ -120,7 +125,10 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
   for (const auto& [reason, points] : result.rejected)
     width = std::max(width, count(points).size());
   for (const auto& [reason, points] : result.rejected)
-    text += fmt::format("  {:>{}}  {}\n", count(points), width, reason);
+    text += fmt::format("  {:>{}}  {}{}\n", count(points), width, reason,
+                        reason == kExceedsMemory && result.pruned > 0
+                            ? " (of the points that were not pruned)"
+                            : "");
   text += "Restrict the space with --fix, such as pp=16,ep=64; ask why not with --why pp=P,ep=E.\n";
   return text;
 }

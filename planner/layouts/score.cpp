@@ -13,6 +13,7 @@ namespace {
 // Micro-batches that are timed one by one: so many cells of all ranks, and at the least so many
 // rounds of pp.
 constexpr int kMostCells = 1 << 13;
+constexpr int kMostMicrobatches = 1 << 10;
 constexpr int kLeastRounds = 12;
 // After so many rounds a rank holds as many activations as it ever will, unless it takes in all
 // forwards first.
@@ -237,7 +238,8 @@ const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms) {
     timer.makespan(family.order);
     return timer.ends();
   };
-  const int most = std::max(kLeastRounds * pp, kMostCells / (pp * choice_.vpp));
+  const int most =
+      std::max(kLeastRounds * pp, std::min(kMostMicrobatches, kMostCells / (pp * choice_.vpp)));
   const Shortened run = shorten(setting_.microbatches, pp, most);
   ends = timed(run.far);
   if (run.beyond > 0) {

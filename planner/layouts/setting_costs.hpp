@@ -1,12 +1,8 @@
 #pragma once
 // What a micro-batch costs on one GPU under a setting, entry by entry of a stage map: sums that
-// bound every schedule from below, and the timers of its chunks for those that are looked at more
-// closely. Settings that differ in pp or in what no kernel sees share them.
+// bound every schedule from below. Settings that differ in pp or in what no kernel sees share them.
 #include <array>
-#include <map>
-#include <memory>
 #include <tuple>
-#include <vector>
 
 #include "planner/chunk_times.hpp"
 #include "planner/layouts/space.hpp"

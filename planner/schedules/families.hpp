@@ -29,8 +29,6 @@ struct ScheduleFamily {
   std::optional<std::string> (*why_not)(const ScheduleRequest& request) = nullptr;
   // Its order of sends and receives, where it is not the default.
   P2pOrder (*p2p)(const ScheduleRequest& request) = nullptr;
-  // Whether layouts are searched with it.
-  bool in_layout_search = false;
 };
 
 // All families, in a fixed order.
