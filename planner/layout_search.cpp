@@ -69,10 +69,7 @@ std::string arithmetic_of(const SearchRequest& request, const std::string& reaso
   if (!point.schedule.empty()) {
     const ScheduleFamily& family = schedule_family(point.schedule);
     const StagePlacement placement = family.placement;
-    const bool fits = placement == StagePlacement::kWave
-                          ? layout.vpp >= 2
-                          : layout.vpp == (placement == StagePlacement::kV ? 2 : 1);
-    if (!fits) {
+    if (!chunks_suit(placement, layout.vpp)) {
       const char* wanted = placement == StagePlacement::kWave ? "of 2 or more"
                            : placement == StagePlacement::kV  ? "of 2"
                                                               : "of 1";

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "planner/schedules/families.hpp"
-
 namespace orrery {
 namespace {
 
@@ -149,13 +147,15 @@ std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
   return std::nullopt;
 }
 
+bool chunks_suit(StagePlacement placement, int vpp) {
+  if (placement == StagePlacement::kWave) return vpp >= 2;
+  return vpp == (placement == StagePlacement::kV ? 2 : 1);
+}
+
 std::optional<const char*> rule_out(const Model& model, const Setting& setting,
                                     const std::string& schedule, int vpp) {
   const ScheduleFamily& family = schedule_family(schedule);
-  const bool chunks_fit = family.placement == StagePlacement::kWave ? vpp >= 2
-                          : family.placement == StagePlacement::kV  ? vpp == 2
-                                                                    : vpp == 1;
-  if (!chunks_fit) return "vpp does not suit the schedule";
+  if (!chunks_suit(family.placement, vpp)) return "vpp does not suit the schedule";
   if (setting.layout.pp * vpp > blocks(model)) return "more stages than layers";
   if (family.why_not(
           {.pp = setting.layout.pp, .microbatches = setting.microbatches, .chunks = vpp}))

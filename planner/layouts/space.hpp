@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/plan.hpp"
+#include "planner/schedules/families.hpp"
 
 namespace orrery {
 
@@ -61,6 +62,9 @@ Setting setting_at(const LayoutSpace& space, std::int64_t number);
 // gives the arithmetic.
 std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
                                     const Training& training, bool has_fp8, Setting& setting);
+
+// How many chunks a rank has of one direction.
+bool chunks_suit(StagePlacement placement, int vpp);
 
 // Why there is no such schedule; nothing if there is one.
 std::optional<const char*> rule_out(const Model& model, const Setting& setting,
