@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "core/error.hpp"
 #include "planner/step_summary.hpp"
 #include "sim/analytic.hpp"
 #include "workload/lower.hpp"

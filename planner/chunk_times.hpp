@@ -4,7 +4,6 @@
 // remembered: a plan has few different chunks however many stages and micro-batches it has, and all
 // plans whose micro-batches do the same share them.
 #include <array>
-#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -61,7 +60,6 @@ class ChunkTimer {
 
  private:
   struct Scratch;
-  const Plan& prepare(std::vector<Layers> stages, Schedule schedule);
   void time_pairs(const Layers& first, const Layers& second);
 
   std::shared_ptr<const UnitSet> set_;

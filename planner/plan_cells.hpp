@@ -8,11 +8,11 @@
 
 namespace orrery {
 
-// Times of the plan's cells without contention: F, I and W as the shortest of their kind take when
-// the plan runs with its cells taken apart, from the first start to the last end; full backwards,
-// and when their outputs leave; the latency of messages; and, for a schedule that has pairs, every
-// pair of the chunks of a rank (whether the schedule has it or not), and when inside it the outputs
-// leave and the gradient is needed.
+// Times of the plan's cells without contention, each from the first start to the last end when it
+// runs by itself (planner/chunk_times.hpp): F, I and W; full backwards, when their outputs leave
+// and when they need the gradient; the latency of messages; and, for a schedule that has pairs,
+// every pair of the chunks of a rank (whether the schedule has it or not), and when inside it the
+// outputs leave and the gradient is needed.
 CellTimes plan_cell_times(const Plan& plan, const CostSource& costs);
 
 // Bytes of a micro-batch's activations in each stage, and what each rank has for them beside all

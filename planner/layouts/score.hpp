@@ -7,7 +7,10 @@
 // transfers and never exceed the score.
 //
 // Memory is that of the fullest pipeline rank: what is there whatever the schedule does, and the
-// largest sum of activations at any cell of the order.
+// largest sum of activations at any cell of the order. It counts rather too much than too little
+// (up to a tenth where whole layers are computed again inside pairs); finalists are measured on
+// their Programs. Of very many micro-batches both are known from fewer
+// (planner/layouts/orders.hpp).
 #include <map>
 #include <memory>
 #include <optional>
