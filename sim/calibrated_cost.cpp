@@ -40,6 +40,25 @@ double interpolate(std::span<const std::pair<double, Seconds>> points, double ke
   return before * std::pow(there / before, place);
 }
 
+// The one BF16 weight gradient measured, the router's gate, has 256 columns and does 220 FLOP a
+// byte, where tensor cores and HBM are in balance near 290 (865 TFLOPS, 3 TB/s): it waits for
+// memory. Four times as wide a matrix does not.
+const double kRowReach = std::log(4.0);
+
+// Seconds an element of a weight gradient costs beyond a product stored in BF16: FP32 read and
+// written, 8 bytes in the place of 2, at the bandwidth of a large elementwise kernel.
+Seconds accumulating_a_result(const Calibration& calibration) {
+  constexpr double kMoreBytes = 6;
+  const auto& [bytes, time] = calibration.stream_rows.at(KernelClass::kElementwise).points.back();
+  return time * (kMoreBytes / bytes);
+}
+
+// Rows of weight gradients with m over all groups: the law counts the tiles of all of them.
+std::vector<GemmRow> all_groups(std::vector<GemmRow> rows) {
+  for (GemmRow& row : rows) row.m *= row.groups;
+  return rows;
+}
+
 // The row whose group is nearest to `group` by ratio.
 const ExchangeRow& nearest(const ExchangeTable& table, int group) {
   const auto distance = [&](const ExchangeRow& row) {
@@ -96,24 +115,28 @@ CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cl
     add(kernel, DataType::kFp8, laws(calibration_.fp8_laws, 1));
     add(kernel, DataType::kBf16, laws(calibration_.bf16_laws, calibration_.bf16_k_scale));
   }
-  // Weight gradients: the law of accumulating kernels comes from the training rows (dense and
-  // grouped together).
-  std::vector<GemmRow> accumulating = rows(KernelClass::kWgrad, DataType::kFp8);
-  for (GemmRow row : rows(KernelClass::kGroupedWgrad, DataType::kFp8)) {
-    row.m *= row.groups;  // the law counts the tiles of all groups
-    accumulating.push_back(row);
+  // Weight gradients in BF16 are the same products, accumulated.
+  if (calibration_.stream_rows.contains(KernelClass::kElementwise)) {
+    std::vector<TileLaw> accumulating = laws(calibration_.bf16_laws, calibration_.bf16_k_scale);
+    for (TileLaw& law : accumulating) law.per_result = accumulating_a_result(calibration_);
+    for (KernelClass kernel : {KernelClass::kWgrad, KernelClass::kGroupedWgrad}) {
+      gemm_models_.emplace(
+          std::pair{kernel, DataType::kBf16},
+          GemmModel(accumulating,
+                    training ? all_groups(rows(kernel, DataType::kBf16)) : std::vector<GemmRow>{},
+                    kRowReach));
+    }
   }
-  if (accumulating.empty()) return;
-  TileLaw law = fit_tile_law(128, 128, accumulating);
-  const auto add_wgrad = [&](KernelClass kernel, DataType type, double k_scale) {
-    law.k_scale = k_scale;
-    std::vector<GemmRow> own = rows(kernel, type);
-    for (GemmRow& row : own) row.m *= row.groups;
-    gemm_models_.emplace(std::pair{kernel, type}, GemmModel({law}, own));
-  };
+  // In FP8 with 1x128 scales both operands are scaled along K: the law of those kernels comes from
+  // the training rows (dense and grouped together).
+  std::vector<GemmRow> scaled = rows(KernelClass::kWgrad, DataType::kFp8);
+  for (const GemmRow& row : all_groups(rows(KernelClass::kGroupedWgrad, DataType::kFp8)))
+    scaled.push_back(row);
+  if (scaled.empty()) return;
+  const TileLaw law = fit_tile_law(128, 128, scaled);
   for (KernelClass kernel : {KernelClass::kWgrad, KernelClass::kGroupedWgrad}) {
-    add_wgrad(kernel, DataType::kFp8, 1);
-    add_wgrad(kernel, DataType::kBf16, calibration_.bf16_k_scale);
+    gemm_models_.emplace(std::pair{kernel, DataType::kFp8},
+                         GemmModel({law}, all_groups(rows(kernel, DataType::kFp8))));
   }
 }
 

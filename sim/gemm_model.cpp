@@ -13,7 +13,7 @@ double TileLaw::tiles(double m, double n, int groups) const {
 
 Seconds TileLaw::time(double m, double n, double k, int groups, int sms) const {
   const double waves = std::ceil(tiles(m, n, groups) / sms);
-  return waves * (fixed + k * k_scale * per_k);
+  return waves * (fixed + k * k_scale * per_k) + m * n * per_result;
 }
 
 TileLaw fit_tile_law(double tile_m, double tile_n, std::span<const GemmRow> rows) {
@@ -47,8 +47,8 @@ TileLaw fit_tile_law(double tile_m, double tile_n, std::span<const GemmRow> rows
   return law;
 }
 
-GemmModel::GemmModel(std::vector<TileLaw> laws, std::span<const GemmRow> rows)
-    : laws_(std::move(laws)) {
+GemmModel::GemmModel(std::vector<TileLaw> laws, std::span<const GemmRow> rows, double reach)
+    : laws_(std::move(laws)), law_weight_(1 / std::pow(reach, 4)) {
   ORRERY_CHECK(!laws_.empty(), "a GEMM model needs a tile law");
   for (const GemmRow& row : rows) {
     points_.push_back({std::log(row.m), std::log(row.n), std::log(row.k),
@@ -67,7 +67,7 @@ Seconds GemmModel::time(double m, double n, double k, int groups, int sms) const
   if (points_.empty()) return law;
   const double log_m = std::log(m), log_n = std::log(n), log_k = std::log(k);
   constexpr double kSamePoint = 1e-18;  // squared distance: rows of one shape are averaged
-  double weights = 0, sum = 0, exact_count = 0, exact_sum = 0;
+  double weights = law_weight_, sum = law_weight_, exact_count = 0, exact_sum = 0;
   for (const Point& point : points_) {
     const double dm = point.log_m - log_m, dn = point.log_n - log_n, dk = point.log_k - log_k;
     const double squared = dm * dm + dn * dn + dk * dk;
