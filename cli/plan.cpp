@@ -70,6 +70,9 @@ void fix(const std::string& text, const std::string& over, SearchRequest& reques
   if (keys.contains("zero") && fixed.zero_stage > 1)
     diagnostics.error({}, "ZeRO stages 2 and 3 are not modelled", "use zero=0 or zero=1");
   diagnostics.throw_if_errors();
+  if (fixed.attention != AttentionKernels::kFused)
+    diagnostics.error({}, "the search takes fused attention", "`orrery simulate` takes the other");
+  diagnostics.throw_if_errors();
   LayoutSpace& space = request.space;
   const auto one = [&](const char* key, auto& list, auto value) {
     if (keys.contains(key)) list = {value};

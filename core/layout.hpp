@@ -24,6 +24,18 @@ enum class Precision {
   kFp8,  // E4M3 GEMMs with 1x128 / 128x128 scales (DeepSeek-V3 report, section 3.3); head, router,
          // norms in BF16
   kBf16,
+  kFp8Tensor,  // FP8 GEMMs with one scale a tensor, known before the cast (Transformer Engine's
+               // delayed scaling; arXiv 2209.05433); the rest, exchanges of experts too, in BF16
+};
+constexpr bool is_fp8(Precision precision) {
+  return precision != Precision::kBf16;
+}
+
+// How the attention of queries, keys and values is computed.
+enum class AttentionKernels {
+  kFused,    // FlashAttention: scores never leave the chip
+  kUnfused,  // products, softmax and dropout apart, with the scores in memory: Megatron-LM before
+             // it took FlashAttention (arXiv 2205.05198, section 4)
 };
 
 enum class Recompute {
@@ -58,6 +70,7 @@ struct Layout {
   int comm_sms = 20;    // SMs lent to communication kernels while they run beside compute
   Precision precision = Precision::kFp8;
   Recompute recompute = Recompute::kSelective;
+  AttentionKernels attention = AttentionKernels::kFused;
   // Master weights and moments, and where they lie the update runs.
   Keep optimizer = Keep::kGpu;
   // An exponential moving average of the weights in FP32, divided as the optimizer's states are. On
@@ -72,6 +85,7 @@ struct Layout {
 
 std::string_view to_string(Precision precision);
 std::string_view to_string(Recompute recompute);
+std::string_view to_string(AttentionKernels kernels);
 std::string_view to_string(Keep keep);
 char letter(LayerKind kind);
 // "pp=16 ep=64 dp=128", dimensions that are 1 left out (pp, ep and dp always shown; dp not where it

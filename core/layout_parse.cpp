@@ -30,7 +30,7 @@ constexpr IntKey kIntKeys[] = {
 std::vector<std::string> key_names() {
   std::vector<std::string> names;
   for (const IntKey& key : kIntKeys) names.emplace_back(key.name);
-  names.insert(names.end(), {"precision", "recompute", "optimizer", "ema"});
+  names.insert(names.end(), {"precision", "recompute", "attention", "optimizer", "ema"});
   return names;
 }
 
@@ -81,7 +81,12 @@ class LayoutParser {
     if (!seen_.emplace(key.text).second)
       return error(key, fmt::format("'{}' is given twice", key.text));
     if (key.text == "precision") {
-      return word(key, value, layout_.precision, {Precision::kFp8, Precision::kBf16});
+      return word(key, value, layout_.precision,
+                  {Precision::kFp8, Precision::kBf16, Precision::kFp8Tensor});
+    }
+    if (key.text == "attention") {
+      return word(key, value, layout_.attention,
+                  {AttentionKernels::kFused, AttentionKernels::kUnfused});
     }
     if (key.text == "recompute") {
       return word(key, value, layout_.recompute,

@@ -81,7 +81,16 @@ std::string_view to_string(Routing routing) {
 }
 
 std::string_view to_string(Precision precision) {
-  return precision == Precision::kFp8 ? "fp8" : "bf16";
+  switch (precision) {
+    case Precision::kFp8: return "fp8";
+    case Precision::kBf16: return "bf16";
+    case Precision::kFp8Tensor: return "fp8-tensor";
+  }
+  return "?";
+}
+
+std::string_view to_string(AttentionKernels kernels) {
+  return kernels == AttentionKernels::kFused ? "fused" : "unfused";
 }
 
 std::string_view to_string(Recompute recompute) {
@@ -142,6 +151,7 @@ std::string_view to_string(DataType type) {
   switch (type) {
     case DataType::kNone: return "none";
     case DataType::kFp8: return "fp8";
+    case DataType::kFp8Tensor: return "fp8-tensor";
     case DataType::kBf16: return "bf16";
     case DataType::kFp32: return "fp32";
     case DataType::kE5m6: return "e5m6";

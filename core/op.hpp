@@ -57,7 +57,8 @@ enum class KernelClass : std::uint8_t {
   kCount
 };
 
-enum class DataType : std::uint8_t { kNone, kFp8, kBf16, kFp32, kE5m6 };
+// kFp8 has a scale for 128 elements or a block of them, kFp8Tensor one for the whole.
+enum class DataType : std::uint8_t { kNone, kFp8, kBf16, kFp32, kE5m6, kFp8Tensor };
 
 // How the time of a kernel is found: by shape, by attention's FLOPs, or by what it streams.
 enum class KernelKind : std::uint8_t { kGemm, kAttention, kStreaming };
@@ -77,7 +78,8 @@ constexpr KernelKind kernel_kind(KernelClass kernel) {
 // Bytes of one element, scales not counted (E5M6: 12 bits).
 constexpr double bytes_per_element(DataType type) {
   switch (type) {
-    case DataType::kFp8: return 1;
+    case DataType::kFp8:
+    case DataType::kFp8Tensor: return 1;
     case DataType::kE5m6: return 1.5;
     case DataType::kBf16: return 2;
     case DataType::kFp32: return 4;

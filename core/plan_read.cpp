@@ -13,8 +13,10 @@
 namespace orrery {
 namespace {
 
-constexpr std::pair<std::string_view, Precision> kPrecisions[] = {{"fp8", Precision::kFp8},
-                                                                  {"bf16", Precision::kBf16}};
+constexpr std::pair<std::string_view, Precision> kPrecisions[] = {
+    {"fp8", Precision::kFp8}, {"bf16", Precision::kBf16}, {"fp8-tensor", Precision::kFp8Tensor}};
+constexpr std::pair<std::string_view, AttentionKernels> kAttention[] = {
+    {"fused", AttentionKernels::kFused}, {"unfused", AttentionKernels::kUnfused}};
 constexpr std::pair<std::string_view, Recompute> kRecomputes[] = {
     {"none", Recompute::kNone},
     {"selective", Recompute::kSelective},
@@ -50,6 +52,8 @@ Layout decode_layout(Reader& reader) {
   layout.comm_sms = reader.optional_int("comm_sms", layout.comm_sms, {0, 1000});
   layout.precision = reader.optional_enum<Precision>("precision", layout.precision, kPrecisions);
   layout.recompute = reader.optional_enum<Recompute>("recompute", layout.recompute, kRecomputes);
+  layout.attention =
+      reader.optional_enum<AttentionKernels>("attention", layout.attention, kAttention);
   layout.optimizer = reader.optional_enum<Keep>("optimizer", layout.optimizer, kKeeps);
   layout.ema = reader.optional_enum<Keep>("ema", layout.ema, kKeeps);
   const std::string map = reader.required_string("stage_map");

@@ -157,6 +157,8 @@ void write_layout(JsonWriter& writer, const Layout& layout) {
   writer.field("comm_sms", layout.comm_sms);
   writer.field("precision", to_string(layout.precision));
   writer.field("recompute", to_string(layout.recompute));
+  if (layout.attention != AttentionKernels::kFused)
+    writer.field("attention", to_string(layout.attention));
   writer.field("optimizer", to_string(layout.optimizer));
   writer.field("ema", to_string(layout.ema));
   writer.field("stage_map", std::string_view(format_stage_map(layout.stage_map)));

@@ -9,7 +9,7 @@
 
 namespace orrery {
 std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
-  const bool fp8 = plan.layout.precision == Precision::kFp8;
+  const bool fp8 = is_fp8(plan.layout.precision);
   const Training& training = plan.training;
   const double state = bytes_of(training.master) + 2 * bytes_of(training.moments);
   const std::vector<ParameterGroup> groups =
@@ -105,7 +105,7 @@ MemoryTable with_expert_copies(MemoryTable table, const Plan& plan, Rank rank, i
       layers += kind == LayerKind::kMoe || kind == LayerKind::kMtp;
   }
   const double parameters = layers * copies * parameter_counts(plan.model).expert / plan.layout.etp;
-  const bool fp8 = plan.layout.precision == Precision::kFp8;
+  const bool fp8 = is_fp8(plan.layout.precision);
   table.weights += Bytes{parameters * (fp8 ? 3 : 2)};
   table.gradients += Bytes{parameters * bytes_of(plan.training.gradient)};
   return table;

@@ -21,8 +21,8 @@ constexpr std::pair<std::string_view, AttentionKind> kAttention[] = {{"mla", Att
                                                                      {"gqa", AttentionKind::kGqa}};
 constexpr std::pair<std::string_view, Recompute> kRecompute[] = {
     {"none", Recompute::kNone}, {"selective", Recompute::kSelective}, {"full", Recompute::kFull}};
-constexpr std::pair<std::string_view, Precision> kPrecision[] = {{"fp8", Precision::kFp8},
-                                                                 {"bf16", Precision::kBf16}};
+constexpr std::pair<std::string_view, Precision> kPrecision[] = {
+    {"fp8", Precision::kFp8}, {"bf16", Precision::kBf16}, {"fp8-tensor", Precision::kFp8Tensor}};
 constexpr int kMost = 1 << 20;
 
 Model read_run_model(Reader& table) {

@@ -256,6 +256,11 @@ GpuParameters gpu_parameters(const Plan& plan, const GpuPlace& place) {
     throw InputError(fmt::format("{}: real runs carry out at most one MTP module, the model has {}",
                                  model.name, model.mtp_depth));
   }
+  if (plan.layout.precision == Precision::kFp8Tensor) {
+    throw InputError("real runs round to FP8 with 1x128 scales: precision=fp8, or bf16");
+  }
+  if (plan.layout.attention != AttentionKernels::kFused)
+    throw InputError("real runs keep no attention scores: attention=fused");
   if (plan.layout.cp > 1) throw InputError("real runs do not carry out context parallelism: cp=1");
   return Collector(plan, place).collect();
 }

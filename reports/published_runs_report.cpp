@@ -23,7 +23,7 @@ struct Row {
 std::string kind_of(const TrainingRun& run) {
   return fmt::format("{} on {}, {}", run.is_moe() ? "experts" : "dense",
                      run.gpu == "a100" ? "A100" : "H100",
-                     run.layout.precision == Precision::kFp8 ? "FP8" : "BF16 or FP16");
+                     is_fp8(run.layout.precision) ? "FP8" : "BF16 or FP16");
 }
 
 struct Errors {
@@ -103,9 +103,6 @@ std::string published_runs_report(const std::vector<TrainingRun>& runs,
   text +=
       "\nWhat the errors may point to; none of it is modelled yet, and none has been measured "
       "apart:\n\n"
-      "- Most dense FP8 runs on H100 are predicted too long, by up to half. They used one scale a "
-      "tensor (Transformer Engine), without the 1x128 casts and transposed copies of DeepSeek-V3's "
-      "recipe, each a kernel of its own here.\n"
       "- The H100 runs overlap gradient reduction and parameter gathering with computation, and "
       "tensor-parallel collectives with their GEMMs; here they stand behind the last cell, and "
       "behind "

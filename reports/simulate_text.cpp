@@ -91,6 +91,8 @@ std::string plan_heading(const Plan& plan) {
   }
   text += fmt::format("  layout     {}, ZeRO-{}, {}, recompute {}", describe(layout),
                       layout.zero_stage, to_string(layout.precision), to_string(layout.recompute));
+  if (layout.attention != AttentionKernels::kFused)
+    text += fmt::format(", attention {}", to_string(layout.attention));
   if (!host) text += fmt::format(", {} SMs lent to communication", layout.comm_sms);
   if (layout.optimizer == Keep::kCpu) text += ", optimizer on the CPU";
   if (layout.ema == Keep::kGpu) text += ", moving average on the GPU";

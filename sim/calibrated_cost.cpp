@@ -40,25 +40,6 @@ double interpolate(std::span<const std::pair<double, Seconds>> points, double ke
   return before * std::pow(there / before, place);
 }
 
-// The one BF16 weight gradient measured, the router's gate, has 256 columns and does 220 FLOP a
-// byte, where tensor cores and HBM are in balance near 290 (865 TFLOPS, 3 TB/s): it waits for
-// memory. Four times as wide a matrix does not.
-const double kRowReach = std::log(4.0);
-
-// Seconds an element of a weight gradient costs beyond a product stored in BF16: FP32 read and
-// written, 8 bytes in the place of 2, at the bandwidth of a large elementwise kernel.
-Seconds accumulating_a_result(const Calibration& calibration) {
-  constexpr double kMoreBytes = 6;
-  const auto& [bytes, time] = calibration.stream_rows.at(KernelClass::kElementwise).points.back();
-  return time * (kMoreBytes / bytes);
-}
-
-// Rows of weight gradients with m over all groups: the law counts the tiles of all of them.
-std::vector<GemmRow> all_groups(std::vector<GemmRow> rows) {
-  for (GemmRow& row : rows) row.m *= row.groups;
-  return rows;
-}
-
 // The row whose group is nearest to `group` by ratio.
 const ExchangeRow& nearest(const ExchangeTable& table, int group) {
   const auto distance = [&](const ExchangeRow& row) {
@@ -91,57 +72,13 @@ BytesPerSecond logical_rate(const ExchangeLimits& limits, double copies, double 
 
 CalibratedCost::CalibratedCost(const Calibration& calibration, const Cluster& cluster,
                                GemmEvidence evidence)
-    : calibration_(calibration), cluster_(cluster) {
-  const auto laws = [&](const std::vector<std::string>& names, double k_scale) {
-    std::vector<TileLaw> out;
-    for (const std::string& name : names) {
-      const GemmLawTable& table = calibration_.gemm_laws.at(name);
-      out.push_back(fit_tile_law(table.tile_m, table.tile_n, table.rows));
-      out.back().k_scale = k_scale;
-    }
-    return out;
-  };
-  const auto rows = [&](KernelClass kernel, DataType type) {
-    const auto found = calibration_.gemm_rows.find({kernel, type});
-    return found == calibration_.gemm_rows.end() ? std::vector<GemmRow>{} : found->second;
-  };
-  const bool training = evidence == GemmEvidence::kTraining;
-  const auto add = [&](KernelClass kernel, DataType type, std::vector<TileLaw> family) {
-    gemm_models_.emplace(
-        std::pair{kernel, type},
-        GemmModel(std::move(family), training ? rows(kernel, type) : std::vector<GemmRow>{}));
-  };
-  for (KernelClass kernel : {KernelClass::kGemm, KernelClass::kGroupedGemm}) {
-    add(kernel, DataType::kFp8, laws(calibration_.fp8_laws, 1));
-    add(kernel, DataType::kBf16, laws(calibration_.bf16_laws, calibration_.bf16_k_scale));
-  }
-  // Weight gradients in BF16 are the same products, accumulated.
-  if (calibration_.stream_rows.contains(KernelClass::kElementwise)) {
-    std::vector<TileLaw> accumulating = laws(calibration_.bf16_laws, calibration_.bf16_k_scale);
-    for (TileLaw& law : accumulating) law.per_result = accumulating_a_result(calibration_);
-    for (KernelClass kernel : {KernelClass::kWgrad, KernelClass::kGroupedWgrad}) {
-      gemm_models_.emplace(
-          std::pair{kernel, DataType::kBf16},
-          GemmModel(accumulating,
-                    training ? all_groups(rows(kernel, DataType::kBf16)) : std::vector<GemmRow>{},
-                    kRowReach));
-    }
-  }
-  // In FP8 with 1x128 scales both operands are scaled along K: the law of those kernels comes from
-  // the training rows (dense and grouped together).
-  std::vector<GemmRow> scaled = rows(KernelClass::kWgrad, DataType::kFp8);
-  for (const GemmRow& row : all_groups(rows(KernelClass::kGroupedWgrad, DataType::kFp8)))
-    scaled.push_back(row);
-  if (scaled.empty()) return;
-  const TileLaw law = fit_tile_law(128, 128, scaled);
-  for (KernelClass kernel : {KernelClass::kWgrad, KernelClass::kGroupedWgrad}) {
-    gemm_models_.emplace(std::pair{kernel, DataType::kFp8},
-                         GemmModel({law}, all_groups(rows(kernel, DataType::kFp8))));
-  }
-}
+    : calibration_(calibration),
+      cluster_(cluster),
+      gemm_models_(gemm_families(calibration, evidence)) {}
 
 const GemmModel& CalibratedCost::gemm_model(const Op& op) const {
-  if (op.in == DataType::kFp8 && !calibration_.device.fp8) {
+  const bool fp8 = op.in == DataType::kFp8 || op.in == DataType::kFp8Tensor;
+  if (fp8 && !calibration_.device.fp8) {
     throw InputError(
         fmt::format("error: '{}' has no FP8 tensor cores\n  = take precision=bf16 in the layout",
                     calibration_.device.name));
@@ -327,6 +264,10 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
       if (op.kernel == KernelClass::kHostCopy) {
         used.insert({cluster_.name + ": host",
                      "PCIe and host memory by data sheets, copies at 87 % of the wire"});
+      }
+      if (kernel_kind(op.kernel) == KernelKind::kGemm && op.in == DataType::kFp8Tensor) {
+        add("GEMMs with one scale a tensor",
+            "by the laws of FP8 kernels with 1x128 scales, best of three tilings");
       }
       if (kernel_kind(op.kernel) == KernelKind::kAttention && op.k != calibration_.attention_qk) {
         add(to_string(op.kernel),

@@ -1,27 +1,20 @@
 #pragma once
-// Times from calibration tables. GEMMs by sim/gemm_model.hpp; attention by its measured rate at the
-// nearest sequence lengths, per SM; everything else by its measured time at the nearest amounts,
-// whatever the SMs (112 of 132 SMs already saturate HBM in the training trace).
+// Times from calibration tables. GEMMs by sim/gemm_families.hpp; attention by its measured rate at
+// the nearest sequence lengths, per SM; everything else by its measured time at the nearest
+// amounts, whatever the SMs (112 of 132 SMs already saturate HBM in the training trace).
 //
 // Expert-parallel exchanges run at one rate on the NIC and another on NVLink, both at once, so
 // their time follows from where the copies of the tokens go: small groups of nodes are held up by
 // NVLink, large ones by the NICs.
-#include <map>
 #include <memory>
 
 #include "core/cluster.hpp"
 #include "sim/calibration.hpp"
 #include "sim/cost_source.hpp"
-#include "sim/gemm_model.hpp"
+#include "sim/gemm_families.hpp"
 #include "sim/nccl_model.hpp"
 
 namespace orrery {
-
-// Which measurements the GEMM times may rest on.
-enum class GemmEvidence {
-  kTraining,    // law, corrected by what was measured inside training
-  kStandalone,  // law alone: nothing from the training trace
-};
 
 // What an expert-parallel kernel reaches on the two media of a GPU.
 struct ExchangeLimits {
@@ -66,7 +59,7 @@ class CalibratedCost : public CostSource {
 
   Calibration calibration_;
   Cluster cluster_;
-  std::map<std::pair<KernelClass, DataType>, GemmModel> gemm_models_;
+  GemmFamilies gemm_models_;
 };
 
 }  // namespace orrery

@@ -58,6 +58,7 @@ class Closing {
       for (const ParameterGroup& group : groups)
         exchange(group, Component::kParameterGather, "parameter gather", Pattern::kAllGather, 2);
     }
+    if (layout_.precision == Precision::kFp8Tensor) cast_weights();
     return std::move(steps_);
   }
 
@@ -87,6 +88,16 @@ class Closing {
                        "",
                        group.set},
                       0});
+  }
+
+  void cast_weights() {
+    for (int rank = 0; rank < layout_.pp; ++rank) {
+      const RankParameters own = rank_parameters(model_, layout_, schedule_, Rank(rank));
+      steps_.push_back(
+          {{Rank(rank)},
+           {Component::kOptimizer, Pass::kW, "cast weights", {weight_cast(own.quantised)}, {}},
+           0});
+    }
   }
 
   // The correction bias of the router follows the loads of the whole batch (DeepSeek-V3 report,

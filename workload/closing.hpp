@@ -1,7 +1,7 @@
 #pragma once
 // What a step ends with, after its last cell: gradients are reduced over their replicas, the norm
-// is all-reduced over all GPUs, the optimizer runs on what each GPU updates and the updated
-// parameters are gathered.
+// is all-reduced over all GPUs, the optimizer runs on what each GPU updates, the updated parameters
+// are gathered and, for FP8 with one scale a tensor, cast.
 #include <span>
 #include <vector>
 

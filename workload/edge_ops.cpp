@@ -49,11 +49,12 @@ Steps dense_mlp_forward(const Shard& shard) {
   const double tokens = shard.tokens;
   StepBuilder ops(shard, Component::kMlp);
   ops.add(norm("pre-MLP norm", shard.local_tokens(), hidden));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed MLP input");
-  ops.cast_operand("cast for fc1", tokens, hidden);
+  ops.tensor_parallel(Pattern::kAllGather, gathered_operand(shard, hidden), "normed MLP input");
+  ops.cast_normed("cast for fc1", tokens, hidden);
   ops.add(gemm("dense fc1 fprop", shard.precision, tokens, fc1, hidden));
   ops.add(activation_forward(shard, tokens, KernelClass::kSwiglu));
   ops.add_if(shard.fp8(), scale_transpose(tokens, inter));
+  ops.add_if(shard.fp8_tensor(), cast_both_ways("cast for fc2", tokens, inter));
   ops.add(gemm("dense fc2 fprop", shard.precision, tokens, hidden, inter));
   ops.add_if(shard.fp8(), cast("cast fc1 output for caching", tokens, fc1));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden), "MLP output");
@@ -69,14 +70,16 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   const bool fp8 = shard.fp8();
   const bool recompute = recomputes_mlp(shard.recompute);
   StepBuilder ops(shard, Component::kMlp);
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "MLP output gradient");
+  ops.gather_gradient("MLP output gradient", hidden);
   ops.add_if(fp8, cast_back("cast fc1 output back", tokens, fc1));
   ops.add_if(fp8, weight_transpose("transpose fc2 weight", hidden, inter));
-  ops.cast_operand("cast dY", tokens, hidden);
+  ops.cast_gathered("cast dY", hidden);
   ops.add(gemm("dense fc2 dgrad", shard.precision, tokens, inter, hidden));
   ops.add_if(fp8, cast_transpose("cast and transpose dY", tokens, hidden));
-  if (recompute)
+  if (recompute) {
     ops.add(recomputed(activation_forward(shard, tokens, KernelClass::kSwigluTranspose)));
+    ops.add_if(shard.fp8_tensor(), recomputed(cast_both_ways("cast for fc2", tokens, inter)));
+  }
   // Reads the gradient of its result and what fc1 made, and writes the gradient of that.
   ops.add(streaming(shard.model.gated_mlp ? "dense SwiGLU backward" : "dense activation backward",
                     KernelClass::kSwigluBackward, DataType::kBf16, DataType::kBf16, tokens, fc1,
@@ -88,8 +91,8 @@ Steps dense_mlp_input_gradient(const Shard& shard) {
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, hidden),
                       "normed MLP input gradient");
   ops.add_if(recompute, recomputed(norm("pre-MLP norm recompute", shard.local_tokens(), hidden)));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, hidden), "normed MLP input");
-  ops.add_if(fp8, cast_transpose("cast and transpose X", tokens, hidden));
+  ops.tensor_parallel(Pattern::kAllGather, gathered_operand(shard, hidden), "normed MLP input");
+  ops.transpose_normed("cast and transpose X", tokens, hidden);
   ops.add(norm_backward("pre-MLP norm backward", shard.local_tokens(), hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));
@@ -218,6 +221,10 @@ double updated_bytes(const Training& training) {
 }
 
 }  // namespace
+
+Op weight_cast(double parameters) {
+  return cast_both_ways("cast weights", parameters, 1);
+}
 
 Op optimizer_update(const Training& training, double parameters) {
   return streaming("AdamW update", KernelClass::kOptimizer, DataType::kFp32, DataType::kBf16,

@@ -31,6 +31,9 @@ Steps head_weight_gradient(const Shard& shard);
 // master, moments and the compute weight.
 // The sum of squares of the gradients that a GPU owns after their reduction.
 Op gradient_norm(const Training& training, double parameters);
+// Of the weights that FP8 GEMMs read, with one scale a tensor: once a step, kept for all of its
+// micro-batches.
+Op weight_cast(double parameters);
 Op optimizer_update(const Training& training, double parameters);
 // The same by the CPUs: gradients go there, updated weights come back.
 std::vector<Op> host_optimizer_update(const Training& training, double parameters);

@@ -30,8 +30,8 @@ Steps gqa_forward(const Shard& shard) {
   const Gqa size(shard);
   StepBuilder ops(shard, Component::kAttention);
   ops.add(norm("pre-attention norm", size.local, size.hidden));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
-  ops.cast_operand("cast for qkv", size.tokens, size.hidden);
+  ops.tensor_parallel(Pattern::kAllGather, gathered_operand(shard, size.hidden), "normed input");
+  ops.cast_normed("cast for qkv", size.tokens, size.hidden);
   ops.add(gemm("qkv fprop", shard.precision, size.tokens, size.qkv(), size.hidden));
   ops.add(rope("rotary q", size.tokens, size.q_width));
   ops.add(rope("rotary k", size.tokens, size.k_width));
@@ -49,9 +49,8 @@ Steps gqa_input_gradient(const Shard& shard) {
   const Gqa size(shard);
   const bool fp8 = shard.fp8();
   StepBuilder ops(shard, Component::kAttention);
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden),
-                      "attention output gradient");
-  ops.cast_operand("cast dY", size.tokens, size.hidden);
+  ops.gather_gradient("attention output gradient", size.hidden);
+  ops.cast_gathered("cast dY", size.hidden);
   ops.add_if(fp8, weight_transpose("transpose o_proj weight", size.out_width, size.hidden));
   ops.add(gemm("o_proj dgrad", shard.precision, size.tokens, size.out_width, size.hidden));
   ops.add_if(fp8,
@@ -70,8 +69,8 @@ Steps gqa_input_gradient(const Shard& shard) {
   ops.add_if(recomputes_attention(shard.recompute),
              recomputed(norm("pre-attention norm recompute", size.local, size.hidden)));
   if (shard.recompute != Recompute::kFull)
-    ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
-  ops.add_if(fp8, cast_transpose("cast and transpose X", size.tokens, size.hidden));
+    ops.tensor_parallel(Pattern::kAllGather, gathered_operand(shard, size.hidden), "normed input");
+  ops.transpose_normed("cast and transpose X", size.tokens, size.hidden);
   ops.add(norm_backward("pre-attention norm backward", size.local, size.hidden));
   ops.add(by_rows("norm weight gradient", KernelClass::kNormFinalize, 1));
   ops.add(small("accumulate norm gradient", 1));

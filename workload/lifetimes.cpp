@@ -10,9 +10,15 @@ namespace {
 constexpr double kBf16 = 2;
 constexpr double kFp32 = 4;
 
-// One stored element of an FP8 activation with its 1x128 scale, or BF16.
+// One stored element of an FP8 activation, with its 1x128 scale where it has one, or BF16.
 double stored(const Shard& shard) {
+  if (shard.fp8_tensor()) return 1;
   return shard.fp8() ? 1 + kFp32 / 128 : kBf16;
+}
+
+// What fc1 made, for the gradient of the activation: DeepSeek-V3's recipe caches it in FP8.
+double fc1_stored(const Shard& shard) {
+  return shard.fp8() ? stored(shard) : kBf16;
 }
 
 // Both operands of every weight gradient in `steps`.
@@ -52,19 +58,24 @@ Lifetimes experts(const Shard& shard) {
   const Model& model = shard.model;
   const double local = shard.local_tokens();
   const double rows = shard.forward_rows.rows;
-  const double received = shard.forward_rows.unique * model.hidden * stored(shard);
+  // With one scale a tensor rows are cast where they are expanded, and kept for the weight
+  // gradient.
+  const double received =
+      (shard.fp8_tensor() ? rows : shard.forward_rows.unique) * model.hidden * stored(shard);
   double bytes = local * model.hidden * kBf16;  // residual input
   bytes +=
-      local * (model.moe.experts + 2 * model.moe.top_k) * kFp32;     // affinities, choices, weights
-  bytes += rows * 2 * shard.expert_inter() * stored(shard);          // routed fc1 output
-  bytes += shard.tokens * 2 * shard.shared_inter() * stored(shard);  // shared fc1 output
+      local * (model.moe.experts + 2 * model.moe.top_k) * kFp32;  // affinities, choices, weights
+  bytes += rows * 2 * shard.expert_inter() * fc1_stored(shard);   // routed fc1 output
+  bytes += shard.tokens * 2 * shard.shared_inter() * fc1_stored(shard);  // shared fc1 output
   if (!recomputes_mlp(shard.recompute)) {
     bytes += rows * shard.expert_inter() * stored(shard) +
              shard.tokens * shard.shared_inter() * stored(shard);
   }
   // The routed operands of fc1 and fc2 that come over the wire are kept as received, one row a
   // token, and transposed only in W; the others are kept transposed.
-  const double gradient_received = shard.backward_rows.unique * model.hidden * stored(shard);
+  const double gradient_received =
+      (shard.fp8_tensor() ? shard.backward_rows.rows : shard.backward_rows.unique) * model.hidden *
+      stored(shard);
   const double routed = shard.backward_rows.rows * 3 * shard.expert_inter() * stored(shard);
   const double shared =
       shard.shared_inter() > 0
@@ -75,7 +86,7 @@ Lifetimes experts(const Shard& shard) {
 
 Lifetimes dense_mlp(const Shard& shard) {
   double bytes = shard.local_tokens() * shard.model.hidden * kBf16;
-  bytes += shard.tokens * shard.dense_fc1() * stored(shard);
+  bytes += shard.tokens * shard.dense_fc1() * fc1_stored(shard);
   if (!recomputes_mlp(shard.recompute)) bytes += shard.tokens * shard.dense_inter() * stored(shard);
   return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, dense_mlp_weight_gradient(shard))};
 }

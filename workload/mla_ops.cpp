@@ -56,16 +56,16 @@ Steps mla_forward(const Shard& shard) {
   StepBuilder ops(shard, Component::kAttention);
   ops.add(norm("pre-attention norm", size.local, size.hidden));
   const double query_out = size.low_rank_query() ? size.q_rank : size.q_width * shard.tp;
-  ops.cast_operand("cast for q_down", size.local, size.hidden);
+  ops.cast_normed("cast for q_down", size.local, size.hidden);
   if (size.low_rank_query()) {
     ops.add(gemm("q_down fprop", shard.precision, size.local, query_out, size.hidden));
   } else {
     // A full query projection is divided by heads like an up-projection: the normed input is
     // gathered first.
-    ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
+    ops.tensor_parallel(Pattern::kAllGather, gathered_operand(shard, size.hidden), "normed input");
     ops.add(gemm("q_proj fprop", shard.precision, size.tokens, size.q_width, size.hidden));
   }
-  ops.cast_operand("cast for kv_down", size.local, size.hidden);
+  ops.cast_normed("cast for kv_down", size.local, size.hidden);
   ops.add(gemm("kv_down fprop", shard.precision, size.local, size.kv_down(), size.hidden));
   ops.add(small("position indices", 2));
   if (size.low_rank_query()) ops.add(norm("q_lora norm", size.local, size.q_rank));
@@ -94,17 +94,18 @@ Steps mla_forward(const Shard& shard) {
 Steps mla_input_gradient(const Shard& shard) {
   const Mla size(shard);
   const bool fp8 = shard.fp8();
+  const bool tensor = shard.fp8_tensor();
   const bool recompute = recomputes_attention(shard.recompute);
   StepBuilder ops(shard, Component::kAttention);
   ops.add(streaming("scale", KernelClass::kElementwise, DataType::kBf16, DataType::kBf16,
                     size.local, size.hidden, Bytes{size.local * size.hidden * 4}));
-  ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden),
-                      "attention output gradient");
+  ops.gather_gradient("attention output gradient", size.hidden);
   ops.add_if(fp8 && recompute,
              streaming("cast attention output back from E5M6", KernelClass::kCastBackE5m6,
                        DataType::kE5m6, DataType::kBf16, size.tokens, size.v_width,
                        Bytes{size.tokens * size.v_width * 3.5}));
   ops.add_if(fp8, cast("cast dY", size.tokens, size.hidden));
+  if (!fp8) ops.cast_gathered("cast dY", size.hidden);
   ops.add_if(fp8, weight_transpose("transpose o_proj weight", size.v_width, size.hidden));
   ops.add_if(fp8, scale_transpose(size.tokens, size.hidden));
   ops.add(gemm("o_proj dgrad", shard.precision, size.tokens, size.v_width, size.hidden));
@@ -129,8 +130,7 @@ Steps mla_input_gradient(const Shard& shard) {
   ops.add(rope("rotary backward q", size.tokens, size.rope_width));
   if (size.low_rank_query()) {
     ops.add_if(fp8, weight_transpose("transpose q_up weight", size.q_width, size.q_rank));
-    ops.add_if(fp8, cast("cast dq", size.tokens, size.q_width));
-    ops.add_if(fp8, scale_transpose(size.tokens, size.q_width));
+    ops.cast_operand("cast dq", size.tokens, size.q_width);
     ops.add(gemm("q_up dgrad", shard.precision, size.tokens, size.q_rank, size.q_width));
   }
   ops.add(streaming("reduce k_rope gradient over heads", KernelClass::kHeadReduce, DataType::kBf16,
@@ -140,8 +140,7 @@ Steps mla_input_gradient(const Shard& shard) {
   ops.add(copy("copy dk", size.tokens, size.nope_width));
   ops.add(copy("copy dv", size.tokens, size.v_width));
   ops.add_if(fp8, weight_transpose("transpose kv_up weight", size.kv_up(), size.kv_rank));
-  ops.add_if(fp8, cast("cast dkv", size.tokens, size.kv_up()));
-  ops.add_if(fp8, scale_transpose(size.tokens, size.kv_up()));
+  ops.cast_operand("cast dkv", size.tokens, size.kv_up());
   ops.add(gemm("kv_up dgrad", shard.precision, size.tokens, size.kv_rank, size.kv_up()));
   ops.add_if(fp8, cast_transpose("cast and transpose dkv", size.tokens, size.kv_up()));
   ops.add_if(fp8, cast_transpose("cast and transpose kv_lora", size.tokens, size.kv_rank));
@@ -162,14 +161,16 @@ Steps mla_input_gradient(const Shard& shard) {
   ops.add(small("assemble kv_down output gradient", 5));
   ops.add_if(recompute, recomputed(norm("pre-attention norm recompute", size.local, size.hidden)));
   ops.add_if(fp8, cast("cast d(kv_down output)", size.local, size.kv_down()));
+  ops.add_if(tensor, cast_both_ways("cast d(kv_down output)", size.local, size.kv_down()));
   ops.add_if(fp8, weight_transpose("transpose kv_down weight", size.kv_down(), size.hidden));
   ops.add_if(fp8, scale_transpose(size.local, size.kv_down()));
   ops.add(gemm("kv_down dgrad", shard.precision, size.local, size.hidden, size.kv_down()));
-  ops.add_if(fp8, cast_transpose("cast and transpose X", size.local, size.hidden));
+  ops.transpose_normed("cast and transpose X", size.local, size.hidden);
   ops.add_if(fp8,
              cast_transpose("cast and transpose d(kv_down output)", size.local, size.kv_down()));
   if (size.low_rank_query()) {
     ops.add_if(fp8, cast("cast d(q_down output)", size.local, size.q_rank));
+    ops.add_if(tensor, cast_both_ways("cast d(q_down output)", size.local, size.q_rank));
     ops.add_if(fp8, weight_transpose("transpose q_down weight", size.q_rank, size.hidden));
     ops.add_if(fp8, scale_transpose(size.local, size.q_rank));
     ops.add(gemm("q_down dgrad", shard.precision, size.local, size.hidden, size.q_rank));
@@ -177,12 +178,14 @@ Steps mla_input_gradient(const Shard& shard) {
     ops.add_if(fp8, cast_transpose("cast and transpose d(q_down output)", size.local, size.q_rank));
   } else {
     ops.add_if(fp8, cast("cast dq", size.tokens, size.q_width));
+    ops.add_if(tensor, cast_both_ways("cast dq", size.tokens, size.q_width));
     ops.add_if(fp8, weight_transpose("transpose q_proj weight", size.q_width, size.hidden));
     ops.add_if(fp8, scale_transpose(size.tokens, size.q_width));
     ops.add(gemm("q_proj dgrad", shard.precision, size.tokens, size.hidden, size.q_width));
     if (shard.recompute != Recompute::kFull)
-      ops.tensor_parallel(Pattern::kAllGather, gathered(shard, size.hidden), "normed input");
-    ops.add_if(fp8, cast_transpose("cast and transpose X", size.tokens, size.hidden));
+      ops.tensor_parallel(Pattern::kAllGather, gathered_operand(shard, size.hidden),
+                          "normed input");
+    ops.transpose_normed("cast and transpose X", size.tokens, size.hidden);
     ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden),
                         "normed input gradient");
   }

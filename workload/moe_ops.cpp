@@ -80,6 +80,7 @@ Steps experts_forward(const Shard& shard) {
   const ExpertSizes size(shard);
   const RoutedRows& routed = shard.forward_rows;
   const bool fp8 = shard.fp8();
+  const bool tensor = shard.fp8_tensor();
   const bool shared = size.shared > 0;
   StepBuilder ops(shard, Component::kMlp);
   if (shared) {
@@ -87,6 +88,7 @@ Steps experts_forward(const Shard& shard) {
                         Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)},
                         "shared expert input");
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
+    ops.add_if(tensor, cast_both_ways("cast for shared fc1", size.gathered, size.hidden));
     ops.add(gemm("shared fc1 fprop", shard.precision, size.gathered, 2 * size.shared, size.hidden));
   }
   ops.expert_tensor_parallel(Pattern::kAllGather, routed.unique,
@@ -97,6 +99,7 @@ Steps experts_forward(const Shard& shard) {
   ops.add_if(fp8, weight_transpose("transpose routed fc1 weights", 2 * size.inter, size.hidden,
                                    size.local_experts));
   ops.add_if(fp8, by_load(copy_scales(routed.rows, size.hidden)));
+  ops.add_if(tensor, by_load(cast_both_ways("cast for routed fc1", routed.rows, size.hidden)));
   ops.add(small("fill tensor maps", 1));
   ops.add(by_load(grouped_gemm("routed fc1 fprop", shard.precision, size.local_experts, routed.rows,
                                2 * size.inter, size.hidden)));
@@ -105,6 +108,7 @@ Steps experts_forward(const Shard& shard) {
   ops.add_if(fp8, weight_transpose("transpose routed fc2 weights", size.hidden, size.inter,
                                    size.local_experts));
   ops.add_if(fp8, by_load(copy_scales(routed.rows, size.inter)));
+  ops.add_if(tensor, by_load(cast_both_ways("cast for routed fc2", routed.rows, size.inter)));
   ops.add(by_load(grouped_gemm("routed fc2 fprop", shard.precision, size.local_experts, routed.rows,
                                size.hidden, size.inter)));
   ops.add(by_load(reduce_rows(routed, size.hidden)));
@@ -113,6 +117,7 @@ Steps experts_forward(const Shard& shard) {
   if (shared) {
     ops.add(swiglu("shared SwiGLU", KernelClass::kSwiglu, size.gathered, size.shared, fp8));
     ops.add_if(fp8, scale_transpose(size.gathered, size.shared));
+    ops.add_if(tensor, cast_both_ways("cast for shared fc2", size.gathered, size.shared));
     ops.add(gemm("shared fc2 fprop", shard.precision, size.gathered, size.hidden, size.shared));
     ops.tensor_parallel(Pattern::kReduceScatter,
                         Bytes{size.local * (shard.tp - 1) * size.hidden * 2},
@@ -128,6 +133,7 @@ Steps experts_input_gradient(const Shard& shard) {
   const ExpertSizes size(shard);
   const RoutedRows& routed = shard.backward_rows;
   const bool fp8 = shard.fp8();
+  const bool tensor = shard.fp8_tensor();
   const bool shared = size.shared > 0;
   const bool recompute = recomputes_mlp(shard.recompute);
   StepBuilder ops(shard, Component::kMlp);
@@ -138,11 +144,14 @@ Steps experts_input_gradient(const Shard& shard) {
     ops.add_if(fp8, cast_back("cast shared fc1 output back", size.gathered, 2 * size.shared));
     ops.add_if(fp8, weight_transpose("transpose shared fc2 weight", size.hidden, size.shared));
     ops.add_if(fp8, scale_transpose(size.gathered, size.hidden));
+    ops.add_if(tensor, cast_both_ways("cast shared dY", size.gathered, size.hidden));
     ops.add(gemm("shared fc2 dgrad", shard.precision, size.gathered, size.shared, size.hidden));
     ops.add_if(fp8, cast_transpose("cast and transpose shared dY", size.gathered, size.hidden));
     if (recompute) {
       ops.add(recomputed(swiglu("shared SwiGLU recompute", KernelClass::kSwigluTranspose,
                                 size.gathered, size.shared, fp8)));
+      ops.add_if(tensor,
+                 recomputed(cast_both_ways("cast for shared fc2", size.gathered, size.shared)));
     }
     ops.add(streaming("shared SwiGLU backward", KernelClass::kSwigluBackward, DataType::kBf16,
                       DataType::kBf16, size.gathered, 2 * size.shared,
@@ -153,6 +162,7 @@ Steps experts_input_gradient(const Shard& shard) {
                              fp8 ? DataType::kFp8 : DataType::kBf16, "received gradients");
   ops.add(by_load(expand_rows("expand dispatched dY", routed, size.hidden, fp8)));
   ops.add_if(fp8, by_load(copy_scales(routed.rows, size.hidden)));
+  ops.add_if(tensor, by_load(cast_both_ways("cast routed dY", routed.rows, size.hidden)));
   ops.add(by_load(grouped_gemm("routed fc2 dgrad", shard.precision, size.local_experts, routed.rows,
                                size.inter, size.hidden)));
   Op swiglu_backward =
@@ -170,9 +180,12 @@ Steps experts_input_gradient(const Shard& shard) {
   if (recompute) {
     ops.add(recomputed(norm("pre-MoE norm recompute", size.local, size.hidden)));
     if (fp8) ops.add(recomputed(cast("cast recomputed MoE input", size.local, size.hidden)));
+    ops.add_if(tensor,
+               recomputed(by_load(cast_both_ways("cast for routed fc2", routed.rows, size.inter))));
   }
   ops.add_if(fp8, by_load(cast("cast routed dH", routed.rows, 2 * size.inter)));
   ops.add_if(fp8, by_load(copy_scales(routed.rows, 2 * size.inter)));
+  ops.add_if(tensor, by_load(cast_both_ways("cast routed dH", routed.rows, 2 * size.inter)));
   ops.add(by_load(grouped_gemm("routed fc1 dgrad", shard.precision, size.local_experts, routed.rows,
                                size.hidden, 2 * size.inter)));
   ops.add(by_load(reduce_rows(routed, size.hidden)));
@@ -190,6 +203,7 @@ Steps experts_input_gradient(const Shard& shard) {
     ops.add_if(fp8, weight_transpose("transpose shared fc1 weight", 2 * size.shared, size.hidden));
     ops.add_if(fp8, cast("cast shared dH", size.gathered, 2 * size.shared));
     ops.add_if(fp8, scale_transpose(size.gathered, 2 * size.shared));
+    ops.add_if(tensor, cast_both_ways("cast shared dH", size.gathered, 2 * size.shared));
     ops.add(gemm("shared fc1 dgrad", shard.precision, size.gathered, size.hidden, 2 * size.shared));
     ops.add_if(fp8, cast_transpose("cast and transpose shared dH", size.gathered, 2 * size.shared));
     ops.add_if(fp8, cast_transpose("cast and transpose shared X", size.gathered, size.hidden));

@@ -14,7 +14,12 @@ double tiles(double extent) {
 }
 
 DataType operand_type(Precision precision) {
-  return precision == Precision::kFp8 ? DataType::kFp8 : DataType::kBf16;
+  switch (precision) {
+    case Precision::kFp8: return DataType::kFp8;
+    case Precision::kFp8Tensor: return DataType::kFp8Tensor;
+    case Precision::kBf16: break;
+  }
+  return DataType::kBf16;
 }
 
 }  // namespace
@@ -94,6 +99,16 @@ Op cast_transpose(std::string name, double rows, double columns) {
   // Scales run along the rows of the input, which are the inner dimension of the weight gradient.
   return streaming(std::move(name), KernelClass::kCastTranspose, DataType::kBf16, DataType::kFp8,
                    rows, columns, Bytes{rows * columns * 3 + kScaleBytes * columns * rows / kTile});
+}
+
+Op cast_both_ways(std::string name, double rows, double columns) {
+  return streaming(std::move(name), KernelClass::kCastTranspose, DataType::kBf16,
+                   DataType::kFp8Tensor, rows, columns, Bytes{rows * columns * 4});
+}
+
+Op transpose_fp8(std::string name, double rows, double columns) {
+  return streaming(std::move(name), KernelClass::kWeightTranspose, DataType::kFp8Tensor,
+                   DataType::kFp8Tensor, rows, columns, Bytes{rows * columns * 2});
 }
 
 Op scale_transpose(double rows, double columns) {

@@ -4,7 +4,8 @@
 // scales included.
 //
 // FP8 scales: activations one per 1x128 tile, weights one per 128x128 block (DeepSeek-V3 report,
-// section 3.3.2).
+// section 3.3.2). With one scale a tensor (Precision::kFp8Tensor) an operand is cast once, along
+// its rows and its columns in one pass, and scales move next to nothing.
 #include <string>
 
 #include "core/layout.hpp"
@@ -28,7 +29,10 @@ Op streaming(std::string name, KernelClass kernel, DataType in, DataType out, do
 Op cast(std::string name, double rows, double columns);       // BF16 -> FP8, 1x128 scales
 Op cast_back(std::string name, double rows, double columns);  // FP8 -> BF16
 Op cast_transpose(std::string name, double rows,
-                  double columns);                // BF16 -> FP8, scales along the rows
+                  double columns);  // BF16 -> FP8, scales along the rows
+// BF16 -> FP8 as it is and transposed, one scale a tensor known before.
+Op cast_both_ways(std::string name, double rows, double columns);
+Op transpose_fp8(std::string name, double rows, double columns);  // of what is FP8 already
 Op scale_transpose(double rows, double columns);  // of an activation [rows, columns]
 Op weight_transpose(std::string name, double rows, double columns, int groups = 1);
 Op norm(std::string name, double rows, double columns);

@@ -12,6 +12,7 @@ Shard make_shard(const Model& model, const Layout& layout, int sequence,
   shard.etp = layout.etp;
   shard.precision = layout.precision;
   shard.recompute = layout.recompute;
+  shard.attention = layout.attention;
   shard.micro_batch = layout.micro_batch;
   shard.tokens = static_cast<double>(sequence) * layout.micro_batch / layout.cp;
   shard.sequence = sequence;

@@ -27,6 +27,7 @@ struct Shard {
   int etp = 1;
   Precision precision = Precision::kFp8;
   Recompute recompute = Recompute::kSelective;
+  AttentionKernels attention = AttentionKernels::kFused;
   double micro_batch = 1;   // sequences
   double tokens = 0;        // of one micro-batch on one context-parallel rank
   double sequence = 0;      // keys each query may see (the causal half is counted)
@@ -45,7 +46,9 @@ struct Shard {
   double dense_inter() const { return static_cast<double>(model.dense_inter) / tp; }
   double dense_fc1() const { return (model.gated_mlp ? 2 : 1) * dense_inter(); }  // its outputs
   double vocab() const { return static_cast<double>(model.vocab) / tp; }
-  bool fp8() const { return precision == Precision::kFp8; }
+  bool fp8() const { return precision == Precision::kFp8; }  // with 1x128 scales
+  bool fp8_tensor() const { return precision == Precision::kFp8Tensor; }
+  bool unfused_attention() const { return attention == AttentionKernels::kUnfused; }
 };
 
 // The shard of `layout` for one micro-batch of `micro_batch` sequences of `sequence` tokens.

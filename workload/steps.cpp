@@ -10,6 +10,10 @@ Bytes gathered(const Shard& shard, double width) {
   return Bytes{shard.local_tokens() * (shard.tp - 1) * width * bytes_per_element(DataType::kBf16)};
 }
 
+Bytes gathered_operand(const Shard& shard, double width) {
+  return gathered(shard, width) * (shard.fp8_tensor() ? 0.5 : 1);
+}
+
 void StepBuilder::add(Op op) {
   if (steps_.empty() || steps_.back().wire.pattern != Pattern::kNone)
     steps_.push_back({{}, {}, component_, {}});
@@ -17,12 +21,41 @@ void StepBuilder::add(Op op) {
 }
 
 void StepBuilder::cast_operand(std::string name, double rows, double columns, bool recompute) {
+  if (shard_.fp8_tensor()) {
+    Op both = cast_both_ways(std::move(name), rows, columns);
+    both.recompute = recompute;
+    add(std::move(both));
+  }
   if (!shard_.fp8()) return;
   Op operand = cast(std::move(name), rows, columns);
   Op scales = scale_transpose(rows, columns);
   operand.recompute = scales.recompute = recompute;
   add(std::move(operand));
   add(std::move(scales));
+}
+
+void StepBuilder::cast_normed(std::string name, double rows, double columns) {
+  if (shard_.fp8()) cast_operand(std::move(name), rows, columns);
+}
+
+void StepBuilder::gather_gradient(std::string name, double width) {
+  if (shard_.fp8_tensor() && shard_.tp > 1)
+    add(streaming("cast " + name, KernelClass::kCast, DataType::kBf16, DataType::kFp8Tensor,
+                  shard_.local_tokens(), width, Bytes{shard_.local_tokens() * width * 3}));
+  tensor_parallel(Pattern::kAllGather, gathered_operand(shard_, width), std::move(name));
+}
+
+void StepBuilder::cast_gathered(std::string name, double width) {
+  if (shard_.fp8_tensor() && shard_.tp > 1) {
+    add(transpose_fp8(std::move(name), shard_.tokens, width));
+  } else {
+    cast_operand(std::move(name), shard_.tokens, width);
+  }
+}
+
+void StepBuilder::transpose_normed(std::string name, double rows, double columns) {
+  if (shard_.fp8()) add(cast_transpose(std::move(name), rows, columns));
+  if (shard_.fp8_tensor()) add(transpose_fp8(std::move(name), rows, columns));
 }
 
 void StepBuilder::tensor_parallel(Pattern pattern, Bytes sent, std::string tensor) {

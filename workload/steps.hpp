@@ -22,6 +22,8 @@ using Steps = std::vector<Step>;
 // What one GPU sends when its tensor-parallel group gathers (or reduces and scatters) `width` BF16
 // columns of all its tokens.
 Bytes gathered(const Shard& shard, double width);
+// The same of the operand of a linear layer: with one scale a tensor it is gathered in FP8.
+Bytes gathered_operand(const Shard& shard, double width);
 
 // Collects the ops of one component; consecutive ops make one compute step.
 class StepBuilder {
@@ -32,9 +34,19 @@ class StepBuilder {
   void add_if(bool wanted, Op op) {
     if (wanted) add(std::move(op));
   }
-  // The FP8 operand of a linear layer: cast, then its scales transposed for the GEMM. Nothing in
-  // BF16.
+  // The FP8 operand of a linear layer. With 1x128 scales: cast, then its scales transposed for the
+  // GEMM; what its weight gradient needs is cast by itself, later. With one scale a tensor: cast
+  // both ways at once. Nothing in BF16.
   void cast_operand(std::string name, double rows, double columns, bool recompute = false);
+  // Where a norm made it, which with one scale a tensor writes FP8 itself.
+  void cast_normed(std::string name, double rows, double columns);
+  // The gradient of a linear layer's output, `width` wide, from which the tensor-parallel GPUs have
+  // tokens / tp each: gathered, and cast where it is gathered in FP8; cast_gathered makes the
+  // operand.
+  void gather_gradient(std::string name, double width);
+  void cast_gathered(std::string name, double width);
+  // The normed input of a linear layer, gathered again for its weight gradient.
+  void transpose_normed(std::string name, double rows, double columns);
   // A collective among the tp (or cp) GPUs in which each GPU sends `sent` bytes in all.
   void tensor_parallel(Pattern pattern, Bytes sent, std::string tensor);
   void context_parallel(Pattern pattern, Bytes sent, std::string tensor);

@@ -111,6 +111,8 @@ LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
   if (model.moe.experts == 0) space.etp = {1};
   space.micro_batch = powers_of_two(kMostSequences);
   space.vpp = powers_of_two(kMostVpp);
+  // One scale a tensor is not taken by itself: whether a model trains with it is another question
+  // than how fast.
   space.precision = {Precision::kFp8, Precision::kBf16};
   space.recompute = {Recompute::kSelective, Recompute::kNone, Recompute::kFull,
                      Recompute::kAttention, Recompute::kMlp};
@@ -143,7 +145,7 @@ std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
   const std::int64_t at_once = std::int64_t{layout.dp} * layout.micro_batch;
   if (!divides(at_once, training.global_batch)) return "batch not divisible";
   setting.microbatches = static_cast<int>(training.global_batch / at_once);
-  if (layout.precision == Precision::kFp8 && !has_fp8) return "no FP8 on this GPU";
+  if (is_fp8(layout.precision) && !has_fp8) return "no FP8 on this GPU";
   return std::nullopt;
 }
 

@@ -117,7 +117,7 @@ TEST_CASE("errors in a layout's text point at the word") {
       {"pp=99999999999999999999", 4, "'pp' must be 1 to 1000000, found 99999999999999999999", ""},
       {"pp=1,pp=2", 6, "'pp' is given twice", ""},
       {"pp", 1, "expected key=value, found 'pp'", "write pp=16,ep=64"},
-      {"precision=fp16", 11, "unknown precision 'fp16'", "one of: fp8, bf16"},
+      {"precision=fp16", 11, "unknown precision 'fp16'", "one of: fp8, bf16, fp8-tensor"},
       {"zero=4", 6, "'zero' must be 0 to 3, found 4", ""},
       {"pp=1,", 6, "expected key=value", ""},
       {"pp=1,,ep=2", 6, "expected key=value", ""},

@@ -1,5 +1,4 @@
 #include "core/plan_json.hpp"
-#include "core/schedule_json.hpp"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/model_reader.hpp"
+#include "core/schedule_json.hpp"
 #include "tests/core/example_plan.hpp"
 
 namespace orrery {
@@ -37,7 +37,8 @@ Plan random_plan(std::mt19937_64& random) {
   plan.layout.dp = 128;
   plan.layout.zero_stage = static_cast<int>(random() % 4);
   plan.layout.comm_sms = static_cast<int>(random() % 101);
-  plan.layout.precision = random() % 2 == 0 ? Precision::kFp8 : Precision::kBf16;
+  plan.layout.precision = static_cast<Precision>(random() % 3);
+  plan.layout.attention = static_cast<AttentionKernels>(random() % 2);
   plan.layout.recompute = static_cast<Recompute>(random() % 3);
   Diagnostics diagnostics;
   plan.layout.stage_map = parse_stage_map(*plan.model.stage_map, diagnostics);

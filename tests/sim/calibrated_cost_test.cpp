@@ -285,37 +285,6 @@ TEST_CASE("an op that its GEMM family never saw in training is timed by the law"
   CHECK(CalibratedCost(calibration, cluster()).op_time(gemm, 112) == law.op_time(gemm, 112));
 }
 
-// [7168, 16384] over 4096 tokens: the product stored in BF16 takes 1.33 ms of 132 SMs; 6 bytes more
-// for each of 117 M elements at 3.1 TB/s, 0.23 ms.
-TEST_CASE("a BF16 weight gradient is a BF16 product with an FP32 result read and written") {
-  const CalibratedCost cost(h800(), cluster(), GemmEvidence::kStandalone);
-  Op product;
-  product.in = DataType::kBf16;
-  product.m = 7168;
-  product.n = 16384;
-  product.k = 4096;
-  Op gradient = product;
-  product.kernel = KernelClass::kGemm;
-  gradient.kernel = KernelClass::kWgrad;
-  Op add;
-  add.kernel = KernelClass::kElementwise;
-  add.bytes = Bytes{6.0 * 7168 * 16384};
-  const Seconds more = cost.op_time(gradient, 132) - cost.op_time(product, 132);
-  CHECK(more.value() == Approx(cost.op_time(add, 132).value()));
-  CHECK(in_microseconds(more) == Approx(6 * 7168 * 16384 / 3.1e6).epsilon(0.01));
-  // As it was measured in training: the router's gate.
-  Op gate = gradient;
-  gate.m = 256;
-  gate.n = 7168;
-  CHECK(in_microseconds(CalibratedCost(h800(), cluster()).op_time(gate, 112)) == Approx(47.25));
-  // Experts: each its own product, all tiles in the same waves.
-  Op grouped = gradient;
-  grouped.kernel = KernelClass::kGroupedWgrad;
-  grouped.m = 7168 / 4;
-  grouped.groups = 4;
-  CHECK(cost.op_time(grouped, 132).value() == Approx(cost.op_time(gradient, 132).value()));
-}
-
 // ------------------------------------------------------------------------------------------------
 // What the calibration does not have
 
@@ -388,7 +357,7 @@ TEST_CASE("the assumed figures behind a program are listed once each") {
 TEST_CASE("every op of every model, precision and layout has a positive time") {
   const CalibratedCost cost(h800(), cluster());
   for (const PlanShape& shape : plan_shapes()) {
-    for (const Precision precision : {Precision::kFp8, Precision::kBf16}) {
+    for (const Precision precision : {Precision::kFp8, Precision::kBf16, Precision::kFp8Tensor}) {
       PlanShape each = shape;
       each.layout.precision = precision;
       for (const Work& work : lower(plan_of(each)).works) {

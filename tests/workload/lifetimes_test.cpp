@@ -69,7 +69,7 @@ TEST_CASE("recomputing less keeps more, and full recomputation keeps one residua
       const Lifetimes layer = lifetimes(v3_shard(recompute, precision), kind);
       return layer.until_input_gradient + layer.until_weight_gradient;
     };
-    for (const Precision precision : {Precision::kFp8, Precision::kBf16}) {
+    for (const Precision precision : {Precision::kFp8, Precision::kBf16, Precision::kFp8Tensor}) {
       CAPTURE(to_string(precision));
       CHECK(kept(Recompute::kFull, precision).value() == 4096.0 * 7168 * 2);
       CHECK(kept(Recompute::kFull, precision) < kept(Recompute::kSelective, precision));

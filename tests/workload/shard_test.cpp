@@ -77,7 +77,7 @@ Shard shard_of(const Model& model, const Split& split, Precision precision, Reco
 // load, so with balanced experts each GPU computes as many rows as it sends.
 TEST_CASE("the FLOPs of all shards of a micro-batch add up to those of one GPU doing it alone") {
   for (const Model& model : models()) {
-    for (const Precision precision : {Precision::kFp8, Precision::kBf16}) {
+    for (const Precision precision : {Precision::kFp8, Precision::kBf16, Precision::kFp8Tensor}) {
       for (const Recompute recompute :
            {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
         const Shard whole = shard_of(model, {1, 1, 1, 1}, precision, recompute);
