@@ -20,7 +20,12 @@ namespace {
 constexpr std::pair<std::string_view, AttentionKind> kAttention[] = {{"mla", AttentionKind::kMla},
                                                                      {"gqa", AttentionKind::kGqa}};
 constexpr std::pair<std::string_view, Recompute> kRecompute[] = {
-    {"none", Recompute::kNone}, {"selective", Recompute::kSelective}, {"full", Recompute::kFull}};
+    {"none", Recompute::kNone},
+    {"selective", Recompute::kSelective},
+    {"full", Recompute::kFull},
+    {"attention", Recompute::kAttention}};
+constexpr std::pair<std::string_view, AttentionKernels> kKernels[] = {
+    {"fused", AttentionKernels::kFused}, {"unfused", AttentionKernels::kUnfused}};
 constexpr std::pair<std::string_view, Precision> kPrecision[] = {
     {"fp8", Precision::kFp8}, {"bf16", Precision::kBf16}, {"fp8-tensor", Precision::kFp8Tensor}};
 constexpr int kMost = 1 << 20;
@@ -78,6 +83,8 @@ TrainingRun read_run(Reader& table, const std::map<std::string, Model>& models,
   run.layout = parse_layout(table.required_string("layout"), diagnostics);
   run.layout.vpp = table.optional_int("chunks", 1, {1, 1000});
   run.layout.recompute = table.required_enum<Recompute>("recompute", kRecompute);
+  run.layout.attention =
+      table.optional_enum<AttentionKernels>("attention", run.layout.attention, kKernels);
   run.layout.precision = table.required_enum<Precision>("precision", kPrecision);
   run.schedule = table.required_string("schedule");
   run.training.sequence = table.required_int("sequence", {1, kMost});

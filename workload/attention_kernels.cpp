@@ -51,7 +51,13 @@ Op attention_backward_kernel(const Shard& shard) {
   return op;
 }
 
+void add_attention_forward(StepBuilder& ops, const Shard& shard) {
+  if (shard.unfused_attention()) return add_unfused_forward(ops, shard);
+  ops.add(attention_forward_kernel(shard));
+}
+
 void add_attention_backward(StepBuilder& ops, const Shard& shard) {
+  if (shard.unfused_attention()) return add_unfused_backward(ops, shard);
   const Attention& attention = shard.model.attention;
   const double tokens = shard.tokens;
   const double v_width = shard.heads() * attention.v_dim;

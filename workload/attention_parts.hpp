@@ -12,7 +12,11 @@ Steps gqa_forward(const Shard& shard);
 Steps gqa_input_gradient(const Shard& shard);
 Steps gqa_weight_gradient(const Shard& shard);
 
-// The backward attention kernel with its pre- and postprocessing.
+// The attention kernel, fused or not; backwards with its pre- and postprocessing.
+void add_attention_forward(StepBuilder& ops, const Shard& shard);
 void add_attention_backward(StepBuilder& ops, const Shard& shard);
+
+void add_unfused_forward(StepBuilder& ops, const Shard& shard);
+void add_unfused_backward(StepBuilder& ops, const Shard& shard);
 
 }  // namespace orrery

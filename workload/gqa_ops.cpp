@@ -36,7 +36,7 @@ Steps gqa_forward(const Shard& shard) {
   ops.add(rope("rotary q", size.tokens, size.q_width));
   ops.add(rope("rotary k", size.tokens, size.k_width));
   ops.context_parallel(Pattern::kAllGather, key_values(shard, size), "keys and values");
-  ops.add(attention_forward_kernel(shard));
+  add_attention_forward(ops, shard);
   ops.cast_operand("cast for o_proj", size.tokens, size.out_width);
   ops.add(gemm("o_proj fprop", shard.precision, size.tokens, size.hidden, size.out_width));
   ops.tensor_parallel(Pattern::kReduceScatter, gathered(shard, size.hidden), "attention output");

@@ -34,6 +34,12 @@ Bytes wgrad_operands(const Shard& shard, const Steps& steps) {
   return Bytes{bytes};
 }
 
+// Softmax's output and dropout's in BF16, a byte of mask: 5 a s^2 b (arXiv 2205.05198,
+// section 4.1).
+double score_bytes(const Shard& shard) {
+  return shard.tokens * shard.heads() * shard.sequence * 5;
+}
+
 Lifetimes attention(const Shard& shard) {
   const Attention& a = shard.model.attention;
   const double local = shard.local_tokens();
@@ -42,7 +48,12 @@ Lifetimes attention(const Shard& shard) {
   const double out_width = heads * a.v_dim;
   const bool recompute = recomputes_attention(shard.recompute);
   double bytes = local * shard.model.hidden * kBf16;  // residual input
-  bytes += tokens * out_width * (recompute && shard.fp8() ? 1.5 : kBf16) + tokens * heads * kFp32;
+  bytes += tokens * out_width * (recompute && shard.fp8() ? 1.5 : kBf16);
+  if (!shard.unfused_attention()) {
+    bytes += tokens * heads * kFp32;  // log-sum-exp
+  } else if (!recompute) {
+    bytes += score_bytes(shard);
+  }
   if (a.kind == AttentionKind::kMla) {
     bytes += local * (a.q_lora_rank + a.kv_lora_rank + a.qk_rope_dim) * kBf16;
     if (!recompute || a.q_lora_rank == 0) bytes += tokens * heads * a.qk_dim() * kBf16;
@@ -142,7 +153,9 @@ Bytes workspace(const Shard& shard) {
   const double attention = shard.tokens * shard.heads() *
                            (2 * shard.model.attention.qk_dim() + 2 * shard.model.attention.v_dim) *
                            kBf16;
-  return Bytes{one_pass(shard.forward_rows) + one_pass(shard.backward_rows) + 2 * attention};
+  const double scores = shard.unfused_attention() ? score_bytes(shard) : 0;  // of one layer
+  return Bytes{one_pass(shard.forward_rows) + one_pass(shard.backward_rows) + 2 * attention +
+               scores};
 }
 
 }  // namespace orrery

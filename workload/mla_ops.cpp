@@ -78,7 +78,7 @@ Steps mla_forward(const Shard& shard) {
   const double kv_per_token = (size.nope_width + size.v_width + size.rope_dim) * 2;
   ops.context_parallel(Pattern::kAllGather, Bytes{size.tokens * kv_per_token * (shard.cp - 1)},
                        "keys and values");
-  ops.add(attention_forward_kernel(shard));
+  add_attention_forward(ops, shard);
   ops.add_if(shard.fp8() && recomputes_attention(shard.recompute),
              streaming("cast attention output to E5M6", KernelClass::kCastE5m6, DataType::kBf16,
                        DataType::kE5m6, size.tokens, size.v_width,
