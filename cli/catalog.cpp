@@ -12,7 +12,7 @@ namespace orrery::cli {
 namespace {
 
 constexpr CatalogKind kKinds[] = {CatalogKind::kModel, CatalogKind::kCluster,
-                                  CatalogKind::kCalibration};
+                                  CatalogKind::kCalibration, CatalogKind::kRecipe};
 
 int list_all() {
   for (CatalogKind kind : kKinds) {
@@ -41,7 +41,7 @@ int show(const std::string& name) {
 
 Command add_catalog(CLI::App& app) {
   CLI::App* command =
-      app.add_subcommand("catalog", "The models, clusters and calibrations that ship with orrery");
+      app.add_subcommand("catalog", "The models, clusters, calibrations and recipes that ship with orrery");
   command->require_subcommand(1);
   CLI::App* list_command = command->add_subcommand("list", "Name them");
   CLI::App* show_command =

@@ -25,6 +25,7 @@ Command add_validate(CLI::App& app);
 Command add_realrun(CLI::App& app);
 Command add_calibrate(CLI::App& app);
 Command add_compare(CLI::App& app);
+Command add_campaign(CLI::App& app);
 Command add_catalog(CLI::App& app);
 Command add_topology(CLI::App& app);
 

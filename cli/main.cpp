@@ -65,6 +65,7 @@ int run(int argc, char** argv) {
   commands["compare"] = add_compare(app);
   commands["calibrate"] = add_calibrate(app);
   commands["topology"] = add_topology(app);
+  commands["campaign"] = add_campaign(app);
   commands["catalog"] = add_catalog(app);
   try {
     app.parse(argc, argv);

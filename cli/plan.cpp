@@ -1,20 +1,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
-#include "core/diagnostic.hpp"
 #include "core/error.hpp"
-#include "core/layout_check.hpp"
 #include "core/plan_json.hpp"
 #include "planner/layout_search.hpp"
+#include "planner/layouts/fix.hpp"
 #include "planner/plan_schedule_search.hpp"
 #include "realrun/mpi_transport.hpp"
 #include "realrun/transport_crew.hpp"
@@ -36,61 +32,6 @@ struct Options {
   long effort = 0;
   bool json = false;
 };
-
-// "pp=16, ep=64" -> {pp: "16", ep: "64"}; what is malformed is left for parse_layout to report.
-std::map<std::string, std::string> keys_of(const std::string& text) {
-  std::map<std::string, std::string> keys;
-  std::stringstream items(text);
-  for (std::string item; std::getline(items, item, ',');) {
-    std::erase(item, ' ');
-    const std::size_t equals = item.find('=');
-    keys[item.substr(0, equals)] = equals == std::string::npos ? "" : item.substr(equals + 1);
-  }
-  return keys;
-}
-
-// Restricts the space to what the texts set, the later text first.
-void fix(const std::string& text, const std::string& over, SearchRequest& request) {
-  Diagnostics diagnostics;
-  for (const std::string& given : {text, over}) {
-    if (!given.empty()) parse_layout(given, diagnostics);
-  }
-  diagnostics.throw_if_errors();
-  std::map<std::string, std::string> keys = keys_of(over);
-  keys.merge(keys_of(text));
-  if (keys.contains("dp")) {
-    diagnostics.error({}, "dp follows from pp, tp, cp and the number of GPUs", "leave dp out");
-  }
-  diagnostics.throw_if_errors();
-  std::string merged;
-  for (const auto& [key, value] : keys) {
-    if (!key.empty()) merged += (merged.empty() ? "" : ",") + key + "=" + value;
-  }
-  const Layout fixed = parse_layout(merged, diagnostics);
-  if (keys.contains("zero") && fixed.zero_stage > 1)
-    diagnostics.error({}, "ZeRO stages 2 and 3 are not modelled", "use zero=0 or zero=1");
-  diagnostics.throw_if_errors();
-  if (fixed.attention != AttentionKernels::kFused)
-    diagnostics.error({}, "the search takes fused attention", "`orrery simulate` takes the other");
-  diagnostics.throw_if_errors();
-  LayoutSpace& space = request.space;
-  const auto one = [&](const char* key, auto& list, auto value) {
-    if (keys.contains(key)) list = {value};
-  };
-  one("pp", space.pp, fixed.pp);
-  one("tp", space.tp, fixed.tp);
-  one("cp", space.cp, fixed.cp);
-  one("ep", space.ep, fixed.ep);
-  one("etp", space.etp, fixed.etp);
-  one("vpp", space.vpp, fixed.vpp);
-  one("zero", space.zero, fixed.zero_stage);
-  one("mbs", space.micro_batch, fixed.micro_batch);
-  one("comm-sms", space.comm_sms, fixed.comm_sms);
-  one("precision", space.precision, fixed.precision);
-  one("recompute", space.recompute, fixed.recompute);
-  one("optimizer", space.optimizer, fixed.optimizer);
-  one("ema", space.ema, fixed.ema);
-}
 
 // One line on a terminal, nothing elsewhere.
 ProgressCallback progress_bar() {
@@ -137,13 +78,13 @@ int plan(const Options& options, Crew* crew) {
   request.crew = crew;
   request.space = whole_space(setup.model, setup.cluster);
   if (options.schedule != "auto") request.space.schedule = {options.schedule};
-  fix(options.fix, "", request);
+  fix_dimensions(request.space, options.fix);
   SearchResult result =
       search_layouts(request, setup.device, first ? progress_bar() : ProgressCallback{});
   std::optional<SearchResult> asked;
   if (!options.why.empty()) {
     SearchRequest narrow = request;
-    fix(options.fix, options.why, narrow);
+    fix_dimensions(narrow.space, options.fix, options.why);
     narrow.top = narrow.finalists = 1;
     narrow.effort = 0;
     asked = search_layouts(narrow, setup.device);

@@ -21,6 +21,7 @@ std::string_view folder(CatalogKind kind) {
     case CatalogKind::kModel: return "models";
     case CatalogKind::kCluster: return "topologies";
     case CatalogKind::kCalibration: return "calibration";
+    case CatalogKind::kRecipe: return "recipes";
   }
   return "?";
 }
@@ -37,6 +38,7 @@ std::string_view to_string(CatalogKind kind) {
     case CatalogKind::kModel: return "model";
     case CatalogKind::kCluster: return "cluster";
     case CatalogKind::kCalibration: return "calibration";
+    case CatalogKind::kRecipe: return "recipe";
   }
   return "?";
 }

@@ -8,11 +8,11 @@
 
 namespace orrery {
 
-enum class CatalogKind { kModel, kCluster, kCalibration };
+enum class CatalogKind { kModel, kCluster, kCalibration, kRecipe };
 
-// The directory that holds models/, topologies/ and calibration/: the environment variable
-// ORRERY_DATA, else the working directory where it has them, else the checkout that the program was
-// built from.
+// The directory that holds models/, topologies/, calibration/ and recipes/: the environment
+// variable ORRERY_DATA, else the working directory where it has them, else the checkout that the
+// program was built from.
 std::string data_root();
 
 // The path that a user's word means: a word with a '/' or ending in .toml or .json is a path
@@ -23,7 +23,7 @@ std::string resolve(const std::string& word, CatalogKind kind);
 // The names of a kind, sorted.
 std::vector<std::string> list(CatalogKind kind);
 
-// "model", "cluster", "calibration"
+// "model", "cluster", "calibration", "recipe"
 std::string_view to_string(CatalogKind kind);
 
 }  // namespace orrery

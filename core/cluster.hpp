@@ -78,6 +78,16 @@ struct HostLink {
   bool operator==(const HostLink&) const = default;
 };
 
+// How often a run on the cluster breaks off, and what brings it back.
+struct Reliability {
+  Seconds gpu_mtbf;   // of one GPU, between failures that end a run
+  Seconds node_mtbf;  // of one node without its GPUs: host, network, power, software
+  Seconds restart;    // from a failure until training goes on, without the work to be redone
+  BytesPerSecond checkpoint;  // what one node writes to storage, while training stands still
+  std::string basis;          // whose figures these are
+  bool operator==(const Reliability&) const = default;
+};
+
 struct Cluster {
   std::string name;
   std::string device;  // calibration that describes the GPU
@@ -87,6 +97,7 @@ struct Cluster {
   Nic nic;
   Fabric fabric;
   std::optional<HostLink> host = {};
+  std::optional<Reliability> reliability = {};
   Dollars price_per_gpu_hour;
   AssumedFigures assumed;
 

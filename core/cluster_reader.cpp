@@ -197,6 +197,18 @@ void check_fabric(const Cluster& cluster, Reader& reader) {
   }
 }
 
+Reliability decode_reliability(Reader& reader) {
+  Reliability reliability;
+  reliability.gpu_mtbf = reader.required_quantity<Seconds>("gpu_mtbf", Zero::kForbidden);
+  reliability.node_mtbf = reader.required_quantity<Seconds>("node_mtbf", Zero::kForbidden);
+  reliability.restart = reader.required_quantity<Seconds>("restart", Zero::kAllowed);
+  reliability.checkpoint =
+      reader.required_quantity<BytesPerSecond>("checkpoint_bandwidth", Zero::kForbidden);
+  reliability.basis = reader.required_string("basis");
+  reader.finish();
+  return reliability;
+}
+
 }  // namespace
 
 std::int64_t endpoints_per_plane(const Fabric& fabric) {
@@ -224,6 +236,8 @@ Cluster decode_cluster(Reader& reader) {
     host->finish();
     cluster.host = link;
   }
+  if (auto table = reader.optional_table("reliability"))
+    cluster.reliability = decode_reliability(*table);
   cluster.price_per_gpu_hour =
       reader.required_quantity<Dollars>("price_per_gpu_hour", Zero::kAllowed);
   const bool alone = cluster.nodes == 1;

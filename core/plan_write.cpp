@@ -107,6 +107,16 @@ void write_cluster(JsonWriter& writer, const Cluster& cluster) {
     writer.field("memory_bandwidth", cluster.host->memory);
     writer.end();
   }
+  if (cluster.reliability) {
+    const Reliability& reliability = *cluster.reliability;
+    writer.begin("reliability");
+    writer.field("gpu_mtbf", reliability.gpu_mtbf);
+    writer.field("node_mtbf", reliability.node_mtbf);
+    writer.field("restart", reliability.restart);
+    writer.field("checkpoint_bandwidth", reliability.checkpoint);
+    writer.field("basis", std::string_view(reliability.basis));
+    writer.end();
+  }
   writer.begin(cluster.nvlink.pcie ? "pcie" : "nvlink");
   writer.field("bandwidth", cluster.nvlink.bandwidth);
   writer.field("latency", cluster.nvlink.latency);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/stage_map.hpp"
+#include "planner/campaign/campaign_parts.hpp"
 
 namespace orrery {
 namespace {
@@ -199,6 +200,93 @@ std::string plan_search_json(const SearchRequest& request, const SearchResult& r
                               {"memory_before_bytes", searched->memory_before.value()},
                               {"memory_bytes", searched->memory_after.value()},
                               {"taken", searched->better()}};
+  }
+  out["timing"] = timing_json(timing);
+  return out.dump(2) + "\n";
+}
+
+std::string campaign_json(const Campaign& campaign, const CampaignGoodput* goodput,
+                          const RunTiming& timing) {
+  const auto range = [](const CostRange& hours) {
+    return Json{{"low", hours.low}, {"middle", hours.middle}, {"high", hours.high}};
+  };
+  const double price = campaign.cluster.price_per_gpu_hour.value();
+  Json phases = Json::array();
+  double days = 0;
+  for (const PricedPhase& phase : campaign.phases) {
+    Json pieces = Json::array();
+    for (const PricedPiece& piece : phase.pieces) {
+      Json entry = {{"global_batch", piece.training.global_batch},
+                    {"tokens", range(piece.tokens)},
+                    {"feasible", piece.best.has_value()}};
+      if (!piece.best) entry["reason"] = piece.why_not;
+      const auto plan = [&](const char* key, const std::optional<ScoredPlan>& scored, bool as_run) {
+        if (!scored) return;
+        entry[key] = {{"layout", layout_json(scored->plan.layout)},
+                      {"schedule", scored->schedule},
+                      {"step_time_s", scored->step.value()},
+                      {"fidelity", scored->fidelity},
+                      {"memory_gib", memory(scored->memory)},
+                      {"gpu_hours", range(piece.gpu_hours(as_run))}};
+      };
+      plan("best", piece.best, false);
+      plan("as_run", piece.as_run, true);
+      pieces.push_back(std::move(entry));
+    }
+    const double own_days = phase.gpu_hours().middle / phase.cluster.gpus() / 24;
+    days += own_days;
+    phases.push_back({{"name", phase.phase.name},
+                      {"part", phase.phase.part},
+                      {"gpus", phase.cluster.gpus()},
+                      {"sequence", phase.phase.sequence},
+                      {"gpu_hours", range(phase.gpu_hours())},
+                      {"rollout_gpu_hours", range(phase.rollout_gpu_hours)},
+                      {"forward_gpu_hours", range(phase.forward_gpu_hours)},
+                      {"days", own_days},
+                      {"pieces", std::move(pieces)},
+                      {"assumptions", phase.phase.assumptions}});
+  }
+  const CostRange hours = campaign.gpu_hours();
+  Json out = {{"format_version", "1.0"},
+              {"recipe", campaign.recipe.name},
+              {"model", campaign.model.name},
+              {"cluster", campaign.cluster.name},
+              {"feasible", campaign.feasible()},
+              {"gpu_hours", range(hours)},
+              {"days", days},
+              {"cost_usd", range(hours * price)},
+              {"phases", std::move(phases)}};
+  Json published = Json::array();
+  for (const CampaignPart& part : campaign_parts(campaign)) {
+    Json entry = {{"part", part.name},
+                  {"published_gpu_hours", part.published},
+                  {"gpu_hours", range(part.best)},
+                  {"source", part.source}};
+    if (part.as_run) entry["as_run_gpu_hours"] = range(*part.as_run);
+    published.push_back(std::move(entry));
+  }
+  out["published"] = std::move(published);
+  if (goodput != nullptr) {
+    Json of_phases = Json::array();
+    for (const PhaseGoodput& own : goodput->phases) {
+      of_phases.push_back({{"mtbf_s", own.recovery.mtbf.value()},
+                           {"save_s", own.recovery.save.value()},
+                           {"restart_s", own.recovery.restart.value()},
+                           {"interval_s", own.interval.value()},
+                           {"work_s", own.work.value()},
+                           {"expected_s", own.expected.value()}});
+    }
+    out["failures"] = {{"basis", campaign.cluster.reliability->basis},
+                       {"checkpoint_bytes", goodput->checkpoint.value()},
+                       {"gpu_hours", goodput->gpu_hours},
+                       {"goodput", goodput->goodput(campaign)},
+                       {"runs", goodput->runs},
+                       {"mean", goodput->mean},
+                       {"p10", goodput->p10},
+                       {"p50", goodput->p50},
+                       {"p90", goodput->p90},
+                       {"failures_a_run", goodput->failures},
+                       {"phases", std::move(of_phases)}};
   }
   out["timing"] = timing_json(timing);
   return out.dump(2) + "\n";

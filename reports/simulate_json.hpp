@@ -1,8 +1,9 @@
 #pragma once
-// The answer of `orrery simulate` and `orrery plan` for machines: one JSON object, `format_version`
-// first.
+// The answers of `orrery simulate`, `orrery plan` and `orrery campaign` for machines: one JSON
+// object, `format_version` first.
 #include <string>
 
+#include "planner/campaign/goodput.hpp"
 #include "planner/layout_search.hpp"
 #include "planner/plan_schedule_search.hpp"
 #include "planner/step_summary.hpp"
@@ -23,5 +24,8 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Cl
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
                              const SearchResult* asked, const PlanScheduleSearch* searched,
                              const RunTiming& timing);
+// `goodput`: null where the cluster says nothing of its failures.
+std::string campaign_json(const Campaign& campaign, const CampaignGoodput* goodput,
+                          const RunTiming& timing);
 
 }  // namespace orrery

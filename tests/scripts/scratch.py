@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("models", "topologies", "calibration", "reports")
+COPIED = ("models", "topologies", "calibration", "recipes", "reports")
 LINKED = ("scripts", "tests", "docs")
 
 

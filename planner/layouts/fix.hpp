@@ -1,0 +1,13 @@
+#pragma once
+// A space with some of its dimensions fixed, as `--fix pp=16,ep=64` says.
+#include <string>
+
+#include "planner/layouts/space.hpp"
+
+namespace orrery {
+
+// Every dimension that `text` or `over` sets has that one value, `over` before `text`. Throws
+// InputError for what is malformed or not a dimension.
+void fix_dimensions(LayoutSpace& space, const std::string& text, const std::string& over = "");
+
+}  // namespace orrery

@@ -1,0 +1,1 @@
+orrery campaign --recipe tests/data/input/recipe-bad.toml

@@ -1,0 +1,1 @@
+orrery campaign --recipe deepseek-v4
