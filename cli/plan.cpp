@@ -67,8 +67,6 @@ void fix(const std::string& text, const std::string& over, SearchRequest& reques
     if (!key.empty()) merged += (merged.empty() ? "" : ",") + key + "=" + value;
   }
   const Layout fixed = parse_layout(merged, diagnostics);
-  if (keys.contains("zero") && fixed.zero_stage > 1)
-    diagnostics.error({}, "ZeRO stages 2 and 3 are not modelled", "use zero=0 or zero=1");
   diagnostics.throw_if_errors();
   LayoutSpace& space = request.space;
   const auto one = [&](const char* key, auto& list, auto value) {

@@ -257,6 +257,8 @@ GpuParameters gpu_parameters(const Plan& plan, const GpuPlace& place) {
                                  model.name, model.mtp_depth));
   }
   if (plan.layout.cp > 1) throw InputError("real runs do not carry out context parallelism: cp=1");
+  if (plan.layout.zero_stage > 1)
+    throw InputError("real runs do not carry out ZeRO stages 2 and 3: zero=0 or zero=1");
   return Collector(plan, place).collect();
 }
 
