@@ -105,7 +105,7 @@ int plan(const Options& options, Crew* crew) {
   } else {
     text = plan_search_text(request, result);
     if (searched) text += plan_schedule_text(*searched, result.plans.front().schedule);
-    if (asked) text += "\n" + why_text(*asked, result);
+    if (asked) text += "\n" + why_text(*asked, result, setup.device);
   }
   std::fputs(text.c_str(), answer_stream({options.output}));
   return code;

@@ -17,6 +17,7 @@
 #include "reports/comparison.hpp"
 #include "reports/gzip.hpp"
 #include "reports/memory_text.hpp"
+#include "reports/sensitivity_text.hpp"
 #include "reports/simulate_json.hpp"
 #include "reports/simulate_text.hpp"
 #include "reports/step_page.hpp"
@@ -44,6 +45,7 @@ struct Options {
   double pace = 0;
   bool links = false;
   bool memory = false;
+  bool sensitivity = false;
   bool json = false;
   std::vector<std::string> overridden;  // options given that a plan file already decides
 };
@@ -159,6 +161,17 @@ Skew skew_for(const Options& options, const Plan& plan) {
   return skew;
 }
 
+// How sure the calibration is of itself.
+const Uncertainty& uncertainty_of(const DeviceModel& device) {
+  const Device& own = device.device();
+  if (device.host() != nullptr) throw InputError("error: --sensitivity is of GPU clusters");
+  if (!own.uncertainty)
+    throw InputError("error: the calibration '" + own.name +
+                     "' does not say how sure its figures are\n  = add [uncertainty] to it, as "
+                     "calibration/h800.toml has it");
+  return *own.uncertainty;
+}
+
 int simulate(const Options& options) {
   const Stopwatch stopwatch;
   if (options.plan_file.empty() == (options.setup.model.empty() && options.setup.cluster.empty())) {
@@ -176,6 +189,7 @@ int simulate(const Options& options) {
   const Prepared prepared = options.plan_file.empty() ? from_options(options) : from_file(options);
   const Plan& plan = prepared.plan;
   const DeviceModel& device = prepared.device;
+  if (options.sensitivity) uncertainty_of(device);
   const Program program = lower(plan);
   std::optional<Loads> loads;
   if (!options.loads.empty()) loads = read_loads(options.loads);
@@ -217,14 +231,21 @@ int simulate(const Options& options) {
   }
   if (!options.timeline.empty())
     write_output(options.timeline, timeline_json(options, prepared, program, prediction));
+  std::optional<Sensitivity> sensitivity;
+  if (options.sensitivity) {
+    sensitivity = step_sensitivity(plan, program, device.costs(), uncertainty_of(device));
+  }
   std::string text =
       options.json
           ? simulate_json(plan, summary, prediction.cluster ? &*prediction.cluster : nullptr,
-                          prediction.skew, {stopwatch.wall_s(), stopwatch.cpu_s()})
+                          prediction.skew, sensitivity ? &*sensitivity : nullptr,
+                          {stopwatch.wall_s(), stopwatch.cpu_s()})
           : simulate_text(plan, device.device(), summary);
   if (prediction.skew.kind != SkewKind::kNone && !options.json)
     text += skew_text(plan, prediction.skew, *prediction.cluster);
   if (options.memory && !options.json) text += "\n" + memory_text(plan, device, program, timeline);
+  if (sensitivity && !options.json)
+    text += "\n" + sensitivity_text(summary, *sensitivity, uncertainty_of(device));
   if (options.links && !options.json) {
     text += "\n" + links_text(prediction.cluster->links);
     if (const std::string collectives = collectives_text(summary.collectives); !collectives.empty())
@@ -305,6 +326,8 @@ Command add_simulate(CLI::App& app) {
   command->add_flag("--links", options->links, "What crosses each link, and when");
   command->add_flag("--memory", options->memory,
                     "What every pipeline rank keeps in memory, its peak, and what-ifs");
+  command->add_flag("--sensitivity", options->sensitivity,
+                    "What the step hangs on, and p10, p50, p90 of step, GPU-hours and cost");
   command->add_option("--report", options->report,
                       "Write one HTML page: what happened, the timeline as a picture, the tables");
   command->add_option("-o,--output", options->timeline, "Write the Timeline; - is standard output");

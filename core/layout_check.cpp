@@ -146,6 +146,10 @@ class LayoutChecker {
   void check_small() {
     if (layout_.zero_stage < 0 || layout_.zero_stage > 3) {
       error("zero", fmt::format("zero must be 0 to 3, found {}", layout_.zero_stage));
+    } else if (layout_.zero_stage > 1 && cluster_.fabric.kind == FabricKind::kHost) {
+      error("zero",
+            fmt::format("zero={}, but hosts carry out ZeRO stages 0 and 1", layout_.zero_stage),
+            "use zero=0 or zero=1");
     }
     if (layout_.comm_sms < 0 || layout_.comm_sms > kMostCommSms) {
       error("comm-sms",

@@ -68,6 +68,13 @@ PairOffsets offsets_of(const Program& program, const Timeline& timeline, int cel
   return {Seconds{needs} - start, Seconds{forward} - start, Seconds{gradient} - start};
 }
 
+Program without_instructions(const UnitSet& set, const ZeroWorks& zero) {
+  Program program;
+  program.works = set.works;
+  program.works.insert(program.works.end(), zero.works.begin(), zero.works.end());
+  return program;
+}
+
 }  // namespace
 
 WorkTimes::WorkTimes(std::span<const Work> works, const CostSource& costs, int comm_sms)
@@ -87,10 +94,13 @@ Seconds WorkTimes::operator()(WorkId id, bool overlapped) {
 
 // One small plan and its program, used again and again.
 struct ChunkTimer::Scratch {
-  Scratch(const Plan& like, const UnitSet& of, const CostSource& costs)
-      : plan(like), set(of), times(of.works, costs, like.layout.comm_sms) {
+  Scratch(const Plan& like, const UnitSet& of, ZeroWorks of_zero, const CostSource& costs)
+      : plan(like),
+        set(of),
+        zero(std::move(of_zero)),
+        program(without_instructions(of, zero)),
+        times(program.works, costs, like.layout.comm_sms) {
     plan.layout.pp = 1;
-    program.works = of.works;
   }
   Seconds of(const Instruction& instruction) {
     return times(instruction.work, instruction.overlapped);
@@ -98,7 +108,7 @@ struct ChunkTimer::Scratch {
   void run(std::vector<Layers> stages, Schedule schedule) {
     plan.layout.stage_map = std::move(stages);
     plan.schedule = std::move(schedule);
-    lower_cells(plan, set, program);
+    lower_cells(plan, set, zero, program);
     timeline = run_analytic(
         program, [this](const Instruction& instruction) { return of(instruction); }, 1);
     spans = cell_spans(program, timeline, Rank{0}, plan.schedule.ranks.front().size());
@@ -109,15 +119,17 @@ struct ChunkTimer::Scratch {
 
   Plan plan;
   const UnitSet& set;
-  WorkTimes times;
+  ZeroWorks zero;
   Program program;
+  WorkTimes times;
   Timeline timeline;
   std::vector<Span> spans;  // by cell
 };
 
-ChunkTimer::ChunkTimer(const Plan& plan, std::shared_ptr<const UnitSet> set,
+ChunkTimer::ChunkTimer(const Plan& plan, std::shared_ptr<const UnitSet> set, ZeroWorks zero,
                        const CostSource& costs)
-    : set_(std::move(set)), scratch_(std::make_unique<Scratch>(plan, *set_, costs)) {}
+    : set_(std::move(set)),
+      scratch_(std::make_unique<Scratch>(plan, *set_, std::move(zero), costs)) {}
 
 ChunkTimer::~ChunkTimer() = default;
 

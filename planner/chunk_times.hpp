@@ -2,7 +2,8 @@
 // What a chunk's cells take by themselves: F, I, W, full backwards, and pairs of two chunks. Each
 // is simulated without contention on a pipeline of one rank, where nothing waits for messages, and
 // remembered: a plan has few different chunks however many stages and micro-batches it has, and all
-// plans whose micro-batches do the same share them.
+// plans whose micro-batches do the same share them. With ZeRO stages 2 and 3 a micro-batch has the
+// collectives of its replicas too.
 #include <array>
 #include <map>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "planner/schedules/times.hpp"
 #include "sim/cost_source.hpp"
 #include "workload/unit_set.hpp"
+#include "workload/zero_works.hpp"
 
 namespace orrery {
 
@@ -46,8 +48,9 @@ class WorkTimes {
 class ChunkTimer {
  public:
   // `plan` gives model, cluster, layout and training; its stage map and schedule do not matter.
-  // `costs` must outlive the timer.
-  ChunkTimer(const Plan& plan, std::shared_ptr<const UnitSet> set, const CostSource& costs);
+  // `zero`: made for the works of `set`. `costs` must outlive the timer.
+  ChunkTimer(const Plan& plan, std::shared_ptr<const UnitSet> set, ZeroWorks zero,
+             const CostSource& costs);
   ~ChunkTimer();
   ChunkTimer(const ChunkTimer&) = delete;
   ChunkTimer& operator=(const ChunkTimer&) = delete;

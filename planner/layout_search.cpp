@@ -62,6 +62,10 @@ std::string arithmetic_of(const SearchRequest& request, const std::string& reaso
                           const RejectedPoint& point) {
   if (!point.arithmetic.empty()) return point.arithmetic;
   Layout layout = point.layout;
+  if (reason == kStagesOnTwoRanks) {
+    return fmt::format("zero={}, but {} ({}) holds each stage on two ranks", layout.zero_stage,
+                       point.schedule, to_string(schedule_family(point.schedule).placement));
+  }
   Diagnostics diagnostics;
   layout.dp = 0;
   check_layout(request.model, request.cluster, request.training, layout, diagnostics);

@@ -1,14 +1,94 @@
 #include "planner/memory.hpp"
 
 #include <algorithm>
+#include <map>
+#include <optional>
+#include <span>
 #include <tuple>
 #include <vector>
 
+#include "planner/schedules/times.hpp"
 #include "workload/lifetimes.hpp"
 #include "workload/parameters.hpp"
 
 namespace orrery {
+namespace {
+
+double two_largest(std::vector<double> amounts) {
+  std::sort(amounts.rbegin(), amounts.rend());
+  amounts.resize(2);
+  return amounts[0] + amounts[1];
+}
+
+// What ZeRO stages 2 and 3 leave of a rank's weights and gradients.
+class Divided {
+ public:
+  Divided(const Plan& plan, std::span<const ParameterGroup> groups, bool pairs)
+      : plan_(plan), groups_(groups), halves_(pairs ? 2 : 1) {
+    const SharedMatrices shared = shared_matrices(plan.model, plan.layout.stage_map, plan.schedule);
+    for (const auto& stage : plan.layout.stage_map) {
+      for (LayerKind kind : stage) {
+        const auto [entry, is_new] = entries_.try_emplace(kind);
+        if (!is_new) continue;
+        for (const EntryGroup& group : entry_groups(plan.model, plan.layout, kind, shared)) {
+          if (group.replicas == 1) continue;
+          entry->second.parameters += group.parameters;
+          entry->second.quantised += group.quantised;
+        }
+      }
+    }
+  }
+
+  void apply(Rank rank, const RankParameters& own, MemoryTable& table) const {
+    std::vector<double> parameters, quantised;  // by entry
+    double all_quantised = 0;
+    for (const ChunkPlace& chunk : plan_.schedule.chunks[rank.index()]) {
+      for (LayerKind kind : plan_.layout.stage_map[chunk.stage.index()]) {
+        const Entry& entry = entries_.at(kind);
+        parameters.push_back(entry.parameters);
+        quantised.push_back(entry.quantised);
+        all_quantised += entry.quantised;
+      }
+    }
+    const double shares = kept(rank), whole = two_largest(std::move(parameters));
+    table.gradients = Bytes{(shares + whole) * bytes_of(plan_.training.gradient)};
+    if (plan_.layout.zero_stage < 3) return;
+    if (is_fp8(plan_.layout.precision)) {
+      table.fp8_copies =
+          Bytes{own.quantised - all_quantised + halves_ * two_largest(std::move(quantised))};
+    }
+    table.weights =
+        table.fp8_copies + Bytes{(shares + halves_ * whole) * bytes_of(ScalarType::kBf16)};
+  }
+
+ private:
+  // Parameters of a rank: its shares, and all of what pipeline ranks share.
+  double kept(Rank rank) const {
+    double sum = 0;
+    for (const ParameterGroup& group : groups_) {
+      if (std::find(group.ranks.begin(), group.ranks.end(), rank) == group.ranks.end()) continue;
+      sum += group.parameters / (group.ranks.size() == 1 ? group.replicas : 1);
+    }
+    return sum;
+  }
+
+  struct Entry {
+    double parameters = 0, quantised = 0;  // those that are divided, when they are whole
+  };
+
+  const Plan& plan_;
+  std::span<const ParameterGroup> groups_;
+  int halves_;  // of a cell, at the most
+  std::map<LayerKind, Entry> entries_;
+};
+
+}  // namespace
+
 std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
+  return static_memory(plan, device, plan.layout.zero_stage >= 3 && has_pairs(plan.schedule));
+}
+
+std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device, bool pairs) {
   const bool fp8 = is_fp8(plan.layout.precision);
   const Training& training = plan.training;
   const double state = bytes_of(training.master) + 2 * bytes_of(training.moments);
@@ -21,6 +101,8 @@ std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
   const Bytes buffers =
       workspace(make_shard(plan.model, plan.layout, plan.training.sequence, spread)) +
       exchange_buffers;
+  std::optional<Divided> divided;
+  if (plan.layout.zero_stage >= 2) divided.emplace(plan, groups, pairs);
   std::vector<MemoryTable> tables;
   for (int rank = 0; rank < plan.layout.pp; ++rank) {
     const RankParameters own = rank_parameters(plan.model, plan.layout, plan.schedule, Rank(rank));
@@ -30,6 +112,7 @@ std::vector<MemoryTable> static_memory(const Plan& plan, const Device& device) {
     table.weights = Bytes{parameters * 2 + (fp8 ? own.quantised : 0)};
     table.gradients = Bytes{parameters * bytes_of(training.gradient)};
     table.fp8_copies = Bytes{fp8 ? own.quantised : 0};
+    if (divided) divided->apply(Rank(rank), own, table);
     if (plan.layout.optimizer == Keep::kGpu) table.optimizer = Bytes{shard * state};
     if (plan.layout.ema == Keep::kGpu) table.ema = Bytes{shard * bytes_of(ScalarType::kFp32)};
     table.buffers = buffers;

@@ -8,6 +8,7 @@
 #include "planner/schedules/families.hpp"
 #include "planner/stage_map_search.hpp"
 #include "workload/unit_set.hpp"
+#include "workload/zero_works.hpp"
 
 namespace orrery {
 
@@ -81,6 +82,7 @@ Plan build_plan(PlanRequest request, const CostSource& costs) {
                     plan.schedule.stages()),
         placement == StagePlacement::kV ? "leave vpp out" : "leave vpp at 1");
   }
+  if (auto why = why_no_zero(plan.layout, plan.schedule)) reject_input(std::move(*why), kZeroHint);
   return plan;
 }
 

@@ -11,13 +11,6 @@
 namespace orrery {
 namespace {
 
-bool has_pairs(const Schedule& schedule) {
-  return std::any_of(schedule.ranks.begin(), schedule.ranks.end(), [](const auto& cells) {
-    return std::any_of(cells.begin(), cells.end(),
-                       [](const Cell& cell) { return cell.kind == CellKind::kFB; });
-  });
-}
-
 UnitSet plan_units(const Plan& plan) {
   Layers kinds;
   for (const Layers& layers : plan.layout.stage_map)
@@ -31,7 +24,9 @@ UnitSet plan_units(const Plan& plan) {
 }  // namespace
 
 CellTimes plan_cell_times(const Plan& plan, const CostSource& costs) {
-  ChunkTimer timer(plan, std::make_shared<UnitSet>(plan_units(plan)), costs);
+  auto units = std::make_shared<UnitSet>(plan_units(plan));
+  ZeroWorks zero = make_zero_works(plan, units->works.size());
+  ChunkTimer timer(plan, std::move(units), std::move(zero), costs);
   return cell_times(plan.schedule, plan.layout.stage_map, place(plan.cluster, plan.layout),
                     has_pairs(plan.schedule), timer);
 }

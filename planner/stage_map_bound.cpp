@@ -306,11 +306,13 @@ bool has_folded_stages(const Schedule& schedule) {
 StageMapBound bound_stage_maps(const Plan& plan, const DeviceModel& device, double below,
                                long most) {
   ORRERY_CHECK(has_folded_stages(plan.schedule), "stages are not folded");
+  ORRERY_CHECK(plan.layout.zero_stage < 2, "ZeRO-{}", plan.layout.zero_stage);
   return StageMapBounder(plan, device, below, most).run();
 }
 
 std::vector<double> bounds_of_map(const Plan& plan, const DeviceModel& device) {
   ORRERY_CHECK(has_folded_stages(plan.schedule), "stages are not folded");
+  ORRERY_CHECK(plan.layout.zero_stage < 2, "ZeRO-{}", plan.layout.zero_stage);
   return StageMapBounder(plan, device, kNever, 0).of_own_map();
 }
 

@@ -32,7 +32,8 @@ bool has_folded_stages(const Schedule& schedule);
 
 // Every stage holds a layer at least; neither embedding nor head has a stage of its own. `below`: a
 // makespan that some schedule reaches on some map, so that `least` is of interest only where it is
-// less; `most` maps are listed. Requires has_folded_stages.
+// less; `most` maps are listed. Requires has_folded_stages and no ZeRO stage above 1, whose
+// collectives run beside other layers.
 StageMapBound bound_stage_maps(const Plan& plan, const DeviceModel& device, double below,
                                long most);
 

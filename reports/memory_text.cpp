@@ -54,7 +54,9 @@ std::vector<MemoryTable> carried_out(const Plan& plan, const DeviceModel& device
 std::vector<MemoryTable> unshared(std::vector<MemoryTable> tables, const Plan& plan) {
   const double matrix = parameter_counts(plan.model).embedding / plan.layout.tp;
   const int replicas = plan.layout.dp * plan.layout.cp * plan.schedule.directions;
-  const double shards = plan.layout.zero_stage >= 1 ? replicas : 1;
+  const auto shards = [&](int from_stage) {
+    return plan.layout.zero_stage >= from_stage ? replicas : 1;
+  };
   const double state = plan.layout.optimizer == Keep::kGpu
                            ? bytes_of(plan.training.master) + 2 * bytes_of(plan.training.moments)
                            : 0;
@@ -67,9 +69,9 @@ std::vector<MemoryTable> unshared(std::vector<MemoryTable> tables, const Plan& p
       }
     }
     const double more = matrix * (std::max(0, embeddings - 1) + std::max(0, heads - 1));
-    tables[rank].weights += Bytes{more * bytes_of(ScalarType::kBf16)};
-    tables[rank].gradients += Bytes{more * bytes_of(plan.training.gradient)};
-    tables[rank].optimizer += Bytes{more / shards * state};
+    tables[rank].weights += Bytes{more / shards(3) * bytes_of(ScalarType::kBf16)};
+    tables[rank].gradients += Bytes{more / shards(2) * bytes_of(plan.training.gradient)};
+    tables[rank].optimizer += Bytes{more / shards(1) * state};
   }
   return tables;
 }

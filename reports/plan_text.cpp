@@ -3,10 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 
 #include "core/stage_map.hpp"
+#include "planner/step_parts.hpp"
 #include "reports/number.hpp"
 #include "reports/table.hpp"
+#include "sim/analytic.hpp"
+#include "workload/lower.hpp"
 
 namespace orrery {
 namespace {
@@ -99,6 +104,51 @@ std::string point_name(const RejectedPoint& point) {
   return describe(layout) + (point.schedule.empty() ? "" : " " + point.schedule);
 }
 
+StepParts parts_of(const Plan& plan, const DeviceModel& device) {
+  const Program program = lower(plan);
+  const Timeline timeline = run_analytic(program, device.costs(), plan.layout.gpus());
+  return step_parts(program, timeline,
+                    summarise(plan, device.device(), program, timeline, device.costs()));
+}
+
+// Part by part, the largest difference first.
+std::string difference_text(const Plan& own, const Plan& best, const DeviceModel& device) {
+  const StepParts ours = parts_of(own, device), theirs = parts_of(best, device);
+  struct Line {
+    std::string name;
+    Seconds own, best;
+    Seconds more() const { return own - best; }
+  };
+  std::vector<Line> lines = {{"computation", ours.compute, theirs.compute},
+                             {"bubble", ours.bubble, theirs.bubble},
+                             {"waiting inside cells", ours.wait, theirs.wait}};
+  std::map<Component, Line> exposed;
+  for (const auto& [component, time] : ours.exposed) exposed[component].own = time;
+  for (const auto& [component, time] : theirs.exposed) exposed[component].best = time;
+  for (auto& [component, line] : exposed) {
+    line.name = "exposed " + std::string(to_string(component));
+    lines.push_back(line);
+  }
+  std::stable_sort(lines.begin(), lines.end(), [](const Line& a, const Line& b) {
+    return std::abs(a.more().value()) > std::abs(b.more().value());
+  });
+  lines.push_back({"the step", ours.total(), theirs.total()});
+  const TimeUnit unit = time_unit(lines.back().own);
+  std::vector<Column> columns = {
+      {fmt::format("where the difference lies, {}", unit.name), "", true, {}},
+      {"this plan", "", false, {}},
+      {"the best", "", false, {}},
+      {"more", "", false, {}}};
+  for (const Line& line : lines) {
+    columns[0].cells.push_back(line.name);
+    columns[1].cells.push_back(fmt::format("{:.3f}", line.own / unit.time));
+    columns[2].cells.push_back(fmt::format("{:.3f}", line.best / unit.time));
+    columns[3].cells.push_back(fmt::format("{:+.3f}", line.more() / unit.time));
+  }
+  return table_text(columns, lines.size()) +
+         "  means over the pipeline ranks, without contention between transfers\n";
+}
+
 }  // namespace
 
 std::string plan_search_text(const SearchRequest& request, const SearchResult& result) {
@@ -133,7 +183,8 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
   return text;
 }
 
-std::string why_text(const SearchResult& asked, const SearchResult& all) {
+std::string why_text(const SearchResult& asked, const SearchResult& all,
+                     const DeviceModel& device) {
   std::string text;
   if (asked.plans.empty()) {
     for (const auto& [reason, point] : asked.examples) {
@@ -153,6 +204,7 @@ std::string why_text(const SearchResult& asked, const SearchResult& all) {
   text += fmt::format("{}: feasible, {:.3f} s a step, {} {} {} {} ({:.3f} s)\n", name,
                       own.step.value(), signed_percent(behind), behind < 0 ? "ahead of" : "behind",
                       describe(best.plan.layout), best.schedule, best.step.value());
+  if (device.host() == nullptr) text += difference_text(own.plan, best.plan, device);
   return text;
 }
 

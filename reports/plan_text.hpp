@@ -9,9 +9,9 @@ namespace orrery {
 
 std::string plan_search_text(const SearchRequest& request, const SearchResult& result);
 
-// Why not these layouts: the arithmetic of each rejection, or how far behind `best` each one is and
-// where the difference lies.
-std::string why_text(const SearchResult& asked, const SearchResult& all);
+// Why not these layouts: the arithmetic of each rejection, or how far behind the best the best of
+// them is and where the difference lies.
+std::string why_text(const SearchResult& asked, const SearchResult& all, const DeviceModel& device);
 
 // What the search of a plan's schedule came to, against the `family` that it started from.
 std::string plan_schedule_text(const PlanScheduleSearch& searched, const std::string& family);

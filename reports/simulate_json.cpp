@@ -100,10 +100,25 @@ Json timing_json(const RunTiming& timing) {
   return {{"wall_s", timing.wall_s}, {"cpu_s", timing.cpu_s}};
 }
 
+Json sensitivity_json(const Sensitivity& sensitivity) {
+  Json inputs = Json::array();
+  for (const KnobEffect& effect : sensitivity.effects) {
+    inputs.push_back({{"input", std::string(to_string(effect.knob))},
+                      {"deviation", effect.deviation},
+                      {"elasticity", effect.elasticity},
+                      {"faster_s", effect.faster.value()},
+                      {"slower_s", effect.slower.value()}});
+  }
+  return {{"step_time_s", sensitivity.step.value()}, {"samples", sensitivity.samples},
+          {"p10_s", sensitivity.p10.value()},        {"p50_s", sensitivity.p50.value()},
+          {"p90_s", sensitivity.p90.value()},        {"inputs", std::move(inputs)}};
+}
+
 }  // namespace
 
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
-                          const Skew& skew, const RunTiming& timing) {
+                          const Skew& skew, const Sensitivity* sensitivity,
+                          const RunTiming& timing) {
   Json ranks = Json::array();
   for (const RankSummary& rank : summary.ranks) {
     Json stages = Json::array();
@@ -154,6 +169,7 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Cl
     if (cluster != nullptr) out["straggler_wait_s"] = cluster->straggler_wait.value();
   }
   if (cluster != nullptr && !cluster->links.empty()) out["links"] = links_json(cluster->links);
+  if (sensitivity != nullptr) out["sensitivity"] = sensitivity_json(*sensitivity);
   out["timing"] = timing_json(timing);
   return out.dump(2) + "\n";
 }

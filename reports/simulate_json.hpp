@@ -6,6 +6,7 @@
 #include "planner/campaign/goodput.hpp"
 #include "planner/layout_search.hpp"
 #include "planner/plan_schedule_search.hpp"
+#include "planner/sensitivity.hpp"
 #include "planner/step_summary.hpp"
 #include "sim/cluster_step.hpp"
 
@@ -18,8 +19,10 @@ struct RunTiming {
 };
 
 // `cluster`: of GPUs simulated with contention; null elsewhere.
+// `sensitivity`: null where it was not asked for.
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
-                          const Skew& skew, const RunTiming& timing);
+                          const Skew& skew, const Sensitivity* sensitivity,
+                          const RunTiming& timing);
 // `asked`: the layouts of --why, or null; `searched`: the best plan's schedule, or null.
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
                              const SearchResult* asked, const PlanScheduleSearch* searched,

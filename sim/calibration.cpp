@@ -50,6 +50,7 @@ class CalibrationReader {
       attention->finish();
     }
     if (auto transport = root_.required_table("transport")) read_transport(*transport);
+    read_uncertainty();
     root_.finish();
     return std::move(result_);
   }
@@ -80,13 +81,28 @@ class CalibrationReader {
     });
     context_.assumed.insert(context_.assumed.begin(), result_.assumed.begin(),
                             result_.assumed.end());
+    const std::optional<Uncertainty> of_base = result_.device.uncertainty;
     result_.device = {};
     result_.device.name = name;
     if (auto device = root_.required_table("device")) read_device(*device);
     result_.transport_nvls.reset();
     if (auto transport = root_.required_table("transport")) read_transport(*transport);
+    result_.device.uncertainty = of_base;
+    read_uncertainty();
     root_.finish();
     return std::move(result_);
+  }
+
+  void read_uncertainty() {
+    auto table = root_.optional_table("uncertainty");
+    if (!table) return;
+    Uncertainty uncertainty;
+    for (std::size_t knob = 0; knob < kKnobs; ++knob)
+      uncertainty.deviation[knob] =
+          table->required_double(to_string(static_cast<Knob>(knob)), 0, 1);
+    uncertainty.basis = table->required_string("basis");
+    table->finish();
+    result_.device.uncertainty = uncertainty;
   }
 
   void read_transport(Reader& transport) {

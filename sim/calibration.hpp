@@ -9,6 +9,7 @@
 
 #include "core/figure.hpp"
 #include "core/program.hpp"
+#include "sim/uncertainty.hpp"
 
 namespace orrery {
 
@@ -16,11 +17,12 @@ struct Device {
   std::string name;
   int sms = 0;
   Bytes memory;
-  FlopsPerSecond bf16_peak;  // dense; what MFU is counted against
-  bool fp8 = true;           // has tensor cores for it
-  Seconds launch_gap;        // between two kernels of a stream
-  Bytes reserve;             // memory that context, libraries and allocator take
-  Bytes exchange_buffers;    // memory of the expert-parallel kernels' buffers
+  FlopsPerSecond bf16_peak;                     // dense; what MFU is counted against
+  bool fp8 = true;                              // has tensor cores for it
+  Seconds launch_gap;                           // between two kernels of a stream
+  Bytes reserve;                                // memory that context, libraries and allocator take
+  Bytes exchange_buffers;                       // memory of the expert-parallel kernels' buffers
+  std::optional<Uncertainty> uncertainty = {};  // of the times, where the file states it
 };
 
 struct GemmRow {

@@ -46,9 +46,9 @@ InstructionId RankEmitter::add(WorkId work, Stream stream, std::span<const Instr
   instruction.work = work;
   instruction.rank = rank_;
   instruction.stream = stream;
-  instruction.overlapped = overlapped_;
-  instruction.lent_sms =
-      overlapped_ ? static_cast<std::int16_t>(context_.plan.layout.comm_sms) : std::int16_t{0};
+  instruction.overlapped = overlapped_ || (stream == Stream::kCompute && collectives_beside_);
+  if (instruction.overlapped)
+    instruction.lent_sms = static_cast<std::int16_t>(context_.plan.layout.comm_sms);
   instruction.cell = cell_index_;
   instruction.layer = layer;
   if (flow != nullptr) {
@@ -84,11 +84,12 @@ InstructionId RankEmitter::emit_closing(WorkId work, Stream stream) {
   return add(work, stream, deps, nullptr, -1);
 }
 
-void RankEmitter::run(Flow& flow, const Unit& unit, const Chain& chain) {
+void RankEmitter::run(Flow& flow, const Unit& unit, std::span<const WorkId> chain) {
   for (WorkId work : chain) {
-    const Stream stream =
-        program_.works[work.index()].is_compute() ? Stream::kCompute : Stream::kComm;
-    const InstructionId deps[] = {flow.tail};
+    const bool computes = program_.works[work.index()].is_compute();
+    const Stream stream = computes ? Stream::kCompute : Stream::kComm;
+    const InstructionId deps[] = {flow.tail, computes ? flow.gathered : InstructionId()};
+    if (computes) flow.gathered = InstructionId();
     flow.tail = add(work, stream, deps, &flow, unit.layer);
     attach(flow.tail, flow.inbox, false);
     flow.inbox = -1;
@@ -97,7 +98,7 @@ void RankEmitter::run(Flow& flow, const Unit& unit, const Chain& chain) {
 
 void RankEmitter::run_beside(Flow& flow, const Unit& unit, const Chain& chain,
                              InstructionId after) {
-  const InstructionId deps[] = {after};
+  const InstructionId deps[] = {after, flow.room};
   for (WorkId work : chain) add(work, Stream::kCompute, deps, &flow, unit.layer);
 }
 
@@ -194,11 +195,14 @@ void RankEmitter::end_weight_gradient(const Flow& flow, const Unit& unit) {
 RankEmitter::Flow RankEmitter::start(const Half& half, bool forward) {
   Flow flow;
   flow.half = half;
+  flow.forward = forward;
   flow.place = context_.plan.schedule.chunks[rank_.index()][half.chunk.index()];
   const std::vector<LayerKind>& entries = context_.plan.layout.stage_map[flow.place.stage.index()];
   for (std::size_t layer = 0; layer < entries.size(); ++layer) {
-    flow.units.push_back(
-        {&context_.set.units.at(entries[layer]), static_cast<std::int16_t>(layer)});
+    const auto zero = context_.zero.units.find(entries[layer]);
+    flow.units.push_back({&context_.set.units.at(entries[layer]),
+                          zero == context_.zero.units.end() ? nullptr : &zero->second,
+                          static_cast<std::int16_t>(layer)});
   }
   if (!forward) std::reverse(flow.units.begin(), flow.units.end());
   return flow;
@@ -210,12 +214,22 @@ bool RankEmitter::chunk_exchanges(const Flow& flow) const {
 }
 
 void RankEmitter::forward_unit(Flow& flow, const Unit& unit) {
+  begin_unit(flow, unit);
   begin_forward(flow, unit);
+  quantise_weights(flow, unit);
   const UnitWorks& works = *unit.works;
+  const Chain& longest = !works.f_mlp.empty()   ? works.f_mlp
+                         : !works.f_pre.empty() ? works.f_pre
+                                                : works.f_post;
   for (const Chain* chain : {&works.f_pre, &works.f_attention, &works.f_dispatch, &works.f_mlp,
                              &works.f_combine, &works.f_post}) {
-    run(flow, unit, *chain);
+    if (chain == &longest) {
+      run_beside_collectives(flow, unit, *chain, gathers_);
+    } else {
+      run(flow, unit, *chain);
+    }
   }
+  end_unit();
 }
 
 void RankEmitter::recompute_unit(Flow& flow, const Unit& unit) {
@@ -235,7 +249,7 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
   // Weight gradients run beside the communication that follows their input gradients.
   const bool around = overlapped_;
   const bool beside = around || (with_weights && works.exchanges());
-  const auto communicate = [&](const Chain& chain) {
+  const auto exchange = [&](const Chain& chain) {
     overlapped_ = beside;
     run(flow, unit, chain);
     overlapped_ = around;
@@ -246,15 +260,21 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
     run_beside(flow, unit, chain);
     overlapped_ = around;
   };
+  begin_unit(flow, unit);
   begin_input_gradient(flow, unit);
-  run(flow, unit, works.i_post);
+  quantise_weights(flow, unit);
+  if (works.i_mlp.empty()) {
+    run_beside_collectives(flow, unit, works.i_post, gathers_);
+  } else {
+    run(flow, unit, works.i_post);
+  }
   weights(works.w_post);
   recompute_unit(flow, unit);
-  communicate(works.i_combine);
-  run(flow, unit, works.i_mlp);
-  communicate(works.i_dispatch);
+  exchange(works.i_combine);
+  run_beside_collectives(flow, unit, works.i_mlp, gathers_);
+  exchange(works.i_dispatch);
   weights(works.w_mlp);
-  run(flow, unit, works.i_attention);
+  run_beside_collectives(flow, unit, works.i_attention, reductions_);
   if (with_weights) run(flow, unit, works.i_pre);
   weights(works.w_attention);
   if (!with_weights) run(flow, unit, works.i_pre);
@@ -264,15 +284,22 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
     run_beside(flow, unit, works.w_pre, flow.tail);
     overlapped_ = around;
   }
-  if (with_weights) end_weight_gradient(flow, unit);
+  end_unit();
+  if (!with_weights) return;
+  end_weight_gradient(flow, unit);
+  reduce_gradients(flow, unit);
 }
 
 void RankEmitter::weight_gradient_unit(Flow& flow, const Unit& unit) {
   const UnitWorks& works = *unit.works;
+  flow.room = reduced_;
+  collectives_beside_ = !reductions_.empty();
   for (const Chain* chain : {&works.w_post, &works.w_mlp, &works.w_attention, &works.w_pre}) {
     run_beside(flow, unit, *chain);
   }
+  end_unit();
   end_weight_gradient(flow, unit);
+  reduce_gradients(flow, unit);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -283,10 +310,12 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
   cell_entry_ = tail_;
   entered_.fill(false);
   overlapped_ = false;
+  reduced_ = InstructionId();
   switch (cell.kind) {
     case CellKind::kF: {
       Flow flow = start(cell.forward, true);
       receive(flow, 1);
+      gather_first(flow);
       for (const Unit& unit : flow.units) forward_unit(flow, unit);
       finish(flow, 1);
       break;
@@ -295,14 +324,17 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
     case CellKind::kI: {
       Flow flow = start(cell.backward, false);
       receive(flow, -1);
+      gather_first(flow);
       for (const Unit& unit : flow.units)
         input_gradient_unit(flow, unit, cell.kind == CellKind::kB);
       finish(flow, -1);
+      communicate(reductions_);
       break;
     }
     case CellKind::kW: {
       Flow flow = start(cell.backward, false);
       for (const Unit& unit : flow.units) weight_gradient_unit(flow, unit);
+      communicate(reductions_);
       break;
     }
     case CellKind::kFB: {
@@ -310,8 +342,11 @@ void RankEmitter::emit(const Cell& cell, int cell_index) {
       Flow backward = start(cell.backward, false);
       receive(forward, 1);
       receive(backward, -1);
+      gather_first(forward);
+      gather_first(backward);
       overlapped_ = chunk_exchanges(forward) || chunk_exchanges(backward);
       emit_pair(forward, backward);
+      communicate(reductions_);
       break;
     }
     case CellKind::kFI:

@@ -10,6 +10,7 @@
 #include "core/program.hpp"
 #include "workload/placement.hpp"
 #include "workload/unit_set.hpp"
+#include "workload/zero_works.hpp"
 
 namespace orrery {
 
@@ -26,6 +27,7 @@ struct StageTransfer {
 struct LoweringContext {
   const Plan& plan;
   const UnitSet& set;
+  const ZeroWorks& zero;
   Placement placement;
   std::map<StageTransfer, InstructionId> sends;  // filled as ranks are emitted
   std::map<StageTransfer, InstructionId> recvs;
@@ -42,6 +44,7 @@ class RankEmitter {
  private:
   struct Unit {
     const UnitWorks* works = nullptr;
+    const ZeroUnit* zero = nullptr;  // none below ZeRO-2
     std::int16_t layer = 0;
   };
   // One micro-batch going through one chunk in one direction, as far as it has come.
@@ -50,12 +53,26 @@ class RankEmitter {
     ChunkPlace place;
     std::vector<Unit> units;  // in order of execution
     InstructionId tail;       // last instruction of the data flow
+    bool forward = true;
+    std::size_t begun = 0;  // of `units`
+    // The last gathering of the weights of the unit that runs, until a kernel of it has waited for
+    // it, and of the one behind it.
+    InstructionId gathered = {}, gathered_ahead = {};
+    InstructionId room = {};  // the reduction that has to end before W fills gradients again
     std::int32_t inbox =
         -1;  // buffer of what was received, until the first instruction has read it
   };
   struct LayerBuffers {
     std::int32_t until_input_gradient = -1, until_weight_gradient = -1, weight_operands = -1;
   };
+  // A collective of ZeRO that waits for its place on the communication stream.
+  struct Collective {
+    WorkId work;
+    InstructionId after;
+    Flow* flow = nullptr;
+    std::int16_t layer = 0;
+  };
+  using Collectives = std::vector<Collective>;
   using LayerKey =
       std::tuple<std::int32_t, std::int32_t, std::int16_t>;  // micro-batch, chunk, layer
 
@@ -71,7 +88,7 @@ class RankEmitter {
   void pair_slot(Flow* forward, const Unit* forward_unit, Flow* backward,
                  const Unit* backward_unit);
   // A chain of works after the flow's tail; the tail moves to its end.
-  void run(Flow& flow, const Unit& unit, const Chain& chain);
+  void run(Flow& flow, const Unit& unit, std::span<const WorkId> chain);
   // Weight gradients: behind what the compute stream has, and behind `after`; the tail stays.
   void run_beside(Flow& flow, const Unit& unit, const Chain& chain,
                   InstructionId after = InstructionId());
@@ -93,12 +110,26 @@ class RankEmitter {
   void end_weight_gradient(const Flow& flow, const Unit& unit);
   bool chunk_exchanges(const Flow& flow) const;
 
+  // ZeRO stages 2 and 3 (zero_emitter.cpp); without effect below.
+  void gather_first(Flow& flow);
+  void begin_unit(Flow& flow, const Unit& unit);
+  void quantise_weights(Flow& flow, const Unit& unit);
+  void end_unit();
+  void reduce_gradients(Flow& flow, const Unit& unit);
+  // The same as run(), with collectives beside its computation.
+  void run_beside_collectives(Flow& flow, const Unit& unit, const Chain& chain,
+                              Collectives& waiting);
+  void communicate(Collectives& waiting);
+
   Program& program_;
   LoweringContext& context_;
   Rank rank_;
   int cell_index_ = -1;
   bool overlapped_ =
       false;  // what is emitted runs beside communication, or communication beside it
+  bool collectives_beside_ = false;  // collectives of ZeRO run beside what is computed
+  Collectives gathers_, reductions_;
+  InstructionId reduced_;                             // the last reduction of the cell so far
   std::array<InstructionId, kStreams> tail_{};        // last instruction of each stream
   std::array<InstructionId, kStreams> cell_entry_{};  // the tails when the cell began
   std::array<bool, kStreams> entered_{};              // whether the cell has used the stream yet

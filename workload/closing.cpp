@@ -1,15 +1,19 @@
 #include "workload/closing.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "workload/edge_ops.hpp"
+#include "workload/parameter_exchange.hpp"
 #include "workload/placement.hpp"
 #include "workload/stage_parameters.hpp"
 
 namespace orrery {
 namespace {
+
+// Reduced and gathered with each micro-batch by ZeRO stages 2 and 3 (workload/zero_works.hpp).
+bool in_one_rank(const ParameterGroup& group) {
+  return group.ranks.size() == 1;
+}
 
 class Closing {
  public:
@@ -27,6 +31,7 @@ class Closing {
     const bool sharded = layout_.zero_stage >= 1;
     const Pattern reduce = sharded ? Pattern::kReduceScatter : Pattern::kAllReduce;
     for (const ParameterGroup& group : groups) {
+      if (layout_.zero_stage >= 2 && in_one_rank(group)) continue;
       exchange(group, Component::kGradientReduce, "gradient reduction", reduce,
                bytes_of(training_.gradient));
     }
@@ -55,10 +60,13 @@ class Closing {
       steps_.push_back({{Rank(rank)}, update_work(training_, layout_, shard), shard});
     }
     if (sharded) {
-      for (const ParameterGroup& group : groups)
+      for (const ParameterGroup& group : groups) {
+        if (layout_.zero_stage >= 3 && in_one_rank(group)) continue;
         exchange(group, Component::kParameterGather, "parameter gather", Pattern::kAllGather, 2);
+      }
     }
-    if (layout_.precision == Precision::kFp8Tensor) cast_weights();
+    // ZeRO-3 casts what it gathers.
+    if (layout_.precision == Precision::kFp8Tensor && layout_.zero_stage < 3) cast_weights();
     return std::move(steps_);
   }
 
@@ -66,27 +74,11 @@ class Closing {
   void exchange(const ParameterGroup& group, Component component, const std::string& name,
                 Pattern pattern, double bytes_per_parameter) {
     if (group.replicas == 1) return;
-    // An expert-parallel group takes every tp-th GPU, so tp / etp neighbours hold the same experts,
-    // and so does the next group, ep * tp GPUs on. Replicas of divided parameters are tp apart,
-    // those of whole ones are neighbours.
-    const int node = std::min(placement_.gpus_per_node, placement_.gpus_per_rank);
-    int in_node = std::max(1, node / layout_.tp);
-    if (group.set == ParameterSet::kReplicated) in_node = node;
-    if (group.set == ParameterSet::kExpert) {
-      in_node = std::max(1, std::min(layout_.tp, node) / layout_.etp) *
-                std::max(1, node / (layout_.ep * layout_.tp));
-    }
-    in_node *= placement_.ranks_in_node(group.ranks);
-    const Wire wire = collective_wire(pattern, Bytes{group.parameters * bytes_per_parameter},
-                                      group.replicas, std::min(in_node, group.replicas));
+    const Bytes payload{group.parameters * bytes_per_parameter};
     steps_.push_back({group.ranks,
-                      {component,
-                       Pass::kW,
-                       fmt::format("{}, {}", name, to_string(group.set)),
-                       {},
-                       wire,
-                       "",
-                       group.set},
+                      parameter_exchange(placement_, layout_,
+                                         {group.set, component, Pass::kW, name, pattern, payload,
+                                          group.ranks, group.replicas}),
                       0});
   }
 

@@ -1,7 +1,8 @@
 #pragma once
 // What a step ends with, after its last cell: gradients are reduced over their replicas, the norm
 // is all-reduced over all GPUs, the optimizer runs on what each GPU updates, the updated parameters
-// are gathered and, for FP8 with one scale a tensor, cast.
+// are gathered and, for FP8 with one scale a tensor, cast. What ZeRO-2 has reduced with each
+// micro-batch is not reduced again, and what ZeRO-3 gathers with each is not gathered here.
 #include <span>
 #include <vector>
 

@@ -1,5 +1,7 @@
 #include "workload/lower.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "core/error.hpp"
@@ -52,8 +54,8 @@ void lay_out_events(Program& program, std::vector<std::pair<InstructionId, Buffe
 // The cells of all ranks, and what ties them together.
 class CellLowering {
  public:
-  CellLowering(const Plan& plan, const UnitSet& set, Program& program)
-      : program_(program), context_{plan, set, place(plan.cluster, plan.layout), {}, {}} {
+  CellLowering(const Plan& plan, const UnitSet& set, const ZeroWorks& zero, Program& program)
+      : program_(program), context_{plan, set, zero, place(plan.cluster, plan.layout), {}, {}} {
     ORRERY_CHECK(plan.schedule.pp() == plan.layout.pp, "schedule has {} ranks, layout pp={}",
                  plan.schedule.pp(), plan.layout.pp);
     ORRERY_CHECK(plan.schedule.stages() == static_cast<int>(plan.layout.stage_map.size()),
@@ -111,9 +113,8 @@ void emit_closing(const Plan& plan, Program& program, std::vector<RankEmitter>& 
 }  // namespace
 
 Program lower(const Plan& plan) {
-  if (plan.layout.zero_stage > 1) {
-    throw InputError("ZeRO stages 2 and 3 are not modelled: use zero=0 or zero=1");
-  }
+  if (const auto why = why_no_zero(plan.layout, plan.schedule))
+    throw InputError(fmt::format("error: {}\n  = {}", *why, kZeroHint));
   std::vector<LayerKind> kinds;
   for (const auto& stage : plan.layout.stage_map)
     kinds.insert(kinds.end(), stage.begin(), stage.end());
@@ -122,21 +123,23 @@ Program lower(const Plan& plan) {
   UnitSet set =
       make_unit_set(plan.model, plan.cluster, plan.layout, plan.training.sequence, spread, kinds);
   Program program;
+  const ZeroWorks zero = make_zero_works(plan, set.works.size());
   program.works = std::move(set.works);
-  CellLowering cells(plan, set, program);
+  program.works.insert(program.works.end(), zero.works.begin(), zero.works.end());
+  CellLowering cells(plan, set, zero, program);
   emit_closing(plan, program, cells.ranks());
   cells.finish();
   return program;
 }
 
-void lower_cells(const Plan& plan, const UnitSet& set, Program& program) {
+void lower_cells(const Plan& plan, const UnitSet& set, const ZeroWorks& zero, Program& program) {
   program.instructions.clear();
   program.deps.clear();
   program.streams.clear();
   program.collectives.clear();
   program.buffers.clear();
   program.buffer_events.clear();
-  CellLowering(plan, set, program).finish();
+  CellLowering(plan, set, zero, program).finish();
 }
 
 }  // namespace orrery

@@ -84,12 +84,20 @@ void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backw
   const auto w = [&](const Chain UnitWorks::*chain) {
     if (weights) run_beside(*backward, *backward_unit, backward_unit->works->*chain);
   };
-  if (backward_unit != nullptr) begin_input_gradient(*backward, *backward_unit);
+  if (forward_unit != nullptr) begin_unit(*forward, *forward_unit);
+  if (backward_unit != nullptr) {
+    begin_unit(*backward, *backward_unit);
+    begin_input_gradient(*backward, *backward_unit);
+    quantise_weights(*backward, *backward_unit);
+  }
   b(&UnitWorks::i_post);
   w(&UnitWorks::w_post);
   if (backward_unit != nullptr) recompute_unit(*backward, *backward_unit);
   b(&UnitWorks::i_combine);
-  if (forward_unit != nullptr) begin_forward(*forward, *forward_unit);
+  if (forward_unit != nullptr) {
+    begin_forward(*forward, *forward_unit);
+    quantise_weights(*forward, *forward_unit);
+  }
   f(&UnitWorks::f_pre);
   f(&UnitWorks::f_attention);
   f(&UnitWorks::f_dispatch);
@@ -98,6 +106,10 @@ void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backw
   w(&UnitWorks::w_mlp);
   f(&UnitWorks::f_mlp);
   f(&UnitWorks::f_combine);
+  // The exchanges of the slot come first: both halves wait for them, while the next slot waits for
+  // weights and nothing for gradients.
+  communicate(gathers_);
+  communicate(reductions_);
   b(&UnitWorks::i_attention);
   b(&UnitWorks::i_pre);
   if (backward_unit != nullptr) end_input_gradient(*backward, *backward_unit);
@@ -105,6 +117,8 @@ void RankEmitter::pair_slot(Flow* forward, const Unit* forward_unit, Flow* backw
   if (weights) run_beside(*backward, *backward_unit, backward_unit->works->w_pre, backward->tail);
   if (backward_unit != nullptr) end_weight_gradient(*backward, *backward_unit);
   f(&UnitWorks::f_post);
+  end_unit();
+  if (backward_unit != nullptr) reduce_gradients(*backward, *backward_unit);
 }
 
 }  // namespace orrery

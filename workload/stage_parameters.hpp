@@ -26,6 +26,19 @@ struct RankParameters {
   int dense_replicas = 1;   // GPUs that hold the same dense parameters
 };
 
+// What one GPU needs for an entry of a stage map, by the same split; embedding and head are those
+// that the entry reads, whoever else does (tied: the embedding alone).
+struct EntryParameters {
+  double expert = 0;
+  double dense = 0;  // without embedding and head
+  double replicated = 0;
+  double embedding = 0;
+  double head = 0;
+  double quantised = 0;             // of all, those that FP8 GEMMs read
+  double quantised_replicated = 0;  // of those, what every tensor-parallel GPU holds whole
+};
+EntryParameters entry_parameters(const Model& model, const Layout& layout, LayerKind kind);
+
 // All stages that `rank` hosts in `schedule`. Embedding and head are counted once on a rank that
 // needs them both for the main model and for MTP (DeepSeek-V3 report, section 3.2.3). In a
 // bidirectional schedule each stage lives on two mirrored ranks, which doubles the replicas.
@@ -46,10 +59,30 @@ struct ParameterGroup {
   int replicas = 1;         // GPUs that hold the same ones, over all of `ranks`
 };
 
+// Which matrices are not reduced with what else their ranks hold, since ranks that do not mirror
+// each other hold them.
+struct SharedMatrices {
+  bool embedding = false;
+  bool head = false;
+  auto operator<=>(const SharedMatrices&) const = default;
+};
+SharedMatrices shared_matrices(const Model& model, const StageMap& map, const Schedule& schedule);
+
 // Those of every rank, in the order in which their gradients are reduced. Together they are all of
 // rank_parameters, none twice.
 std::vector<ParameterGroup> parameter_groups(const Model& model, const Layout& layout,
                                              const Schedule& schedule);
+
+// Of one entry, what its GPUs hold together, where each stage lies on one pipeline rank: what ZeRO
+// stages 2 and 3 divide. Shared matrices are left out.
+struct EntryGroup {
+  ParameterSet set = ParameterSet::kDense;
+  double parameters = 0;  // of one GPU, if they are not divided
+  double quantised = 0;   // of these, those that FP8 GEMMs read
+  int replicas = 1;
+};
+std::vector<EntryGroup> entry_groups(const Model& model, const Layout& layout, LayerKind kind,
+                                     SharedMatrices shared);
 
 // Parameters that one GPU of `rank` updates: with ZeRO its share of every group, without all.
 double optimizer_shard(std::span<const ParameterGroup> groups, Rank rank, bool sharded);

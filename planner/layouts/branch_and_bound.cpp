@@ -30,10 +30,17 @@ struct Candidate {
   Seconds bound;
 };
 
+// A schedule that there is.
+struct Choice {
+  ScheduleChoice schedule;
+  std::int64_t number = 0;  // in the space
+  bool mirrored = false;    // each stage lies on two ranks
+};
+
 // The schedules of the space that there are for pp ranks and so many micro-batches, and why the
 // others are not.
 struct Choices {
-  std::vector<std::pair<ScheduleChoice, std::int64_t>> there;  // with their number in the space
+  std::vector<Choice> there;
   std::vector<std::pair<const char*, ScheduleChoice>> not_there;
 };
 
@@ -42,6 +49,8 @@ class Search {
   Search(const LayoutProblem& problem, const DeviceModel& device)
       : problem_(problem), device_(device), space_(problem.space), states_(problem.space.states()) {
     for (const std::string& name : space_.schedule) schedule_family(name);
+    for (std::size_t state = 0; state < states_.size(); ++state)
+      stages_[std::max(1, states_[state].zero)].push_back(state);
     // Processes started together are the parallelism themselves.
     const bool alone = problem.crew == nullptr || problem.crew->size() == 1;
     const unsigned threads = alone ? std::max(1U, std::thread::hardware_concurrency()) : 1;
@@ -73,7 +82,7 @@ class Search {
       const Candidate& candidate = candidates_[at];
       const Choices& choices = choices_of(candidate.setting);
       reject_schedules(candidate, choices, findings_);
-      findings_.pruned += points() * static_cast<std::int64_t>(choices.there.size());
+      for (const Choice& choice : choices.there) findings_.pruned += points(choice);
     }
     if (progress) progress(static_cast<std::int64_t>(count), static_cast<std::int64_t>(count));
     return answer(truncated);
@@ -146,22 +155,27 @@ class Search {
     const Choices& choices = choices_.at({setting.layout.pp, setting.microbatches});
     reject_schedules(candidate, choices, found);
     std::map<int, SettingSums> by_sms;
-    for (const auto& [choice, number] : choices.there) {
-      const RowKey key = row_key(setting.layout, choice.family, choice.vpp);
+    for (const Choice& choice : choices.there) {
+      const RowKey key = row_key(setting.layout, choice.schedule.family, choice.schedule.vpp);
       const SettingSums& sums = sums_[candidate.sums];
-      LayoutScorer::Shape shape(scorer, setting, sums, choice);
-      if (above(shape.bound(sums), limit(key, found))) {
-        found.pruned += points();
-        continue;
-      }
-      std::vector<std::size_t> fitting;  // of the states
-      for (std::size_t state = 0; state < states_.size(); ++state) {
-        const LayoutScorer::Shape::Memory& memory = shape.memory(states_[state]);
-        if (memory.table.fits()) {
-          fitting.push_back(state);
-        } else {
-          found.reject_memory(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
-                              choice.family, memory.table, memory.rank);
+      LayoutScorer::Shape shape(scorer, setting, sums, choice.schedule);
+      std::map<int, std::vector<std::size_t>> fitting;  // of the states, by ZeRO stage
+      bool longer = false;  // what a ZeRO stage is too long for, higher ones are
+      for (const auto& [zero, states] : stages_) {
+        if (choice.mirrored && zero >= 2) continue;
+        longer = longer || above(shape.bound(sums, zero), limit(key, found));
+        if (longer) {
+          found.pruned += points(states);
+          continue;
+        }
+        for (const std::size_t state : states) {
+          const LayoutScorer::Shape::Memory& memory = shape.memory(states_[state]);
+          if (memory.table.fits()) {
+            fitting[zero].push_back(state);
+          } else {
+            found.reject_memory(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
+                                choice.schedule.family, memory.table, memory.rank);
+          }
         }
       }
       if (fitting.empty()) continue;
@@ -169,24 +183,33 @@ class Search {
         const int comm_sms = space_.comm_sms[which];
         const auto [own, is_new] = by_sms.try_emplace(comm_sms);
         if (is_new) own->second = scorer.sums(setting.layout, {comm_sms, comm_sms});
-        if (above(shape.bound(own->second), limit(key, found))) {
-          found.pruned += static_cast<std::int64_t>(fitting.size());
-          continue;
-        }
-        for (const std::size_t state : fitting) {
-          ++found.scored;
-          const Seconds score = shape.score(comm_sms, states_[state]);
-          const LayoutScorer::Shape::Memory& memory = shape.memory(states_[state]);
-          Layout layout = shape.layout();
-          layout.comm_sms = comm_sms;
-          apply(states_[state], layout);
-          const std::int64_t place = (candidate.number * space_.schedules() + number) * points() +
-                                     static_cast<std::int64_t>(which * states_.size() + state);
-          found.take(key,
-                     {{std::move(layout), choice.family, score, memory.table, memory.rank}, place});
+        longer = false;
+        for (const auto& [zero, states] : fitting) {
+          longer = longer || above(shape.bound(own->second, zero), limit(key, found));
+          if (longer) {
+            found.pruned += static_cast<std::int64_t>(states.size());
+            continue;
+          }
+          for (const std::size_t state : states)
+            score(candidate, choice, shape, which, state, key, found);
         }
       }
     }
+  }
+
+  void score(const Candidate& candidate, const Choice& choice, LayoutScorer::Shape& shape,
+             std::size_t which_sms, std::size_t state, const RowKey& key, Findings& found) const {
+    ++found.scored;
+    const int comm_sms = space_.comm_sms[which_sms];
+    const Seconds score = shape.score(comm_sms, states_[state]);
+    const LayoutScorer::Shape::Memory& memory = shape.memory(states_[state]);
+    Layout layout = shape.layout();
+    layout.comm_sms = comm_sms;
+    apply(states_[state], layout);
+    const std::int64_t place = (candidate.number * space_.schedules() + choice.number) * points() +
+                               static_cast<std::int64_t>(which_sms * states_.size() + state);
+    found.take(key, {{std::move(layout), choice.schedule.family, score, memory.table, memory.rank},
+                     place});
   }
 
   void reject_schedules(const Candidate& candidate, const Choices& choices, Findings& found) const {
@@ -194,6 +217,16 @@ class Search {
       Layout layout = candidate.setting.layout;
       layout.vpp = choice.vpp;
       found.reject(why, points(), layout, choice.family);
+    }
+    for (const Choice& choice : choices.there) {
+      if (!choice.mirrored) continue;
+      for (const auto& [zero, states] : stages_) {
+        if (zero < 2) continue;
+        Layout layout = candidate.setting.layout;
+        layout.vpp = choice.schedule.vpp;
+        layout.zero_stage = zero;
+        found.reject(kStagesOnTwoRanks, points(states), layout, choice.schedule.family);
+      }
     }
   }
 
@@ -208,7 +241,8 @@ class Search {
         if (const auto why = rule_out(problem_.model, setting, family, vpp)) {
           choices.not_there.emplace_back(*why, choice);
         } else {
-          choices.there.emplace_back(choice, number);
+          const bool mirrored = schedule_family(family).placement == StagePlacement::kBidirectional;
+          choices.there.push_back({choice, number, mirrored});
         }
         ++number;
       }
@@ -274,6 +308,17 @@ class Search {
   std::int64_t points() const {
     return static_cast<std::int64_t>(space_.comm_sms.size() * states_.size());
   }
+  // Of a schedule, those that are not rejected with its placement; of some states.
+  std::int64_t points(const Choice& choice) const {
+    std::int64_t points = 0;
+    for (const auto& [zero, states] : stages_) {
+      if (zero < 2 || !choice.mirrored) points += this->points(states);
+    }
+    return points;
+  }
+  std::int64_t points(const std::vector<std::size_t>& states) const {
+    return static_cast<std::int64_t>(space_.comm_sms.size() * states.size());
+  }
   bool above(Seconds bound, double limit) const {
     return problem_.prune && bound.value() * kRounding > limit;
   }
@@ -305,6 +350,7 @@ class Search {
   const DeviceModel& device_;
   const LayoutSpace& space_;
   std::vector<StateChoice> states_;
+  std::map<int, std::vector<std::size_t>> stages_;      // states by ZeRO stage; 1: those below 2
   std::vector<std::unique_ptr<LayoutScorer>> scorers_;  // one a thread
   std::vector<Candidate> candidates_;
   std::vector<SettingSums> sums_;

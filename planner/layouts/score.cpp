@@ -23,30 +23,57 @@ constexpr int kMemoryRounds = 6;
 struct Sum {
   double forward = 0, gradient = 0, W = 0;  // F, I and W as lone cells, at least
   double backward = 0;                      // B, at least
-  double paired = 0;                        // F and B in pairs with others, at least
+  double paired = 0;                        // computation of F and B in pairs with others, at least
+  double wire = 0;                          // of F and B on the communication stream
   double way_back = 0;                      // of a gradient through the stage, at least
+  double behind = 0;  // of B, at the most, what comes after its gradient has left
 
   double lone() const { return forward + gradient + W; }
-  // In the shortest way that there is.
+  // What the compute stream needs, in the shortest way that there is.
   double least() const { return std::min(paired, forward + backward); }
 };
 
-Sum sum_of(const Layers& layers, const SettingSums& sums) {
+// `zero`: null below stage 2. Of a lone cell with collectives of ZeRO: its first gathering stands
+// before everything else, its last reduction behind everything, and in between computation and
+// transfers each take as long as they take one by one.
+Sum sum_of(const Layers& layers, const SettingSums& sums, const ZeroSums* zero) {
   Sum sum;
-  double I = 0, waits = 0, wire = 0;
+  double F = 0, I = 0, F_waits = 0, I_waits = 0;
+  ZeroEntrySums all;
   for (const LayerKind kind : layers) {
     const EntrySums& entry = sums.of(kind);
     sum.paired += entry.paired;
-    wire += entry.wire;
-    sum.forward += entry.F + entry.F_waits;
+    sum.wire += entry.wire;
+    F += entry.F;
+    F_waits += entry.F_waits;
     I += entry.I;
-    waits += entry.I_waits;
+    I_waits += entry.I_waits;
     sum.W += entry.W;
     sum.way_back += entry.I + entry.I_waits - entry.again;
+    if (zero == nullptr) continue;
+    const ZeroEntrySums& own = zero->of(kind);
+    all.gather_F += own.gather_F;
+    all.gather_I += own.gather_I;
+    all.reduce += own.reduce;
+    all.quantise_F += own.quantise_F;
+    all.quantise_I += own.quantise_I;
   }
-  sum.gradient = I + waits;
-  sum.backward = I + std::max(waits, sum.W);
-  sum.paired = std::max(sum.paired, wire);
+  ZeroEntrySums front, back;
+  if (zero != nullptr && !layers.empty()) {
+    front = zero->of(layers.front());
+    back = zero->of(layers.back());
+  }
+  const double W = sum.W;
+  sum.forward =
+      std::max(front.gather_F + F + std::max(F_waits, all.quantise_F), F_waits + all.gather_F);
+  sum.gradient =
+      std::max(back.gather_I + I + std::max(I_waits, all.quantise_I), I_waits + all.gather_I);
+  sum.W = std::max(W + front.reduce, all.reduce);
+  sum.backward = std::max(back.gather_I + I + std::max(I_waits, W + all.quantise_I + front.reduce),
+                          I_waits + all.gather_I + all.reduce);
+  sum.paired += all.quantise_F + all.quantise_I;
+  sum.wire += all.gather_F + all.gather_I + all.reduce;
+  sum.behind = W + all.reduce;
   return sum;
 }
 
@@ -61,37 +88,57 @@ LayoutScorer::LayoutScorer(const Model& model, const Cluster& cluster, const Tra
       entries_(model_entries(model)),
       orders_(orders != nullptr ? std::move(orders) : std::make_shared<OrderCache>()) {}
 
-std::shared_ptr<const UnitSet> LayoutScorer::units(const Layout& layout) const {
+std::shared_ptr<const UnitSet> LayoutScorer::units(const Layout& layout) {
+  const SettingKey key = setting_key(cluster_, layout);
+  if (unit_set_ != nullptr && key == unit_key_) return unit_set_;
   const RoutingSpread spread = routing_spread(model_, cluster_, layout, training_.seed);
-  return std::make_shared<UnitSet>(
+  timers_.clear();
+  unit_key_ = key;
+  unit_set_ = std::make_shared<UnitSet>(
       make_unit_set(model_, cluster_, layout, training_.sequence, spread, entries_));
+  return unit_set_;
 }
 
-SettingSums LayoutScorer::sums(const Layout& layout, CommSms sms) const {
+SettingSums LayoutScorer::sums(const Layout& layout, CommSms sms) {
   return sum_setting(*units(layout), layout.recompute, sms, device_.costs());
 }
 
 Seconds LayoutScorer::bound(const Setting& setting, const SettingSums& sums) const {
   // Each rank works off its share of every micro-batch, and none has less than the mean.
-  const Sum all = sum_of(entries_, sums);
-  return Seconds{setting.microbatches * all.least() / setting.layout.pp};
+  const Sum all = sum_of(entries_, sums, nullptr);
+  return Seconds{setting.microbatches * std::max(all.least(), all.wire) / setting.layout.pp};
 }
 
-ChunkTimer& LayoutScorer::timer(const Layout& layout) {
+LayoutScorer::ZeroKey LayoutScorer::zero_key(const Layout& layout, SharedMatrices shared) {
+  if (layout.zero_stage < 2) return {1, 0, {}};
+  return {layout.zero_stage, layout.pp, shared};
+}
+
+ZeroWorks LayoutScorer::zero_works(const Layout& layout, SharedMatrices shared,
+                                   std::size_t behind) const {
+  return make_zero_works(model_, cluster_, layout, training_, shared,
+                         WorkId(static_cast<std::int64_t>(behind)), entries_);
+}
+
+const ZeroSums& LayoutScorer::zero_sums(const Layout& layout, SharedMatrices shared) {
   const SettingKey key = setting_key(cluster_, layout);
-  if (unit_set_ == nullptr || key != unit_key_) {
-    timers_.clear();
-    unit_key_ = key;
-    unit_set_ = units(layout);
-  }
-  std::unique_ptr<ChunkTimer>& own = timers_[layout.comm_sms];
+  if (key != zero_sums_.first) zero_sums_ = {key, {}};
+  const auto [entry, is_new] = zero_sums_.second.try_emplace(zero_key(layout, shared));
+  if (is_new) entry->second = sum_zero(zero_works(layout, shared, 0), device_.costs());
+  return entry->second;
+}
+
+ChunkTimer& LayoutScorer::timer(const Layout& layout, SharedMatrices shared) {
+  std::shared_ptr<const UnitSet> set = units(layout);
+  std::unique_ptr<ChunkTimer>& own = timers_[{layout.comm_sms, zero_key(layout, shared)}];
   if (own == nullptr) {
     Plan plan;
     plan.model = model_;
     plan.cluster = cluster_;
     plan.training = training_;
     plan.layout = layout;
-    own = std::make_unique<ChunkTimer>(plan, unit_set_, device_.costs());
+    ZeroWorks zero = zero_works(layout, shared, set->works.size());
+    own = std::make_unique<ChunkTimer>(plan, std::move(set), std::move(zero), device_.costs());
   }
   return *own;
 }
@@ -123,13 +170,24 @@ Plan& LayoutScorer::Shape::plan() {
   return *plan_;
 }
 
-Seconds LayoutScorer::Shape::bound(const SettingSums& sums) const {
+SharedMatrices LayoutScorer::Shape::shared() {
+  if (!shared_) shared_ = shared_matrices(scorer_.model_, *map_, shortest_->placement);
+  return *shared_;
+}
+
+Seconds LayoutScorer::Shape::bound(const SettingSums& sums, int zero_stage) {
   const Schedule& placement = shortest_->placement;
+  const ZeroSums* zero = nullptr;
+  if (zero_stage >= 2) {
+    Layout layout = setting_.layout;
+    layout.zero_stage = zero_stage;
+    zero = &scorer_.zero_sums(layout, shared());
+  }
   std::vector<Sum> stages;
   double before = 0, after = 0;
   std::vector<double> head, tail;  // by stage: the forwards before it, the gradients after it
   for (const Layers& layers : *map_) {
-    stages.push_back(sum_of(layers, sums));
+    stages.push_back(sum_of(layers, sums, zero));
     head.push_back(before);
     tail.push_back(after);
     before += stages.back().forward;
@@ -139,18 +197,19 @@ Seconds LayoutScorer::Shape::bound(const SettingSums& sums) const {
       static_cast<double>(setting_.microbatches) / placement.directions;  // of a direction
   double longest = 0;
   for (const auto& chunks : placement.chunks) {
-    double work = 0;
+    double work = 0, wire = 0;
     double earliest = std::numeric_limits<double>::infinity(), latest = earliest;
     for (const ChunkPlace& place : chunks) {
       const Sum& stage = stages[place.stage.index()];
       work += shortest_->pairs            ? stage.least()
               : shortest_->full_backwards ? stage.forward + stage.backward
                                           : stage.lone();
+      wire += stage.wire;
       earliest = std::min(earliest, head[place.stage.index()]);
       // A full backward's gradient leaves before its weight gradient is done.
-      latest = std::min(latest, std::max(0.0, tail[place.stage.index()] - stage.W));
+      latest = std::min(latest, std::max(0.0, tail[place.stage.index()] - stage.behind));
     }
-    double time = earliest + microbatches * work;
+    double time = earliest + microbatches * std::max(work, wire);
     if (!shortest_->pairs && !shortest_->split_backwards) time += latest;
     longest = std::max(longest, time);
   }
@@ -184,7 +243,7 @@ const std::vector<MemoryTable>& LayoutScorer::Shape::all_on_gpu(int zero_stage) 
   std::vector<MemoryTable>& tables = entry->second;
   if (!is_new) return tables;
   apply({zero_stage, Keep::kGpu, Keep::kGpu}, plan().layout);
-  tables = static_memory(plan(), scorer_.device_.device());
+  tables = static_memory(plan(), scorer_.device_.device(), shortest_->pairs);
   const int pp = setting_.layout.pp;
   if (activations_.empty()) {
     const Shortened few = shorten(setting_.microbatches, pp, kMemoryRounds * pp);
@@ -217,18 +276,20 @@ const LayoutScorer::Shape::Memory& LayoutScorer::Shape::memory(const StateChoice
   return memory;
 }
 
-const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms) {
-  // Where nothing runs beside an exchange, no SM is lent.
-  const bool overlaps = setting_.layout.ep > 1 && (shortest_->pairs || shortest_->full_backwards);
+const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms, int zero_stage) {
+  // Where nothing runs beside an exchange or a collective of ZeRO, no SM is lent.
+  const bool overlaps = zero_stage >= 2 ||
+                        (setting_.layout.ep > 1 && (shortest_->pairs || shortest_->full_backwards));
   if (!overlaps) comm_sms = setting_.layout.comm_sms;
-  const auto [entry, is_new] = ends_.try_emplace(comm_sms);
+  const auto [entry, is_new] = ends_.try_emplace({comm_sms, std::max(1, zero_stage)});
   std::vector<double>& ends = entry->second;
   if (!is_new) return ends;
   plan().layout.comm_sms = comm_sms;
+  plan().layout.zero_stage = zero_stage;
   const int pp = setting_.layout.pp;
   const CellTimes times = cell_times(shortest_->placement, plan().layout.stage_map,
                                      place(scorer_.cluster_, plan().layout), shortest_->pairs,
-                                     scorer_.timer(plan().layout));
+                                     scorer_.timer(plan().layout, shared()));
   const auto timed = [&](int microbatches) {
     const FamilyOrder& family = scorer_.orders_->get(choice_.family, pp, microbatches, choice_.vpp);
     const CompactProblem problem = compact_problem(
@@ -250,8 +311,8 @@ const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms) {
   return ends;
 }
 
-Seconds LayoutScorer::Shape::cells(int comm_sms) {
-  const std::vector<double>& ends = cell_ends(comm_sms);
+Seconds LayoutScorer::Shape::cells(int comm_sms, int zero_stage) {
+  const std::vector<double>& ends = cell_ends(comm_sms, zero_stage);
   return Seconds{*std::max_element(ends.begin(), ends.end())};
 }
 
@@ -276,7 +337,7 @@ const std::vector<LayoutScorer::Shape::Closing>& LayoutScorer::Shape::closing(in
 }
 
 Seconds LayoutScorer::Shape::score(int comm_sms, const StateChoice& states) {
-  std::vector<double> at = cell_ends(comm_sms);
+  std::vector<double> at = cell_ends(comm_sms, states.zero);
   const std::vector<Closing>& steps = closing(states.zero);
   apply(states, plan().layout);
   double updated = 0, update = 0;  // the last update timed: most ranks' are alike

@@ -45,12 +45,14 @@ class LayoutScorer {
 
   class Shape;
 
-  std::shared_ptr<const UnitSet> units(const Layout& layout) const;
-  SettingSums sums(const Layout& layout, CommSms sms) const;
+  std::shared_ptr<const UnitSet> units(const Layout& layout);
+  SettingSums sums(const Layout& layout, CommSms sms);
 
  private:
   friend class Shape;
-  ChunkTimer& timer(const Layout& layout);
+  ChunkTimer& timer(const Layout& layout, SharedMatrices shared);
+  ZeroWorks zero_works(const Layout& layout, SharedMatrices shared, std::size_t behind) const;
+  const ZeroSums& zero_sums(const Layout& layout, SharedMatrices shared);
 
   const Model& model_;
   const Cluster& cluster_;
@@ -61,7 +63,12 @@ class LayoutScorer {
   std::map<std::pair<SettingKey, int>, StageMap> maps_;  // by stages
   SettingKey unit_key_;                                  // of what follows
   std::shared_ptr<const UnitSet> unit_set_;
-  std::map<int, std::unique_ptr<ChunkTimer>> timers_;  // by SMs for communication
+  // What the collectives of ZeRO stages 2 and 3 depend on, beside the unit set: the stage (1 stands
+  // for those below 2, whatever the rest), pp and what pipeline ranks share.
+  using ZeroKey = std::tuple<int, int, SharedMatrices>;
+  static ZeroKey zero_key(const Layout& layout, SharedMatrices shared);
+  std::map<std::pair<int, ZeroKey>, std::unique_ptr<ChunkTimer>> timers_;  // SMs for communication
+  std::pair<SettingKey, std::map<ZeroKey, ZeroSums>> zero_sums_;           // of one setting
 };
 
 // A setting with a schedule: holds what its points share. One at a time; scorer, setting and sums
@@ -79,10 +86,10 @@ class LayoutScorer::Shape {
   const Memory& memory(const StateChoice& states);
   std::vector<MemoryTable> tables(const StateChoice& states);  // of every rank
   // At least this long takes a step of every point whose SMs for communication are in the range
-  // that `sums` were made for.
-  Seconds bound(const SettingSums& sums) const;
+  // that `sums` were made for, with this ZeRO stage or a higher one.
+  Seconds bound(const SettingSums& sums, int zero_stage);
   Seconds score(int comm_sms, const StateChoice& states);
-  Seconds cells(int comm_sms);  // the makespan of the schedule alone
+  Seconds cells(int comm_sms, int zero_stage);  // the makespan of the schedule alone
   // Complete but for SMs and optimizer states, dp and stage map included.
   const Layout& layout() { return plan().layout; }
 
@@ -96,19 +103,22 @@ class LayoutScorer::Shape {
   Plan& plan();
   double peak_bytes(std::size_t rank, int microbatches);
   const std::vector<MemoryTable>& all_on_gpu(int zero_stage);
-  const std::vector<double>& cell_ends(int comm_sms);
+  const std::vector<double>& cell_ends(int comm_sms, int zero_stage);
+  SharedMatrices shared();
 
   LayoutScorer& scorer_;
   const Setting& setting_;
   const SettingSums& sums_;
   ScheduleChoice choice_;
   const StageMap* map_ = nullptr;
+  std::optional<SharedMatrices> shared_;            // once they are needed
   std::optional<Plan> plan_;                        // once it is needed; schedule: the placement
   const FamilyOrder* shortest_ = nullptr;           // with few micro-batches
   std::vector<Bytes> activations_;                  // by rank
   std::map<int, std::vector<MemoryTable>> tables_;  // by ZeRO stage, all states on the GPU
   std::map<StateChoice, Memory> memory_;
-  std::map<int, std::vector<double>> ends_;      // by SMs: when each rank is through with its cells
+  // By SMs and ZeRO stage (1: below 2): when each rank is through with its cells.
+  std::map<std::pair<int, int>, std::vector<double>> ends_;
   std::map<int, std::vector<Closing>> closing_;  // by ZeRO stage
 };
 

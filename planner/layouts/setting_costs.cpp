@@ -73,6 +73,26 @@ SettingSums sum_setting(const UnitSet& set, Recompute recompute, CommSms sms,
   return sums;
 }
 
+ZeroSums sum_zero(const ZeroWorks& zero, const CostSource& costs) {
+  const auto sum = [&](const Chain& chain) {
+    double seconds = 0;
+    for (const WorkId id : chain) {
+      const Work& work = zero.at(id);
+      seconds += (work.is_compute() ? costs.compute(work, 0).total()
+                                    : uncontended(work.wire, costs.transfer(work, false, 0)))
+                     .value();
+    }
+    return seconds;
+  };
+  ZeroSums sums;
+  for (const auto& [kind, unit] : zero.units) {
+    sums.entries[static_cast<std::size_t>(kind)] = {sum(unit.gather_F), sum(unit.gather_I),
+                                                    sum(unit.reduce), sum(unit.quantise_F),
+                                                    sum(unit.quantise_I)};
+  }
+  return sums;
+}
+
 SettingKey setting_key(const Cluster& cluster, const Layout& layout) {
   const int in_node = place(cluster, layout).expert_group_gpus_per_node(layout.ep);
   return {layout.tp,

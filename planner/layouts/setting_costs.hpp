@@ -32,6 +32,18 @@ struct SettingSums {
   Bytes boundary;  // of what is sent to the next stage
 };
 
+// What ZeRO stages 2 and 3 add to an entry and micro-batch, in seconds: collectives, and kernels
+// with all SMs.
+struct ZeroEntrySums {
+  double gather_F = 0, gather_I = 0, reduce = 0;
+  double quantise_F = 0, quantise_I = 0;
+};
+struct ZeroSums {
+  std::array<ZeroEntrySums, kLayerKinds> entries;  // by LayerKind
+  const ZeroEntrySums& of(LayerKind kind) const { return entries[static_cast<std::size_t>(kind)]; }
+};
+ZeroSums sum_zero(const ZeroWorks& zero, const CostSource& costs);
+
 SettingSums sum_setting(const UnitSet& set, Recompute recompute, CommSms sms,
                         const CostSource& costs);
 

@@ -119,7 +119,7 @@ LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
   space.ema.push_back(Keep::kGpu);
   if (cluster.host) space.optimizer.push_back(Keep::kCpu);
   space.comm_sms = {20, 8, 12, 16, 24, 32};
-  space.zero = {1, 0};
+  space.zero = {1, 0, 2, 3};
   for (const ScheduleFamily& family : schedule_families()) space.schedule.emplace_back(family.name);
   return space;
 }

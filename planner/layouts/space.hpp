@@ -40,10 +40,10 @@ struct LayoutSpace {
 
 // Powers of two: pp up to the layers, tp and cp up to the GPUs of a node, ep up to the experts, etp
 // up to tp, up to 8 sequences a micro-batch, up to 8 chunks a rank; every precision and recompute
-// set; 8 to 32 SMs for communication; ZeRO 0 and 1; optimizer and moving average on GPU and CPU,
-// where the cluster says how fast its hosts are; every schedule family. What makes no difference is
-// taken as the first of its list. On a host, whose threads are the ranks: pp, ep, 1F1B and
-// DualPipe.
+// set; 8 to 32 SMs for communication; every ZeRO stage; optimizer and moving average on GPU and
+// CPU, where the cluster says how fast its hosts are; every schedule family. What makes no
+// difference is taken as the first of its list. On a host, whose threads are the ranks: pp, ep,
+// 1F1B and DualPipe.
 LayoutSpace whole_space(const Model& model, const Cluster& cluster);
 
 // A point without its schedule, chunks, SMs and optimizer states: what decides the kernels of a
@@ -65,6 +65,10 @@ std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
 
 // How many chunks a rank has of one direction.
 bool chunks_suit(StagePlacement placement, int vpp);
+
+// ZeRO 2 and 3 need schedules that hold each stage on one rank: mirrored ranks have the gradients
+// of a micro-batch at different times.
+inline constexpr const char* kStagesOnTwoRanks = "ZeRO 2 or 3 with each stage on two ranks";
 
 // Why there is no such schedule; nothing if there is one.
 std::optional<const char*> rule_out(const Model& model, const Setting& setting,

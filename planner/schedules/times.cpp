@@ -39,6 +39,13 @@ int chunks_of_direction(const Schedule& schedule) {
   return most;
 }
 
+bool has_pairs(const Schedule& schedule) {
+  return std::any_of(schedule.ranks.begin(), schedule.ranks.end(), [](const auto& cells) {
+    return std::any_of(cells.begin(), cells.end(),
+                       [](const Cell& cell) { return cell.kind == CellKind::kFB; });
+  });
+}
+
 Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
                       const CellTimes& times) {
   const Half& half = cell.has_forward() ? cell.forward : cell.backward;

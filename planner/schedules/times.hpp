@@ -94,6 +94,9 @@ CellTimes times_of_share(const Schedule& schedule, const StageTimes& share, Seco
 // Chunks of one direction that a rank holds at most: v.
 int chunks_of_direction(const Schedule& schedule);
 
+// Whether it has F&B cells.
+bool has_pairs(const Schedule& schedule);
+
 // How long `cell` of `rank` takes.
 Seconds cell_duration(const Schedule& schedule, Rank rank, const Cell& cell,
                       const CellTimes& times);

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "planner/device_model.hpp"
+#include "planner/plan_builder.hpp"
 #include "sim/analytic.hpp"
 #include "tests/planner/published_plan.hpp"
 #include "workload/lifetimes.hpp"
@@ -66,6 +68,72 @@ TEST_CASE("ZeRO-0 keeps all optimizer states on each GPU") {
   const Bytes whole = static_memory(published.plan, published.calibration.device)[3].optimizer;
   CHECK(in_gigabytes(whole) == Approx(8 * 3.272).epsilon(0.01));
   CHECK(whole > 7 * sharded);
+}
+
+// A middle rank of Llama 3 70B, pp = 4, dp = 16 on 128 GPUs with tp = 2, BF16: 20 layers of
+// attention 150,994,944 / 2, an MLP 704,643,072 / 2 and two norms of 8192 that both GPUs have
+// whole.
+//   ZeRO-2  4 B of the shares and of two layers
+//   ZeRO-3  2 B of the shares and of two layers, of four where a forward and a backward pair
+TEST_CASE("ZeRO-2 and 3 keep shares, and two layers whole") {
+  Model model = read_model("models/llama-3-70b.toml");
+  const Cluster cluster = read_cluster("topologies/h100-128.toml");
+  const DeviceModel device(read_device_model("calibration/" + cluster.device + ".toml", cluster));
+  Training training;
+  training.global_batch = 128;
+  double layers = 0;  // of the rank asked about last
+  const auto table = [&](const char* schedule, int zero) {
+    Layout layout;
+    layout.pp = 4;
+    layout.tp = 2;
+    layout.dp = 0;
+    layout.zero_stage = zero;
+    layout.precision = Precision::kBf16;
+    const Plan plan =
+        build_plan({model, cluster, training, layout, schedule, std::nullopt, device.reference()},
+                   device.costs());
+    layers = 0;
+    for (const ChunkPlace& chunk : plan.schedule.chunks[1])
+      layers += static_cast<double>(plan.layout.stage_map[chunk.stage.index()].size());
+    return static_memory(plan, device.device())[1];
+  };
+  constexpr double kDivided = (150994944.0 + 704643072.0) / 2, kWhole = 2 * 8192.0;
+  constexpr double kLayer = kDivided + kWhole;
+  constexpr double kShare = kDivided / 16 + kWhole / 32;
+  const MemoryTable one = table("1f1b", 1), two = table("1f1b", 2), three = table("1f1b", 3);
+  CHECK(layers == 20);
+  CHECK(one.gradients.value() == Approx(4 * 20 * kLayer));
+  CHECK(two.gradients.value() == Approx(4 * (20 * kShare + 2 * kLayer)));
+  CHECK(three.gradients.value() == Approx(two.gradients.value()));
+  CHECK(two.weights.value() == Approx(one.weights.value()));
+  CHECK(one.weights.value() == Approx(2 * 20 * kLayer));
+  CHECK(three.weights.value() == Approx(2 * (20 * kShare + 2 * kLayer)));
+  CHECK(two.optimizer.value() == Approx(one.optimizer.value()));
+  CHECK(three.optimizer.value() == Approx(one.optimizer.value()));
+  const MemoryTable paired = table("dualpipev", 3);
+  CHECK(paired.weights.value() == Approx(2 * (layers * kShare + 4 * kLayer)));
+  CHECK(paired.gradients.value() == Approx(4 * (layers * kShare + 2 * kLayer)));
+}
+
+// Experts without a second holder are not divided: their weights, gradients and FP8 copies stay.
+TEST_CASE("what has no replica stays whole with ZeRO-3") {
+  PublishedPlan published("1f1b");
+  Plan& plan = published.plan;
+  const auto table = [&](int ep, int zero) {
+    plan.layout.ep = ep;
+    plan.layout.zero_stage = zero;
+    return static_memory(plan, published.calibration.device)[7];
+  };
+  const MemoryTable one = table(128, 1), three = table(128, 3);
+  const double experts = 4 * 2 * 44040192.0;  // four layers, two experts each
+  CHECK(three.weights.value() > 3 * experts);
+  const double attention = 187107328.0, shared = 44040192.0, rest = 2 * 7168 + 1835008.0;
+  const double layer = attention + shared + rest;
+  CHECK(three.weights.value() ==
+        Approx(3 * experts + 2 * (4 * layer / 128 + 2 * layer) + 2 * (attention + shared))
+            .epsilon(1e-3));
+  CHECK(three.gradients.value() == Approx(4 * (experts + 4 * layer / 128 + 2 * layer)));
+  CHECK(one.gradients.value() == Approx(4 * (experts + 4 * layer)));
 }
 
 TEST_CASE("the optimizer's states leave the GPU with the optimizer, an average comes with itself") {

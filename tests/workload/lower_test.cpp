@@ -187,10 +187,6 @@ TEST_CASE("the exchanges of DeepSeek-V3 carry the published bytes") {
 }
 
 TEST_CASE("what is not modelled is refused in words") {
-  PlanShape shape = plan_shapes()[1];
-  shape.layout.zero_stage = 2;
-  CHECK_THROWS_AS(lower(plan_of(shape)), InputError);
-  CHECK_THROWS_WITH(lower(plan_of(shape)), Catch::Contains("zero=1"));
   Plan plan = plan_of(plan_shapes()[4]);
   for (Cell& cell : plan.schedule.ranks[0]) {
     if (cell.kind == CellKind::kFB) cell.kind = CellKind::kFI;

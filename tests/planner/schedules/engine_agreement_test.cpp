@@ -124,6 +124,35 @@ TEST_CASE("schedules with full backwards and pairs take the time that SimGrid sa
   }
 }
 
+// With the collectives of ZeRO beside the layers of their cells.
+TEST_CASE("schedules with ZeRO-2 and 3 take the time that SimGrid says, to 1e-9") {
+  struct Case {
+    const char* family;
+    int pp, microbatches, vpp;
+  };
+  const OwnTimes costs;
+  for (const auto& [family, pp, microbatches, vpp] :
+       {Case{"1f1b", 4, 9, 1}, Case{"gpipe", 4, 6, 1}, Case{"zb-h1", 4, 9, 1},
+        Case{"zb-v", 4, 8, 2}, Case{"interleaved", 4, 8, 2}, Case{"dualpipev", 4, 10, 2}}) {
+    for (const int stage : {2, 3}) {
+      Plan plan = plan_with(family, pp, microbatches, vpp);
+      plan.layout.dp = plan.layout.ep = 4;
+      plan.layout.zero_stage = stage;
+      plan.cluster.nodes = std::max(1, plan.layout.gpus() / 8);
+      const Program program = lower(plan);
+      const CellTimes times = plan_cell_times(plan, costs);
+      const double expected = time_schedule(plan.schedule, times).makespan.value();
+      const Timeline simgrid = run_folded(plan, program, costs);
+      Seconds last;
+      for (const Instruction& instruction : program.instructions) {
+        if (instruction.cell >= 0) last = std::max(last, simgrid.at(instruction.id).end);
+      }
+      CAPTURE(family, pp, microbatches, stage);
+      CHECK_THAT(last.value(), Catch::WithinRel(expected, 1e-9));
+    }
+  }
+}
+
 TEST_CASE("a searched schedule of uneven stages takes the time that SimGrid says, to 1e-9") {
   const OwnTimes costs;
   Plan plan = plan_with("v-min", 4, 8, 2);
