@@ -45,7 +45,8 @@ void bound_points(benchmark::State& state) {
           if (rule_out(problem.model, setting, family, vpp)) continue;
           LayoutScorer::Shape shape(scorer, setting, sums.begin()->second, {family, vpp});
           for (const int sms : problem.space.comm_sms) {
-            benchmark::DoNotOptimize(shape.bound(sums.at(sms)));
+            for (const int zero : {1, 2, 3})
+              benchmark::DoNotOptimize(shape.bound(sums.at(sms), zero));
             for (const StateChoice& states : choices) {
               ++points;
               fit += shape.memory(states).table.fits();

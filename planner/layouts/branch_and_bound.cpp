@@ -160,9 +160,11 @@ class Search {
       const SettingSums& sums = sums_[candidate.sums];
       LayoutScorer::Shape shape(scorer, setting, sums, choice.schedule);
       std::map<int, std::vector<std::size_t>> fitting;  // of the states, by ZeRO stage
+      bool longer = false;  // what a ZeRO stage is too long for, higher ones are
       for (const auto& [zero, states] : stages_) {
         if (choice.mirrored && zero >= 2) continue;
-        if (above(shape.bound(sums, zero), limit(key, found))) {
+        longer = longer || above(shape.bound(sums, zero), limit(key, found));
+        if (longer) {
           found.pruned += points(states);
           continue;
         }
@@ -181,8 +183,10 @@ class Search {
         const int comm_sms = space_.comm_sms[which];
         const auto [own, is_new] = by_sms.try_emplace(comm_sms);
         if (is_new) own->second = scorer.sums(setting.layout, {comm_sms, comm_sms});
+        longer = false;
         for (const auto& [zero, states] : fitting) {
-          if (above(shape.bound(own->second, zero), limit(key, found))) {
+          longer = longer || above(shape.bound(own->second, zero), limit(key, found));
+          if (longer) {
             found.pruned += static_cast<std::int64_t>(states.size());
             continue;
           }

@@ -88,13 +88,18 @@ LayoutScorer::LayoutScorer(const Model& model, const Cluster& cluster, const Tra
       entries_(model_entries(model)),
       orders_(orders != nullptr ? std::move(orders) : std::make_shared<OrderCache>()) {}
 
-std::shared_ptr<const UnitSet> LayoutScorer::units(const Layout& layout) const {
+std::shared_ptr<const UnitSet> LayoutScorer::units(const Layout& layout) {
+  const SettingKey key = setting_key(cluster_, layout);
+  if (unit_set_ != nullptr && key == unit_key_) return unit_set_;
   const RoutingSpread spread = routing_spread(model_, cluster_, layout, training_.seed);
-  return std::make_shared<UnitSet>(
+  timers_.clear();
+  unit_key_ = key;
+  unit_set_ = std::make_shared<UnitSet>(
       make_unit_set(model_, cluster_, layout, training_.sequence, spread, entries_));
+  return unit_set_;
 }
 
-SettingSums LayoutScorer::sums(const Layout& layout, CommSms sms) const {
+SettingSums LayoutScorer::sums(const Layout& layout, CommSms sms) {
   return sum_setting(*units(layout), layout.recompute, sms, device_.costs());
 }
 
@@ -124,12 +129,7 @@ const ZeroSums& LayoutScorer::zero_sums(const Layout& layout, SharedMatrices sha
 }
 
 ChunkTimer& LayoutScorer::timer(const Layout& layout, SharedMatrices shared) {
-  const SettingKey key = setting_key(cluster_, layout);
-  if (unit_set_ == nullptr || key != unit_key_) {
-    timers_.clear();
-    unit_key_ = key;
-    unit_set_ = units(layout);
-  }
+  std::shared_ptr<const UnitSet> set = units(layout);
   std::unique_ptr<ChunkTimer>& own = timers_[{layout.comm_sms, zero_key(layout, shared)}];
   if (own == nullptr) {
     Plan plan;
@@ -137,8 +137,8 @@ ChunkTimer& LayoutScorer::timer(const Layout& layout, SharedMatrices shared) {
     plan.cluster = cluster_;
     plan.training = training_;
     plan.layout = layout;
-    own = std::make_unique<ChunkTimer>(
-        plan, unit_set_, zero_works(layout, shared, unit_set_->works.size()), device_.costs());
+    ZeroWorks zero = zero_works(layout, shared, set->works.size());
+    own = std::make_unique<ChunkTimer>(plan, std::move(set), std::move(zero), device_.costs());
   }
   return *own;
 }
@@ -170,8 +170,9 @@ Plan& LayoutScorer::Shape::plan() {
   return *plan_;
 }
 
-SharedMatrices LayoutScorer::Shape::shared() const {
-  return shared_matrices(scorer_.model_, *map_, shortest_->placement);
+SharedMatrices LayoutScorer::Shape::shared() {
+  if (!shared_) shared_ = shared_matrices(scorer_.model_, *map_, shortest_->placement);
+  return *shared_;
 }
 
 Seconds LayoutScorer::Shape::bound(const SettingSums& sums, int zero_stage) {

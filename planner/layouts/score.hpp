@@ -45,8 +45,8 @@ class LayoutScorer {
 
   class Shape;
 
-  std::shared_ptr<const UnitSet> units(const Layout& layout) const;
-  SettingSums sums(const Layout& layout, CommSms sms) const;
+  std::shared_ptr<const UnitSet> units(const Layout& layout);
+  SettingSums sums(const Layout& layout, CommSms sms);
 
  private:
   friend class Shape;
@@ -86,7 +86,7 @@ class LayoutScorer::Shape {
   const Memory& memory(const StateChoice& states);
   std::vector<MemoryTable> tables(const StateChoice& states);  // of every rank
   // At least this long takes a step of every point whose SMs for communication are in the range
-  // that `sums` were made for, with this ZeRO stage; with less of it, no longer.
+  // that `sums` were made for, with this ZeRO stage or a higher one.
   Seconds bound(const SettingSums& sums, int zero_stage);
   Seconds score(int comm_sms, const StateChoice& states);
   Seconds cells(int comm_sms, int zero_stage);  // the makespan of the schedule alone
@@ -104,13 +104,14 @@ class LayoutScorer::Shape {
   double peak_bytes(std::size_t rank, int microbatches);
   const std::vector<MemoryTable>& all_on_gpu(int zero_stage);
   const std::vector<double>& cell_ends(int comm_sms, int zero_stage);
-  SharedMatrices shared() const;
+  SharedMatrices shared();
 
   LayoutScorer& scorer_;
   const Setting& setting_;
   const SettingSums& sums_;
   ScheduleChoice choice_;
   const StageMap* map_ = nullptr;
+  std::optional<SharedMatrices> shared_;            // once they are needed
   std::optional<Plan> plan_;                        // once it is needed; schedule: the placement
   const FamilyOrder* shortest_ = nullptr;           // with few micro-batches
   std::vector<Bytes> activations_;                  // by rank
