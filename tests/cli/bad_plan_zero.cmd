@@ -1,1 +1,0 @@
-orrery plan --model deepseek-v2-lite --cluster h800-64 --fix zero=2
