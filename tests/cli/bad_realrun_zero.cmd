@@ -1,0 +1,1 @@
+orrery realrun tests/data/input/host-plan-zero.json --steps 1
