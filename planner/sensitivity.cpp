@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <tuple>
 
+#include "planner/quantile.hpp"
 #include "sim/analytic.hpp"
 #include "sim/varied_cost.hpp"
 #include "workload/random.hpp"
@@ -12,50 +11,19 @@
 namespace orrery {
 namespace {
 
-class StepTimer {
- public:
-  StepTimer(const Plan& plan, const Program& program, const CostSource& costs)
-      : program_(program), costs_(costs), gpus_(plan.layout.gpus()) {}
-
-  Seconds operator()(const ByKnob& factors) const {
-    const VariedCost costs(costs_, factors);
-    std::map<std::tuple<std::size_t, bool, int>, Seconds> known;
-    const auto duration = [&](const Instruction& instruction) {
-      const auto [entry, is_new] = known.try_emplace(
-          {instruction.work.index(), instruction.overlapped, instruction.lent_sms});
-      if (is_new) {
-        const Work& work = program_.work(instruction);
-        entry->second = work.is_compute()
-                            ? costs.compute(work, instruction.lent_sms).total()
-                            : uncontended(work.wire, costs.transfer(work, instruction.overlapped,
-                                                                    instruction.lent_sms));
-      }
-      return entry->second;
-    };
-    return run_analytic(program_, duration, gpus_).step;
-  }
-
- private:
-  const Program& program_;
-  const CostSource& costs_;
-  int gpus_;
-};
-
 ByKnob ones() {
   ByKnob factors;
   factors.fill(1);
   return factors;
 }
 
-Seconds at_share(const std::vector<Seconds>& sorted, double share) {
-  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5)];
-}
-
 }  // namespace
 
 Sensitivity step_sensitivity(const Plan& plan, const Program& program, const CostSource& costs,
                              const Uncertainty& uncertainty, const SensitivityOptions& options) {
-  const StepTimer step(plan, program, costs);
+  const auto step = [&](const ByKnob& factors) {
+    return run_analytic(program, VariedCost(costs, factors), plan.layout.gpus()).step;
+  };
   Sensitivity result;
   result.step = step(ones());
   for (std::size_t knob = 0; knob < kKnobs; ++knob) {
@@ -86,9 +54,9 @@ Sensitivity step_sensitivity(const Plan& plan, const Program& program, const Cos
   std::sort(drawn.begin(), drawn.end());
   result.samples = options.samples;
   if (!drawn.empty()) {
-    result.p10 = at_share(drawn, 0.1);
-    result.p50 = at_share(drawn, 0.5);
-    result.p90 = at_share(drawn, 0.9);
+    result.p10 = quantile(drawn, 0.1);
+    result.p50 = quantile(drawn, 0.5);
+    result.p90 = quantile(drawn, 0.9);
   }
   return result;
 }

@@ -24,8 +24,8 @@ StepSummary simulate(const Plan& plan, const Device& device, const CostSource& c
   return summarise(plan, device, program, timeline, costs);
 }
 
-// What if the head's BF16 weight gradient took as long as a forward GEMM of its shape? The rate of
-// large BF16 weight gradients is the least supported one that the step rests on.
+// What if the head's BF16 weight gradient took as long as a forward GEMM of its shape? No large one
+// of the H800 is public: what accumulating its result adds is derived.
 class HeadGradientLikeForward : public CostSource {
  public:
   explicit HeadGradientLikeForward(const CostSource& base) : base_(base) {}
@@ -91,8 +91,9 @@ std::string stage_map_section(const PublishedRun& published, const Plan& plan,
   text += fmt::format(
       "\nThe rank with embedding and head is the slowest, and much of its time is the weight "
       "gradient of the output head, "
-      "twice with MTP: a BF16 GEMM whose rate rests on one small measured row. Timed like a "
-      "forward GEMM of the same shape, "
+      "twice with MTP: a BF16 GEMM of which no large measurement is public; what accumulating its "
+      "result in FP32 adds is derived (calibration/h800.toml). Timed like a forward GEMM of the "
+      "same shape, "
       "the step would be {:.3f} s ({}).\n",
       faster.step.value(), signed_percent(faster.step.value() / published.step.step_s - 1));
   return text + "\n";

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "planner/quantile.hpp"
 #include "workload/parameters.hpp"
 #include "workload/random.hpp"
 
@@ -12,10 +13,6 @@ namespace {
 double state_bytes(const Training& training) {
   constexpr double kMovingAverage = 4;
   return bytes_of(training.master) + 2 * bytes_of(training.moments) + kMovingAverage;
-}
-
-double at_share(const std::vector<double>& sorted, double share) {
-  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5)];
 }
 
 }  // namespace
@@ -54,9 +51,9 @@ std::optional<CampaignGoodput> campaign_goodput(const Campaign& campaign,
   }
   std::sort(runs.begin(), runs.end());
   goodput.runs = options.runs;
-  goodput.p10 = at_share(runs, 0.1);
-  goodput.p50 = at_share(runs, 0.5);
-  goodput.p90 = at_share(runs, 0.9);
+  goodput.p10 = quantile(runs, 0.1);
+  goodput.p50 = quantile(runs, 0.5);
+  goodput.p90 = quantile(runs, 0.9);
   return goodput;
 }
 
