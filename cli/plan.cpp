@@ -12,6 +12,7 @@
 #include "planner/layout_search.hpp"
 #include "planner/layouts/fix.hpp"
 #include "planner/plan_schedule_search.hpp"
+#include "planner/size_search.hpp"
 #include "realrun/mpi_transport.hpp"
 #include "realrun/transport_crew.hpp"
 #include "reports/plan_text.hpp"
@@ -26,6 +27,9 @@ struct Options {
   std::string why;
   std::string schedule = "auto";
   std::string output;
+  std::vector<int> gpus;
+  std::string objective = "gpu-hours";
+  bool pareto = false;
   int top = 10;
   int finalists = 10;
   bool search_schedule = false;
@@ -34,24 +38,25 @@ struct Options {
 };
 
 // One line on a terminal, nothing elsewhere.
-ProgressCallback progress_bar() {
+SizeProgress progress_bar() {
   if (isatty(STDERR_FILENO) == 0) return {};
-  return [](std::int64_t done, std::int64_t of) {
+  return [](int gpus, std::int64_t done, std::int64_t of) {
     constexpr std::int64_t kWidth = 40;
     const auto filled = static_cast<int>(of > 0 ? done * kWidth / of : kWidth);
-    std::fprintf(stderr, "\r[%.*s%*s] %lld of %lld settings", filled,
+    std::fprintf(stderr, "\r[%.*s%*s] %lld of %lld settings, %d GPUs", filled,
                  "########################################", static_cast<int>(kWidth) - filled, "",
-                 static_cast<long long>(done), static_cast<long long>(of));
+                 static_cast<long long>(done), static_cast<long long>(of), gpus);
     if (done == of) std::fprintf(stderr, "\r\033[K");
   };
 }
 
 // Searches the schedule of the best plan and puts it there.
-PlanScheduleSearch search_best(const Options& options, const Setup& setup, SearchResult& result) {
+PlanScheduleSearch search_best(const Options& options, const DeviceModel& device,
+                               SearchResult& result) {
   ScoredPlan& best = result.plans.front();
   const bool terminal = isatty(STDERR_FILENO) != 0;
   PlanScheduleSearch searched = search_plan_schedule(
-      best.plan, setup.device, options.effort, [&](long spent, long of, double makespan) {
+      best.plan, device, options.effort, [&](long spent, long of, double makespan) {
         if (!terminal) return;
         std::fprintf(stderr, "\r\033[K%3.0f %% of the effort, shortest so far %.4f s",
                      100.0 * static_cast<double>(spent) / static_cast<double>(of), makespan);
@@ -61,26 +66,59 @@ PlanScheduleSearch search_best(const Options& options, const Setup& setup, Searc
   return searched;
 }
 
+SizeSearchRequest size_search(const Options& options, const Setup& setup, Crew* crew) {
+  SizeSearchRequest sizes;
+  SearchRequest& request = sizes.search;
+  request.model = setup.model;
+  request.cluster = setup.cluster;
+  request.training = setup.training;
+  request.top = options.top;
+  request.finalists = options.finalists;
+  request.effort = options.effort;
+  request.crew = crew;
+  if (options.pareto) request.front = FrontShape{};
+  sizes.gpus = options.gpus;
+  if (sizes.gpus.empty()) sizes.gpus = {setup.cluster.gpus()};
+  sizes.space = [&options, &setup](const Cluster& cluster) {
+    LayoutSpace space = whole_space(setup.model, cluster);
+    if (options.schedule != "auto") space.schedule = {options.schedule};
+    fix_dimensions(space, options.fix);
+    return space;
+  };
+  sizes.device = [&options](const Cluster& cluster) {
+    const std::string& calibration = options.setup.calibration;
+    return find_device(calibration.empty() ? cluster.device : calibration, cluster);
+  };
+  return sizes;
+}
+
+int answer_front(const Options& options, const std::vector<SizeSearched>& sizes,
+                 const Stopwatch& stopwatch) {
+  std::vector<ScoredPlan> plans;
+  for (const SizeSearched& size : sizes)
+    plans.insert(plans.end(), size.result.plans.begin(), size.result.plans.end());
+  const std::vector<ScoredPlan> front = pareto_front(std::move(plans));
+  const std::string text = options.json
+                               ? front_json(sizes, front, {stopwatch.wall_s(), stopwatch.cpu_s()})
+                               : front_text(sizes, front);
+  std::fputs(text.c_str(), stdout);
+  return front.empty() ? kNo : kYes;
+}
+
 // `crew`: the processes that mpirun started, or null. The first answers.
 int plan(const Options& options, Crew* crew) {
   const bool first = crew == nullptr || crew->rank() == 0;
   const Stopwatch stopwatch;
   if (first) check_outputs({options.output});
   const Setup setup = read_setup(options.setup);
-  SearchRequest request;
-  request.model = setup.model;
-  request.cluster = setup.cluster;
-  request.training = setup.training;
-  request.calibration = setup.device.reference();
-  request.top = options.top;
-  request.finalists = options.finalists;
-  request.effort = options.effort;
-  request.crew = crew;
-  request.space = whole_space(setup.model, setup.cluster);
-  if (options.schedule != "auto") request.space.schedule = {options.schedule};
-  fix_dimensions(request.space, options.fix);
-  SearchResult result =
-      search_layouts(request, setup.device, first ? progress_bar() : ProgressCallback{});
+  const SizeSearchRequest wanted = size_search(options, setup, crew);
+  const std::vector<SizeSearched> sizes =
+      search_sizes(wanted, first ? progress_bar() : SizeProgress{});
+  if (options.pareto) return first ? answer_front(options, sizes, stopwatch) : kYes;
+  SearchResult result = sizes.size() == 1
+                            ? sizes.front().result
+                            : merged(sizes, *objective_named(options.objective), options.top);
+  const SearchRequest& request = sizes.front().request;
   std::optional<SearchResult> asked;
   if (!options.why.empty()) {
     SearchRequest narrow = request;
@@ -93,7 +131,7 @@ int plan(const Options& options, Crew* crew) {
   if (!first) return code;
   std::optional<PlanScheduleSearch> searched;
   if (options.search_schedule && !result.plans.empty())
-    searched = search_best(options, setup, result);
+    searched = search_best(options, wanted.device(result.plans.front().plan.cluster), result);
   if (!options.output.empty() && !result.plans.empty()) {
     write_output(options.output, to_json(result.plans.front().plan));
   }
@@ -103,7 +141,8 @@ int plan(const Options& options, Crew* crew) {
         plan_search_json(request, result, asked ? &*asked : nullptr,
                          searched ? &*searched : nullptr, {stopwatch.wall_s(), stopwatch.cpu_s()});
   } else {
-    text = plan_search_text(request, result);
+    text = sizes.size() == 1 ? plan_search_text(request, result)
+                             : size_search_text(sizes, result.plans);
     if (searched) text += plan_schedule_text(*searched, result.plans.front().schedule);
     if (asked) text += "\n" + why_text(*asked, result, setup.device);
   }
@@ -148,23 +187,45 @@ Command add_plan(CLI::App& app) {
       ->join(',');
   command->add_option("--schedule", options->schedule, "One schedule family, or auto for all")
       ->capture_default_str();
+  CLI::Option* const gpus =
+      command
+          ->add_option("--gpus", options->gpus,
+                       "Search parts of the cluster with so many GPUs, such as 512,1024,2048 "
+                       "(default: all of it)")
+          ->delimiter(',');
+  CLI::Option* const pareto = command->add_flag(
+      "--pareto", options->pareto,
+      "Print the plans that no other one equals or beats in step time, GPU-hours, "
+      "memory headroom and number of GPUs");
+  command
+      ->add_option("--objective", options->objective,
+                   "What is best on several numbers of GPUs: gpu-hours or step-time")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"gpu-hours", "step-time"}));
   command->add_option("--top", options->top, "Plans to print")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
+      ->check(CLI::Range(1, 1000))
+      ->excludes(pareto);
   command->add_option("--finalists", options->finalists, "Best plans to simulate with contention")
       ->capture_default_str()
       ->check(CLI::Range(0, 100));
-  command->add_option("--why", options->why,
-                      "Explain a layout that was not chosen, such as pp=8,ep=64");
-  command->add_flag("--search-schedule", options->search_schedule,
-                    "Search a shorter schedule for the best plan's own stage times and memory");
+  command
+      ->add_option("--why", options->why,
+                   "Explain a layout that was not chosen, such as pp=8,ep=64")
+      ->excludes(gpus)
+      ->excludes(pareto);
+  command
+      ->add_flag("--search-schedule", options->search_schedule,
+                 "Search a shorter schedule for the best plan's own stage times and memory")
+      ->excludes(pareto);
   command
       ->add_option(
           "--effort", options->effort,
           "Budget: settings to look at, and orders to time with --search-schedule (default: "
           "all, and about 30 s)")
       ->check(CLI::Range(1L, 1000000000000L));
-  command->add_option("-o,--output", options->output, "Write the best plan; - is standard output");
+  command->add_option("-o,--output", options->output, "Write the best plan; - is standard output")
+      ->excludes(pareto);
   command->add_flag("--json", options->json, "Print one JSON object");
   return
       [options] { return launched_by_mpi() ? plan_together(*options) : plan(*options, nullptr); };

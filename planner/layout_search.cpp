@@ -197,7 +197,7 @@ SearchResult search_gpus(const SearchRequest& request, const DeviceModel& device
                          const ProgressCallback& progress) {
   const LayoutProblem problem{request.model, request.cluster,      request.training,
                               request.space, request.top + kSpare, request.effort,
-                              true,          request.crew};
+                              true,          request.crew,         request.front};
   LayoutsFound found = find_layouts(problem, device, progress);
   SearchResult result;
   result.rejected = std::move(found.rejected);
@@ -216,7 +216,8 @@ SearchResult search_gpus(const SearchRequest& request, const DeviceModel& device
     return taken;
   };
   // In the place of finalists that do not fit others are taken.
-  const int finalists = std::min(request.finalists, request.top);
+  const int top = request.front ? static_cast<int>(found.rows.size()) : request.top;
+  const int finalists = std::min(request.finalists, top);
   while (result.simulated < finalists) {
     std::vector<ScoredPlan> plans = take(finalists - result.simulated);
     if (plans.empty()) break;
@@ -233,7 +234,7 @@ SearchResult search_gpus(const SearchRequest& request, const DeviceModel& device
                                          memory_arithmetic(scored.memory, scored.fullest)};
     }
   }
-  for (ScoredPlan& scored : take(request.top - static_cast<int>(result.plans.size())))
+  for (ScoredPlan& scored : take(top - static_cast<int>(result.plans.size())))
     result.plans.push_back(std::move(scored));
   return result;
 }
@@ -246,7 +247,7 @@ SearchResult search_layouts(const SearchRequest& request, const DeviceModel& dev
                                                  : search_gpus(request, device, progress);
   result.space = request.space.size();
   sort_by_step(result.plans.begin(), result.plans.begin() + result.simulated);
-  if (static_cast<int>(result.plans.size()) > request.top) {
+  if (!request.front && static_cast<int>(result.plans.size()) > request.top) {
     result.plans.erase(result.plans.begin() + request.top, result.plans.end());
   }
   const double steps = request.training.tokens > 0

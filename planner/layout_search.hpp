@@ -20,6 +20,8 @@ struct SearchRequest {
   int finalists = 10;       // of these, simulated with contention
   std::int64_t effort = 0;  // settings to look at, at the most; 0: as many as it takes
   Crew* crew = nullptr;     // the processes that search, all with this request; null: this one
+  // Instead of the best rows the front of step time and memory headroom, all of it (on GPUs).
+  std::optional<FrontShape> front = {};
 };
 
 // A row of the answer: the best point of a layout with a schedule.

@@ -16,8 +16,16 @@
 namespace orrery {
 namespace {
 
-std::string plans_table(const SearchRequest& request, const std::vector<ScoredPlan>& plans) {
+enum class PlansOf {
+  kOneSize,
+  kSizes,
+  kFront,
+};
+
+std::string plans_table(const SearchRequest& request, const std::vector<ScoredPlan>& plans,
+                        PlansOf kind) {
   const bool run = request.training.tokens > 0;
+  const bool front = kind == PlansOf::kFront;
   Bytes most;
   Seconds longest;
   for (const ScoredPlan& plan : plans) {
@@ -37,16 +45,29 @@ std::string plans_table(const SearchRequest& request, const std::vector<ScoredPl
   };
   int position = 0;
   add("#", "", false, [&](const ScoredPlan&) { return std::to_string(++position); });
+  if (kind != PlansOf::kOneSize) {
+    add("GPUs", "", false, [](const ScoredPlan& plan) {
+      return grouped(static_cast<double>(plan.plan.cluster.gpus()));
+    });
+  }
   add(fmt::format("step, {}", time.name), "", false,
       [&](const ScoredPlan& plan) { return fmt::format("{:.3f}", plan.step / time.time); });
   add("GPU-hours", "-", false,
       [&](const ScoredPlan& plan) { return run ? grouped(plan.gpu_hours) : "-"; });
-  add("behind", "", false, [&](const ScoredPlan& plan) {
-    return &plan == &plans.front() ? "-" : signed_percent(plan.step / plans.front().step - 1);
-  });
-  add(fmt::format("memory, {}", unit.name), "", false, [&](const ScoredPlan& plan) {
-    return fmt::format("{:.1f}", plan.memory.total() / unit.bytes);
-  });
+  if (kind == PlansOf::kOneSize) {
+    add("behind", "", false, [&](const ScoredPlan& plan) {
+      return &plan == &plans.front() ? "-" : signed_percent(plan.step / plans.front().step - 1);
+    });
+  } else {
+    add("days", "-", false, [&](const ScoredPlan& plan) {
+      return run ? fmt::format("{:.1f}", plan.gpu_hours / plan.plan.cluster.gpus() / 24) : "-";
+    });
+  }
+  add(fmt::format("{}, {}", front ? "free" : "memory", unit.name), "", false,
+      [&](const ScoredPlan& plan) {
+        return fmt::format("{:.1f}",
+                           (front ? plan.memory.free() : plan.memory.total()) / unit.bytes);
+      });
   add("fidelity", "", true, [](const ScoredPlan& plan) { return plan.fidelity; });
   number("pp", "", &Layout::pp);
   number("tp", "1", &Layout::tp);
@@ -71,7 +92,8 @@ std::string plans_table(const SearchRequest& request, const std::vector<ScoredPl
       [](const ScoredPlan& plan) { return format_stage_map(plan.plan.layout.stage_map); });
   const bool host = request.cluster.fabric.kind == FabricKind::kHost;
   return table_text(columns, plans.size()) +
-         fmt::format("  memory is that of the fullest {}, of {:.1f} {}\n\n", host ? "rank" : "GPU",
+         fmt::format("  {} of the fullest {}, of {:.1f} {}\n\n",
+                     front ? "free is the memory" : "memory is that", host ? "rank" : "GPU",
                      plans.front().memory.capacity / unit.bytes, unit.name);
 }
 
@@ -97,6 +119,45 @@ std::string space_text(const LayoutSpace& space) {
       numbers(space.etp), numbers(space.micro_batch), names(space.precision),
       names(space.recompute), numbers(space.vpp), numbers(space.comm_sms), numbers(space.zero),
       names(space.optimizer), names(space.ema), fmt::join(space.schedule, ","));
+}
+
+// "743,178,240 points = ...": what became of the space.
+std::string counts_text(const SearchResult& result) {
+  std::int64_t rejected = 0;
+  for (const auto& [reason, count] : result.rejected) rejected += count;
+  const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
+  return fmt::format("{} points = {} rejected + {} pruned + {} scored; {} simulated{}\n",
+                     count(result.space), count(rejected), count(result.pruned),
+                     count(result.scored), result.simulated,
+                     result.truncated ? "; cut short by --effort" : "");
+}
+
+const char* nothing_found(bool truncated) {
+  return truncated ? "No layout was found within --effort.\n\n" : "No layout is feasible.\n\n";
+}
+
+// What was searched on each number of GPUs, above and below the plans.
+std::string sizes_heading(const std::vector<SizeSearched>& sizes) {
+  const SearchRequest& request = sizes.front().request;
+  std::vector<std::string> numbers;
+  for (const SizeSearched& size : sizes)
+    numbers.push_back(grouped(static_cast<double>(size.request.cluster.gpus())));
+  return fmt::format("{} on {} GPUs of {}: {} sequences of {} tokens a step\n\n",
+                     request.model.name, fmt::join(numbers, ", "), request.cluster.name,
+                     grouped(request.training.global_batch), request.training.sequence);
+}
+
+std::string sizes_counts(const std::vector<SizeSearched>& sizes) {
+  std::string text;
+  for (const SizeSearched& size : sizes)
+    text += fmt::format("{:>6} GPUs: {}", grouped(static_cast<double>(size.request.cluster.gpus())),
+                        counts_text(size.result));
+  return text;
+}
+
+bool any_truncated(const std::vector<SizeSearched>& sizes) {
+  return std::any_of(sizes.begin(), sizes.end(),
+                     [](const SizeSearched& size) { return size.result.truncated; });
 }
 
 std::string point_name(const RejectedPoint& point) {
@@ -158,18 +219,12 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
                   request.cluster.name, request.cluster.gpus(), host ? "ranks" : "GPUs",
                   grouped(request.training.global_batch), request.training.sequence);
   if (result.plans.empty()) {
-    text += result.truncated ? "No layout was found within --effort.\n\n"
-                             : "No layout is feasible.\n\n";
+    text += nothing_found(result.truncated);
   } else {
-    text += plans_table(request, result.plans);
+    text += plans_table(request, result.plans, PlansOf::kOneSize);
   }
-  std::int64_t rejected = 0;
-  for (const auto& [reason, count] : result.rejected) rejected += count;
   const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
-  text += fmt::format("{} points = {} rejected + {} pruned + {} scored; {} simulated{}\n  {}",
-                      count(result.space), count(rejected), count(result.pruned),
-                      count(result.scored), result.simulated,
-                      result.truncated ? "; cut short by --effort" : "", space_text(request.space));
+  text += counts_text(result) + "  " + space_text(request.space);
   if (!result.rejected.empty()) text += "Rejected:\n";
   std::size_t width = 0;
   for (const auto& [reason, points] : result.rejected)
@@ -181,6 +236,31 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
                             : "");
   text += "Restrict the space with --fix, such as pp=16,ep=64; ask why not with --why pp=P,ep=E.\n";
   return text;
+}
+
+std::string size_search_text(const std::vector<SizeSearched>& sizes,
+                             const std::vector<ScoredPlan>& plans) {
+  std::string text = sizes_heading(sizes);
+  text += plans.empty() ? nothing_found(any_truncated(sizes))
+                        : plans_table(sizes.front().request, plans, PlansOf::kSizes);
+  return text + sizes_counts(sizes) +
+         "Ask for the plan of one number with --gpus N; for every trade with --pareto.\n";
+}
+
+std::string front_text(const std::vector<SizeSearched>& sizes,
+                       const std::vector<ScoredPlan>& front) {
+  std::string text = sizes_heading(sizes);
+  if (front.empty()) return text + nothing_found(any_truncated(sizes)) + sizes_counts(sizes);
+  const FrontShape& shape = *sizes.front().request.front;
+  return text +
+         "Pareto front: no other plan equals or beats one of these in step time, GPU-hours, free "
+         "memory and GPUs.\n\n" +
+         plans_table(sizes.front().request, front, PlansOf::kFront) +
+         fmt::format(
+             "On each number of GPUs: of the plans that leave {0:.0f} GiB free, {1:.0f} GiB, "
+             "..., the fastest, up to {2:.1f} times the fastest of all.\n",
+             in_gibibytes(shape.headroom), 2 * in_gibibytes(shape.headroom), shape.slowest) +
+         sizes_counts(sizes);
 }
 
 std::string why_text(const SearchResult& asked, const SearchResult& all,

@@ -4,10 +4,17 @@
 
 #include "planner/layout_search.hpp"
 #include "planner/plan_schedule_search.hpp"
+#include "planner/size_search.hpp"
 
 namespace orrery {
 
 std::string plan_search_text(const SearchRequest& request, const SearchResult& result);
+
+// Of several numbers of GPUs: the best plans of them all, and the front of them all.
+std::string size_search_text(const std::vector<SizeSearched>& sizes,
+                             const std::vector<ScoredPlan>& plans);
+std::string front_text(const std::vector<SizeSearched>& sizes,
+                       const std::vector<ScoredPlan>& front);
 
 // Why not these layouts: the arithmetic of each rejection, or how far behind the best the best of
 // them is and where the difference lies.

@@ -63,10 +63,20 @@ Json scored_json(const SearchRequest& request, const ScoredPlan& plan) {
                 {"schedule", plan.schedule},
                 {"score_s", plan.score.value()},
                 {"step_time_s", plan.step.value()}};
+  entry["gpus"] = plan.plan.cluster.gpus();
   if (request.training.tokens > 0) entry["gpu_hours"] = plan.gpu_hours;
   entry["memory_gib"] = memory(plan.memory);
   entry["fidelity"] = plan.fidelity;
   return entry;
+}
+
+// What became of the points of a space.
+Json counts_json(const SearchResult& result) {
+  Json rejected = Json::object();
+  for (const auto& [reason, count] : result.rejected) rejected[reason] = count;
+  return {{"space", result.space},         {"rejected", std::move(rejected)},
+          {"pruned", result.pruned},       {"scored", result.scored},
+          {"simulated", result.simulated}, {"truncated", result.truncated}};
 }
 
 Json links_json(const std::vector<LinkUse>& links) {
@@ -174,18 +184,40 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Cl
   return out.dump(2) + "\n";
 }
 
+std::string front_json(const std::vector<SizeSearched>& sizes, const std::vector<ScoredPlan>& front,
+                       const RunTiming& timing) {
+  const SearchRequest& request = sizes.front().request;
+  Json searched = Json::array(), plans = Json::array();
+  for (const SizeSearched& size : sizes) {
+    Json entry = {{"gpus", size.request.cluster.gpus()}};
+    entry.update(counts_json(size.result));
+    searched.push_back(std::move(entry));
+  }
+  for (const ScoredPlan& plan : front) {
+    Json entry = scored_json(request, plan);
+    entry["free_gib"] = in_gibibytes(plan.memory.free());
+    plans.push_back(std::move(entry));
+  }
+  const Json out = {{"format_version", "1.0"},
+                    {"model", request.model.name},
+                    {"cluster", request.cluster.name},
+                    {"searched", std::move(searched)},
+                    {"headroom_class_gib", in_gibibytes(request.front->headroom)},
+                    {"slowest", request.front->slowest},
+                    {"front", std::move(plans)},
+                    {"timing", timing_json(timing)}};
+  return out.dump(2) + "\n";
+}
+
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
                              const SearchResult* asked, const PlanScheduleSearch* searched,
                              const RunTiming& timing) {
-  Json rejected = Json::object();
-  for (const auto& [reason, count] : result.rejected) rejected[reason] = count;
   Json plans = Json::array();
   for (const ScoredPlan& plan : result.plans) plans.push_back(scored_json(request, plan));
-  Json out = {{"format_version", "1.0"},         {"model", request.model.name},
-              {"cluster", request.cluster.name}, {"space", result.space},
-              {"rejected", std::move(rejected)}, {"pruned", result.pruned},
-              {"scored", result.scored},         {"simulated", result.simulated},
-              {"truncated", result.truncated},   {"plans", std::move(plans)}};
+  Json out = {
+      {"format_version", "1.0"}, {"model", request.model.name}, {"cluster", request.cluster.name}};
+  out.update(counts_json(result));
+  out["plans"] = std::move(plans);
   if (asked != nullptr) {
     Json why = Json::array();
     for (const auto& [reason, point] : asked->examples) {

@@ -7,6 +7,7 @@
 #include "planner/layout_search.hpp"
 #include "planner/plan_schedule_search.hpp"
 #include "planner/sensitivity.hpp"
+#include "planner/size_search.hpp"
 #include "planner/step_summary.hpp"
 #include "sim/cluster_step.hpp"
 
@@ -27,6 +28,9 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Cl
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
                              const SearchResult* asked, const PlanScheduleSearch* searched,
                              const RunTiming& timing);
+// The front of `orrery plan --pareto`, with the counts of each number of GPUs.
+std::string front_json(const std::vector<SizeSearched>& sizes, const std::vector<ScoredPlan>& front,
+                       const RunTiming& timing);
 // `goodput`: null where the cluster says nothing of its failures.
 std::string campaign_json(const Campaign& campaign, const CampaignGoodput* goodput,
                           const RunTiming& timing);

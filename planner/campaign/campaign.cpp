@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/cluster_part.hpp"
 #include "core/error.hpp"
 #include "planner/layouts/fix.hpp"
 #include "planner/plan_cells.hpp"
@@ -19,21 +20,13 @@ double hours_of_token(const ScoredPlan& plan) {
   return plan.step.value() / 3600 * plan.plan.cluster.gpus() / tokens;
 }
 
-// The cluster with so many GPUs only.
-Cluster part_of(Cluster cluster, const Phase& phase) {
-  if (phase.gpus == 0 || phase.gpus == cluster.gpus()) return cluster;
-  const auto no = [&](const std::string& why) {
-    return InputError(
-        fmt::format("error: phase '{}' is to run on {} GPUs, but {}", phase.name, phase.gpus, why));
-  };
-  if (phase.gpus > cluster.gpus()) throw no(fmt::format("{} has {}", cluster.name, cluster.gpus()));
-  if (phase.gpus % cluster.gpus_per_node != 0)
-    throw no(fmt::format("the nodes of {} have {} each", cluster.name, cluster.gpus_per_node));
-  if (cluster.fabric.kind == FabricKind::kCustom)
-    throw no(fmt::format("the fabric of {} is an edge list, of which no part can be taken",
-                         cluster.name));
-  cluster.nodes = phase.gpus / cluster.gpus_per_node;
-  return cluster;
+// The cluster with the phase's GPUs only.
+Cluster part_of(const Cluster& cluster, const Phase& phase) {
+  if (phase.gpus == 0) return cluster;
+  if (const auto why = why_no_part(cluster, phase.gpus))
+    throw InputError(fmt::format("error: phase '{}' is to run on {} GPUs, but {}", phase.name,
+                                 phase.gpus, *why));
+  return cluster_part(cluster, phase.gpus);
 }
 
 bool same_batches(const Training& a, const Training& b) {

@@ -142,6 +142,11 @@ class Search {
         found.size(), [&](std::size_t at) { return pack(found[at]); },
         [&](std::size_t at, const std::string& from) { found[at] = unpack_findings(from); });
     for (Findings& own : found) findings_.merge(std::move(own));
+    if (problem_.front) {
+      if (const BestOfRow* const shortest = findings_.front_from(0))
+        threshold_ = problem_.front->slowest * shortest->found.score.value();
+      return;
+    }
     if (findings_.rows.size() < static_cast<std::size_t>(problem_.rows)) return;
     std::vector<double> scores;
     for (const auto& [key, best] : findings_.rows) scores.push_back(best.found.score.value());
@@ -171,7 +176,11 @@ class Search {
         for (const std::size_t state : states) {
           const LayoutScorer::Shape::Memory& memory = shape.memory(states_[state]);
           if (memory.table.fits()) {
-            fitting[zero].push_back(state);
+            if (above(shape.bound(sums, zero), limit(memory.table, found))) {
+              found.pruned += static_cast<std::int64_t>(space_.comm_sms.size());
+            } else {
+              fitting[zero].push_back(state);
+            }
           } else {
             found.reject_memory(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
                                 choice.schedule.family, memory.table, memory.rank);
@@ -190,8 +199,14 @@ class Search {
             found.pruned += static_cast<std::int64_t>(states.size());
             continue;
           }
-          for (const std::size_t state : states)
-            score(candidate, choice, shape, which, state, key, found);
+          for (const std::size_t state : states) {
+            if (above(shape.bound(own->second, zero),
+                      limit(shape.memory(states_[state]).table, found))) {
+              ++found.pruned;
+            } else {
+              score(candidate, choice, shape, which, state, key, found);
+            }
+          }
         }
       }
     }
@@ -208,8 +223,13 @@ class Search {
     apply(states_[state], layout);
     const std::int64_t place = (candidate.number * space_.schedules() + choice.number) * points() +
                                static_cast<std::int64_t>(which_sms * states_.size() + state);
-    found.take(key, {{std::move(layout), choice.schedule.family, score, memory.table, memory.rank},
-                     place});
+    BestOfRow point{{std::move(layout), choice.schedule.family, score, memory.table, memory.rank},
+                    place};
+    if (problem_.front) {
+      found.take_front(headroom_class(memory.table), std::move(point));
+    } else {
+      found.take(key, std::move(point));
+    }
   }
 
   void reject_schedules(const Candidate& candidate, const Choices& choices, Findings& found) const {
@@ -332,6 +352,20 @@ class Search {
     return limit;
   }
 
+  // Of a front: no point with this memory and a longer step matters.
+  double limit(const MemoryTable& memory, const Findings& own) const {
+    double limit = kInfinity;
+    if (!problem_.front) return limit;
+    for (const Findings* findings : {&findings_, &own}) {
+      if (const BestOfRow* const shortest = findings->front_from(headroom_class(memory)))
+        limit = std::min(limit, shortest->found.score.value());
+    }
+    return limit;
+  }
+  int headroom_class(const MemoryTable& memory) const {
+    return static_cast<int>(memory.free() / problem_.front->headroom);
+  }
+
   LayoutsFound answer(bool truncated) {
     LayoutsFound found;
     found.rejected = std::move(findings_.rejected);
@@ -341,6 +375,9 @@ class Search {
     found.truncated = truncated;
     std::vector<BestOfRow> rows;
     for (auto& [key, best] : findings_.rows) rows.push_back(std::move(best));
+    for (auto& [headroom_class, best] : findings_.front) {
+      if (best.found.score.value() <= threshold_) rows.push_back(std::move(best));
+    }
     std::sort(rows.begin(), rows.end());
     for (BestOfRow& best : rows) found.rows.push_back(std::move(best.found));
     return found;

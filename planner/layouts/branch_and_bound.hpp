@@ -11,11 +11,16 @@
 // recomputation, SMs and optimizer states for one (pp, tp, cp, ep, etp, vpp, schedule). Equal
 // scores are told apart by memory, then by their place in the space.
 //
+// Asked for a front, the answer is in place of the rows the front of step time and memory headroom:
+// of the points whose fullest GPU keeps a class of headroom or a higher one free, the shortest. A
+// point is then pruned where one in the same class or a higher one is shorter than its bound.
+//
 // Settings are worked off in waves of a fixed size, between which the threads exchange what they
 // found, and so do processes; neither the rows nor any count depends on how many there are.
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +31,12 @@
 
 namespace orrery {
 
+// Which points are told apart by the memory they leave free.
+struct FrontShape {
+  Bytes headroom = gibibytes(8);  // of a class
+  double slowest = 1.5;           // times the shortest point: longer ones are not looked for
+};
+
 struct LayoutProblem {
   const Model& model;
   const Cluster& cluster;
@@ -35,6 +46,7 @@ struct LayoutProblem {
   std::int64_t effort = 0;  // settings to look at, at the most; 0: as many as it takes
   bool prune = true;        // plain enumeration if not
   Crew* crew = nullptr;     // the processes that search; null: this one alone
+  std::optional<FrontShape> front = {};
 };
 
 struct FoundLayout {
@@ -60,6 +72,7 @@ struct LayoutsFound {
   std::int64_t scored = 0;
   bool truncated = false;         // by `effort`: what was not looked at counts as pruned
   std::vector<FoundLayout> rows;  // best first; those beyond the wanted ones may not be the best
+                                  // (of a front: all of it, each with more headroom than the last)
 };
 
 inline constexpr const char* kExceedsMemory = "exceeds GPU memory";

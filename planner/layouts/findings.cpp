@@ -66,6 +66,18 @@ MemoryTable memory_of(const Json& json) {
   return table;
 }
 
+Json to_json(const BestOfRow& best) {
+  const FoundLayout& found = best.found;
+  return {to_json(found.layout), found.schedule,      found.score.value(),
+          to_json(found.memory), found.fullest.value, best.number};
+}
+
+BestOfRow best_of(const Json& json) {
+  return {{layout_of(json.at(0)), json.at(1).get<std::string>(), Seconds{json.at(2).get<double>()},
+           memory_of(json.at(3)), Rank{json.at(4).get<int>()}},
+          json.at(5).get<std::int64_t>()};
+}
+
 }  // namespace
 
 RowKey row_key(const Layout& layout, const std::string& schedule, int vpp) {
@@ -91,6 +103,22 @@ void Findings::take(const RowKey& key, BestOfRow best) {
   if (!is_new && best < row->second) row->second = std::move(best);
 }
 
+const BestOfRow* Findings::front_from(int headroom_class) const {
+  const auto entry = front.lower_bound(headroom_class);
+  return entry == front.end() ? nullptr : &entry->second;
+}
+
+void Findings::take_front(int headroom_class, BestOfRow best) {
+  const BestOfRow* const shortest = front_from(headroom_class);
+  if (shortest != nullptr && *shortest < best) return;
+  // It takes the place of those with no more headroom that are no shorter.
+  auto end = front.upper_bound(headroom_class);
+  auto begin = end;
+  while (begin != front.begin() && best < std::prev(begin)->second) --begin;
+  front.erase(begin, end);
+  front.emplace(headroom_class, std::move(best));
+}
+
 void Findings::merge(Findings&& other) {
   for (const auto& [reason, count] : other.rejected) rejected[reason] += count;
   if (other.least && (!least || *other.least < *least)) {
@@ -101,22 +129,19 @@ void Findings::merge(Findings&& other) {
   pruned += other.pruned;
   scored += other.scored;
   for (auto& [key, best] : other.rows) take(key, std::move(best));
+  for (auto& [headroom_class, best] : other.front) take_front(headroom_class, std::move(best));
 }
 
 std::string pack(const Findings& findings) {
-  Json json = {{"rejected", findings.rejected},
-               {"pruned", findings.pruned},
-               {"scored", findings.scored},
-               {"examples", Json::object()},
-               {"rows", Json::array()}};
+  Json json = {{"rejected", findings.rejected}, {"pruned", findings.pruned},
+               {"scored", findings.scored},     {"examples", Json::object()},
+               {"rows", Json::array()},         {"front", Json::array()}};
   if (findings.least) json["least"] = findings.least->value();
   for (const auto& [reason, point] : findings.examples)
     json["examples"][reason] = {to_json(point.layout), point.schedule, point.arithmetic};
-  for (const auto& [key, best] : findings.rows) {
-    const FoundLayout& found = best.found;
-    json["rows"].push_back({to_json(found.layout), found.schedule, found.score.value(),
-                            to_json(found.memory), found.fullest.value, best.number});
-  }
+  for (const auto& [key, best] : findings.rows) json["rows"].push_back(to_json(best));
+  for (const auto& [headroom_class, best] : findings.front)
+    json["front"].push_back({headroom_class, to_json(best)});
   return json.dump();
 }
 
@@ -132,12 +157,12 @@ Findings unpack_findings(const std::string& packed) {
                                  point.at(2).get<std::string>()};
   }
   for (const Json& row : json.at("rows")) {
-    FoundLayout found{layout_of(row.at(0)), row.at(1).get<std::string>(),
-                      Seconds{row.at(2).get<double>()}, memory_of(row.at(3)),
-                      Rank{row.at(4).get<int>()}};
-    const RowKey key = row_key(found.layout, found.schedule, found.layout.vpp);
-    findings.rows.emplace(key, BestOfRow{std::move(found), row.at(5).get<std::int64_t>()});
+    BestOfRow best = best_of(row);
+    const RowKey key = row_key(best.found.layout, best.found.schedule, best.found.layout.vpp);
+    findings.rows.emplace(key, std::move(best));
   }
+  for (const Json& entry : json.at("front"))
+    findings.front.emplace(entry.at(0).get<int>(), best_of(entry.at(1)));
   return findings;
 }
 

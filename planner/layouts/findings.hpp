@@ -31,12 +31,16 @@ struct Findings {
   std::optional<Bytes> least;  // memory of its example
   std::int64_t pruned = 0, scored = 0;
   std::map<RowKey, BestOfRow> rows;
+  std::map<int, BestOfRow> front;  // by class of headroom: the higher the class, the longer
 
   void reject(const char* reason, std::int64_t points, const Layout& layout,
               const std::string& schedule);
   void reject_memory(std::int64_t points, const Layout& layout, const std::string& schedule,
                      const MemoryTable& memory, Rank rank);
   void take(const RowKey& key, BestOfRow best);
+  void take_front(int headroom_class, BestOfRow best);
+  // The shortest of the points of this class or a higher one; null if there is none.
+  const BestOfRow* front_from(int headroom_class) const;
   void merge(Findings&& other);
 };
 

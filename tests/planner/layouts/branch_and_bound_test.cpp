@@ -103,6 +103,44 @@ TEST_CASE(
   CHECK(pruned > 0);
 }
 
+// The front by its definition: the shortest point of each class of headroom, less what a higher
+// class undercuts.
+TEST_CASE("the front is that of plain enumeration, on problems drawn at random") {
+  std::mt19937 random(21);
+  int entries = 0, longest = 0;
+  for (int number = 0; number < 12; ++number) {
+    const Problem problem = drawn(random);
+    const auto find = [&](bool prune) {
+      LayoutProblem layouts{problem.model, problem.cluster, problem.training, problem.space, 1, 0,
+                            prune};
+      layouts.front = FrontShape{gibibytes(2), 1.5};
+      return find_layouts(layouts, problem.device);
+    };
+    const LayoutsFound all = find(false), quick = find(true);
+    CAPTURE(number, problem.model.name);
+    CHECK(all_points(quick) == problem.space.size());
+    REQUIRE(quick.rows.size() == all.rows.size());
+    for (std::size_t row = 0; row < all.rows.size(); ++row) {
+      CAPTURE(row);
+      CHECK(quick.rows[row].layout == all.rows[row].layout);
+      CHECK(quick.rows[row].schedule == all.rows[row].schedule);
+      CHECK(quick.rows[row].score == all.rows[row].score);
+    }
+    for (std::size_t row = 1; row < all.rows.size(); ++row) {
+      CHECK(all.rows[row].score > all.rows[row - 1].score);
+      CHECK(all.rows[row].memory.free() > all.rows[row - 1].memory.free());
+    }
+    if (!all.rows.empty()) {
+      CHECK(all.rows.front().score == problem.find(1, true).rows.front().score);
+      CHECK(all.rows.back().score <= 1.5 * all.rows.front().score);
+    }
+    entries += static_cast<int>(all.rows.size());
+    longest = std::max(longest, static_cast<int>(all.rows.size()));
+  }
+  fmt::print("{} entries of fronts, {} at the most\n", entries, longest);
+  CHECK(longest >= 3);
+}
+
 TEST_CASE("settings are ruled out exactly where check_layout finds an error") {
   std::mt19937 random(7);
   int ruled_out = 0;

@@ -1,0 +1,1 @@
+orrery plan --model tiny-moe --cluster host-4 --pareto
