@@ -257,9 +257,6 @@ void check_stage_map(const StageMap& map, const Model& model, int stages, Diagno
                       found > expected ? "many" : "few"));
   };
   must_hold(LayerKind::kEmbedding, 1, "embedding");
-  if (map.size() > 1 && map.front() == std::vector{LayerKind::kEmbedding}) {
-    error("stage 0 of the stage map holds the embedding alone", "put it on a stage with a layer");
-  }
   must_hold(LayerKind::kDense, model.dense_layers, "dense layer");
   must_hold(LayerKind::kMoe, model.moe_layers(), "MoE layer");
   must_hold(LayerKind::kMtp, model.mtp_depth, "MTP module");

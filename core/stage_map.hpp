@@ -29,7 +29,7 @@ std::string format_stage_map(const StageMap& map);
 
 // Whether the map places this model on `stages` stages (pp, or pp * vpp): one E first, one L last,
 // dense layers before MoE layers before MTP modules, as many of each as the model has, no stage
-// empty or with the embedding alone. All errors are at `at`.
+// empty. The embedding may have a stage of its own, and so may the head. All errors are at `at`.
 void check_stage_map(const StageMap& map, const Model& model, int stages, Diagnostics& diagnostics,
                      const Place& at = {});
 

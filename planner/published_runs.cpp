@@ -28,6 +28,11 @@ constexpr std::pair<std::string_view, AttentionKernels> kKernels[] = {
     {"fused", AttentionKernels::kFused}, {"unfused", AttentionKernels::kUnfused}};
 constexpr std::pair<std::string_view, Precision> kPrecision[] = {
     {"fp8", Precision::kFp8}, {"bf16", Precision::kBf16}, {"fp8-tensor", Precision::kFp8Tensor}};
+constexpr std::pair<std::string_view, MemoryFigure> kMemory[] = {
+    {"allocated", MemoryFigure::kAllocated}, {"formula", MemoryFigure::kFormula}};
+constexpr std::pair<std::string_view, ScalarType> kScalars[] = {{"fp32", ScalarType::kFp32},
+                                                                {"bf16", ScalarType::kBf16}};
+constexpr double kGib = 1 << 30;
 constexpr int kMost = 1 << 20;
 
 Model read_run_model(Reader& table) {
@@ -89,11 +94,16 @@ TrainingRun read_run(Reader& table, const std::map<std::string, Model>& models,
   run.schedule = table.required_string("schedule");
   run.training.sequence = table.required_int("sequence", {1, kMost});
   run.training.global_batch = table.required_int("batch", {1, kMost});
-  run.training.moments = ScalarType::kFp32;  // what these frameworks keep
+  run.training.gradient = table.optional_enum<ScalarType>("gradient", ScalarType::kFp32, kScalars);
+  run.training.moments = table.optional_enum<ScalarType>("moments", ScalarType::kFp32, kScalars);
   run.step = Seconds{table.required_double("step_s", 1e-6, 1e6)};
   run.derived = table.optional_string("basis").has_value();
+  run.stage_map = table.optional_string("stage_map");
   if (table.has("memory_gb"))
     run.memory = Bytes{1e9 * table.required_double("memory_gb", 0.1, 1e4)};
+  if (table.has("memory_gib"))
+    run.memory = Bytes{kGib * table.required_double("memory_gib", 0.1, 1e4)};
+  if (run.memory) run.memory_is = table.required_enum<MemoryFigure>("memory_is", kMemory);
   table.finish();
   return run;
 }
@@ -106,6 +116,12 @@ Cluster cluster_of(const TrainingRun& run) {
   const int radix = cluster.fabric.switch_radix;
   if (run.gpus > radix * radix / 2) cluster.fabric.switch_layers = 3;
   return cluster;
+}
+
+Bytes compared(const MemoryTable& table, MemoryFigure figure) {
+  if (figure == MemoryFigure::kFormula)
+    return table.weights + table.gradients + table.optimizer + table.activations;
+  return table.total() - table.reserve - table.exchange_buffers;
 }
 
 }  // namespace
@@ -137,6 +153,7 @@ RunPrediction predict_run(const TrainingRun& run) {
     request.training = run.training;
     request.layout = run.layout;
     request.schedule = run.schedule;
+    request.stage_map = run.stage_map;
     const DeviceModel device =
         read_device_model(resolve(run.gpu, CatalogKind::kCalibration), request.cluster);
     request.calibration = device.reference();
@@ -146,8 +163,10 @@ RunPrediction predict_run(const TrainingRun& run) {
     const StepSummary summary =
         summarise(plan, device.device(), program, prediction.timeline, device.costs());
     out.step = summary.step;
-    for (const RankSummary& rank : summary.ranks)
+    for (const RankSummary& rank : summary.ranks) {
       out.memory = std::max(out.memory, rank.memory.total());
+      out.compared = std::max(out.compared, compared(rank.memory, run.memory_is));
+    }
   } catch (const InputError& error) {
     std::string why = error.what();
     why = why.substr(0, why.find('\n'));

@@ -106,7 +106,13 @@ StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seco
   if (pp < 1 || static_cast<std::size_t>(pp) > blocks.size()) {
     reject_input(
         fmt::format("{} layers cannot be spread over {} pipeline stages", blocks.size(), pp),
-        blocks.empty() ? "" : fmt::format("choose pp from 1 to {}", blocks.size()));
+        blocks.empty()
+            ? ""
+            : fmt::format(
+                  "choose pp from 1 to {}{}", blocks.size(),
+                  static_cast<std::size_t>(pp) <= blocks.size() + 2
+                      ? ", or give a stage map with embedding or head on stages of their own"
+                      : ""));
   }
   const Cuts slowest(blocks, pp, std::numeric_limits<double>::infinity(), slower);
   const double allowed = slowest(pp, 0) * (1 + kTie);

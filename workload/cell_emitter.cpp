@@ -169,13 +169,27 @@ void RankEmitter::begin_forward(const Flow& flow, const Unit& unit) {
   attach(next_id(), buffers.until_weight_gradient, true);
 }
 
-void RankEmitter::begin_input_gradient(const Flow& flow, const Unit& unit) {
+void RankEmitter::begin_input_gradient(Flow& flow, const Unit& unit) {
   LayerBuffers& buffers = layer_buffers(flow, unit);
   buffers.weight_operands = new_buffer(BufferKind::kWeightGradientInput,
                                        unit.works->memory.weight_operands, flow, unit.layer);
   const UnitWorks& works = *unit.works;
   const bool computes = !works.i_post.empty() || !works.i_attention.empty() || !works.i_pre.empty();
-  attach(computes || !flow.tail.valid() ? next_id() : flow.tail, buffers.weight_operands, true);
+  if (computes || flow.inbox < 0) {
+    attach(computes || !flow.tail.valid() ? next_id() : flow.tail, buffers.weight_operands, true);
+    return;
+  }
+  buffers.message = flow.tail;
+  buffers.inbox = flow.inbox;
+  flow.inbox = -1;
+}
+
+InstructionId RankEmitter::take_message(const Flow& flow, const Unit& unit) {
+  const LayerBuffers& buffers = layer_buffers(flow, unit);
+  if (!buffers.message.valid()) return buffers.message;
+  attach(next_id(), buffers.weight_operands, true);
+  attach(next_id(), buffers.inbox, false);
+  return buffers.message;
 }
 
 void RankEmitter::end_input_gradient(const Flow& flow, const Unit& unit) {
@@ -281,6 +295,7 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
   end_input_gradient(flow, unit);
   if (with_weights) {
     overlapped_ = beside;
+    take_message(flow, unit);
     run_beside(flow, unit, works.w_pre, flow.tail);
     overlapped_ = around;
   }
@@ -292,10 +307,11 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
 
 void RankEmitter::weight_gradient_unit(Flow& flow, const Unit& unit) {
   const UnitWorks& works = *unit.works;
+  const InstructionId message = take_message(flow, unit);
   flow.room = reduced_;
   collectives_beside_ = !reductions_.empty();
   for (const Chain* chain : {&works.w_post, &works.w_mlp, &works.w_attention, &works.w_pre}) {
-    run_beside(flow, unit, *chain);
+    run_beside(flow, unit, *chain, message);
   }
   end_unit();
   end_weight_gradient(flow, unit);

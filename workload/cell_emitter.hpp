@@ -64,6 +64,10 @@ class RankEmitter {
   };
   struct LayerBuffers {
     std::int32_t until_input_gradient = -1, until_weight_gradient = -1, weight_operands = -1;
+    // Of the embedding on a stage of its own, whose I has nothing to compute: what brought the
+    // gradient, and its buffer.
+    InstructionId message = {};
+    std::int32_t inbox = -1;
   };
   // A collective of ZeRO that waits for its place on the communication stream.
   struct Collective {
@@ -105,7 +109,9 @@ class RankEmitter {
   void begin_forward(const Flow& flow, const Unit& unit);
   // The operands of the weight gradients are made by the unit's first instruction, or by the last
   // one before it where the unit has no input gradient of its own (the embedding).
-  void begin_input_gradient(const Flow& flow, const Unit& unit);
+  void begin_input_gradient(Flow& flow, const Unit& unit);
+  // Before the weight gradient: what brought its operands, if a message did.
+  InstructionId take_message(const Flow& flow, const Unit& unit);
   void end_input_gradient(const Flow& flow, const Unit& unit);
   void end_weight_gradient(const Flow& flow, const Unit& unit);
   bool chunk_exchanges(const Flow& flow) const;

@@ -40,6 +40,18 @@ double score_bytes(const Shard& shard) {
   return shard.tokens * shard.heads() * shard.sequence * 5;
 }
 
+// The mask of the dropout before a residual is added, a byte an element (same place). Who computes
+// attention unfused trains with it.
+double dropout_mask(const Shard& shard) {
+  return shard.unfused_attention() ? shard.local_tokens() * shard.model.hidden : 0;
+}
+
+// The normed input, which the router and the weight gradients read, where the norm is not
+// recomputed.
+double normed_input(const Shard& shard) {
+  return shard.local_tokens() * shard.model.hidden * stored(shard);
+}
+
 Lifetimes attention(const Shard& shard) {
   const Attention& a = shard.model.attention;
   const double local = shard.local_tokens();
@@ -61,7 +73,8 @@ Lifetimes attention(const Shard& shard) {
   } else {
     bytes += tokens * (heads * a.qk_dim() + shard.kv_heads() * (a.qk_dim() + a.v_dim)) * kBf16;
   }
-  if (!recompute) bytes += local * shard.model.hidden * stored(shard);  // normed input
+  if (!recompute) bytes += normed_input(shard);
+  bytes += dropout_mask(shard);
   return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, attention_weight_gradient(shard))};
 }
 
@@ -78,7 +91,9 @@ Lifetimes experts(const Shard& shard) {
       local * (model.moe.experts + 2 * model.moe.top_k) * kFp32;  // affinities, choices, weights
   bytes += rows * 2 * shard.expert_inter() * fc1_stored(shard);   // routed fc1 output
   bytes += shard.tokens * 2 * shard.shared_inter() * fc1_stored(shard);  // shared fc1 output
+  bytes += dropout_mask(shard);
   if (!recomputes_mlp(shard.recompute)) {
+    bytes += normed_input(shard);
     bytes += rows * shard.expert_inter() * stored(shard) +
              shard.tokens * shard.shared_inter() * stored(shard);
   }
@@ -98,7 +113,9 @@ Lifetimes experts(const Shard& shard) {
 Lifetimes dense_mlp(const Shard& shard) {
   double bytes = shard.local_tokens() * shard.model.hidden * kBf16;
   bytes += shard.tokens * shard.dense_fc1() * fc1_stored(shard);
-  if (!recomputes_mlp(shard.recompute)) bytes += shard.tokens * shard.dense_inter() * stored(shard);
+  bytes += dropout_mask(shard);
+  if (!recomputes_mlp(shard.recompute))
+    bytes += normed_input(shard) + shard.tokens * shard.dense_inter() * stored(shard);
   return {Bytes{bytes}, Bytes{}, wgrad_operands(shard, dense_mlp_weight_gradient(shard))};
 }
 

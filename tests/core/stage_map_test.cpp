@@ -123,6 +123,7 @@ TEST_CASE(
             .find("holds 0 embeddings, the model has 1") != std::string::npos);
   CHECK(errors_of(parsed("E,3d,1t | 4t x 14 | 1t,2m,2L"), model, 16)
             .find("2 heads, the model has 1") != std::string::npos);
+  CHECK(errors_of(parsed("E | 3d,1t | 4t x 13 | 5t,m | L"), model, 17) == "");
   CHECK(errors_of({{}, {}}, model, 2).find("stage 1 of the stage map is empty") !=
         std::string::npos);
 }

@@ -24,6 +24,7 @@ struct Case {
   int mtp = 1;
   int q_rank = 8;
   int vpp = 1;
+  bool apart = false;  // embedding and head on stages of their own
 };
 
 constexpr auto kNone = Recompute::kNone;
@@ -71,6 +72,11 @@ constexpr Case kCases[] = {
     {"v-half", 2, 1, 1, 2, 5, kNone, 1, 1, 1, 8, 2},
     {"v-min", 2, 2, 1, 1, 4, kSelective, 0, 1, 1, 8, 2},
     {"dualpipev", 2, 2, 2, 1, 6, kSelective, 1, 1, 1, 8, 2},
+    {"1f1b", 4, 2, 2, 2, 4, kSelective, 1, 1, 1, 8, 1, true},
+    {"zb-h1", 4, 2, 2, 1, 8, kNone, 1, 1, 1, 8, 1, true},
+    {"dualpipe", 4, 2, 2, 1, 8, kSelective, 1, 1, 1, 8, 1, true},
+    {"interleaved", 2, 2, 2, 1, 4, kFull, 1, 1, 1, 8, 2, true},
+    {"zb-v", 2, 2, 2, 2, 4, kSelective, 1, 1, 1, 8, 2, true},
 };
 
 Plan plan_of_case(const Case& each) {
@@ -83,6 +89,7 @@ Plan plan_of_case(const Case& each) {
   shape.layout.zero_stage = each.zero;
   shape.layout.micro_batch = each.micro_batch;
   shape.microbatches = each.microbatches;
+  shape.apart = each.apart;
   shape.model = tiny_model(3, each.mtp, each.q_rank);
   return tiny_plan(shape);
 }

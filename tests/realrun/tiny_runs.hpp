@@ -43,14 +43,15 @@ inline Recipe tiny_recipe() {
 
 struct RunShape {
   const char* schedule = "1f1b";
-  Layout layout;          // sizes; dp as given
-  int microbatches = 4;   // of each replica
+  Layout layout;         // sizes; dp as given
+  int microbatches = 4;  // of each replica
   Model model = tiny_model();
   int sequence = 8;
+  bool apart = false;  // embedding and head on stages of their own
 };
 
 inline Plan tiny_plan(const RunShape& shape) {
-  PlanShape plan_shape{shape.model, shape.schedule, shape.microbatches, shape.layout};
+  PlanShape plan_shape{shape.model, shape.schedule, shape.microbatches, shape.layout, shape.apart};
   Plan plan = plan_of(plan_shape);
   plan.cluster.nodes = 1;
   plan.cluster.gpus_per_node = plan.layout.gpus();
@@ -86,7 +87,8 @@ struct TinyRun {
 
   // Gradients (before clipping) or values of the whole model, from the parts that each rank owns.
   std::map<std::string, std::vector<double>> gradients() const {
-    return whole([](const RankState<T>& rank, std::size_t group) { return &rank.gradients[group]; });
+    return whole(
+        [](const RankState<T>& rank, std::size_t group) { return &rank.gradients[group]; });
   }
   std::map<std::string, std::vector<double>> values() const {
     return whole([](const RankState<T>& rank, std::size_t group) { return &rank.values[group]; });

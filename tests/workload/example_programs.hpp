@@ -55,18 +55,31 @@ inline StageMap even_stage_map(const Model& model, int stages) {
   return map;
 }
 
+// The embedding on a stage of its own, and the head, MTP modules with the last layers.
+inline StageMap edges_apart(const Model& model, int stages) {
+  StageMap map = even_stage_map(model, stages - 2);
+  map.front().erase(map.front().begin());
+  map.back().pop_back();
+  map.insert(map.begin(), {LayerKind::kEmbedding});
+  map.push_back({LayerKind::kHead});
+  return map;
+}
+
 struct PlanShape {
   Model model;
   const char* schedule = "1f1b";
   int microbatches = 8;
-  Layout layout;  // sizes; the stage map is made here
+  Layout layout;       // sizes; the stage map is made here
+  bool apart = false;  // edges_apart
 };
 
 inline Plan plan_of(const PlanShape& shape) {
   Plan plan;
   plan.model = shape.model;
   plan.layout = shape.layout;
-  plan.layout.stage_map = even_stage_map(shape.model, shape.layout.pp * shape.layout.vpp);
+  const int stages = shape.layout.pp * shape.layout.vpp;
+  plan.layout.stage_map =
+      shape.apart ? edges_apart(shape.model, stages) : even_stage_map(shape.model, stages);
   plan.cluster.name = "test";
   plan.cluster.gpus_per_node = 8;
   plan.cluster.nodes = std::max(1, shape.layout.gpus() / 8);
@@ -106,6 +119,9 @@ inline std::vector<PlanShape> plan_shapes() {
       {small_dense(), "1f1b", 6, sizes(4, 2)},
       {small_ungated(), "zb-h1", 6, sizes(4, 2)},
       {small_dense(), "dualpipe", 6, sizes(2, 2, 1, 2, 2)},
+      {small_ungated(), "zb-h1", 8, sizes(8, 1), true},
+      {small_mla_moe(), "1f1b", 6, sizes(4, 2, 2, 2), true},
+      {small_mla_moe(), "dualpipe", 8, sizes(4, 4, 4), true},
   };
   PlanShape full = shapes[4];
   full.layout.recompute = Recompute::kFull;

@@ -132,7 +132,7 @@ TEST_CASE("a dense layer keeps its operands in FP8 and the activation's input in
   const Lifetimes bf16 = lifetimes(shard_of(model, 1, Precision::kBf16), LayerKind::kDense);
   const Lifetimes tensor = lifetimes(shard_of(model, 1), LayerKind::kDense);
   CHECK(tensor.weight_operands.value() == Approx(bf16.weight_operands.value() / 2));
-  const double operands = 1024.0 * (model.hidden + model.dense_inter);
+  const double operands = 1024.0 * (2 * model.hidden + model.dense_inter);
   CHECK((bf16.until_input_gradient - tensor.until_input_gradient).value() == Approx(operands));
 }
 

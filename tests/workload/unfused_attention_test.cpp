@@ -81,7 +81,7 @@ TEST_CASE("softmax and dropout pass over the scores") {
 }
 
 // 5 a s^2 b bytes a layer (Korthikanti et al., arXiv 2205.05198, equation 2), gone where attention
-// is recomputed.
+// is recomputed; the two masks of a byte an element of the hidden state stay.
 TEST_CASE("scores are kept until the backward unless they are recomputed") {
   const double scores = 5.0 * small_ungated().attention.heads * 1024 * 1024 * 2;
   const auto kept = [](Recompute recompute, AttentionKernels attention) {
@@ -89,10 +89,11 @@ TEST_CASE("scores are kept until the backward unless they are recomputed") {
         .until_input_gradient.value();
   };
   const double log_sum_exp = 4.0 * small_ungated().attention.heads * 1024 * 2;
+  const double masks = 2.0 * small_ungated().hidden * 1024 * 2;
   CHECK(kept(Recompute::kNone, AttentionKernels::kUnfused) ==
-        Approx(kept(Recompute::kNone, AttentionKernels::kFused) + scores - log_sum_exp));
+        Approx(kept(Recompute::kNone, AttentionKernels::kFused) + scores + masks - log_sum_exp));
   CHECK(kept(Recompute::kAttention, AttentionKernels::kUnfused) ==
-        Approx(kept(Recompute::kAttention, AttentionKernels::kFused) - log_sum_exp));
+        Approx(kept(Recompute::kAttention, AttentionKernels::kFused) + masks - log_sum_exp));
 }
 
 }  // namespace
