@@ -235,15 +235,17 @@ int simulate(const Options& options) {
   if (options.sensitivity) {
     sensitivity = step_sensitivity(plan, program, device.costs(), uncertainty_of(device));
   }
+  std::optional<MemoryDetails> memory;
+  if (options.memory) memory = memory_details(plan, device, program, timeline);
   std::string text =
       options.json
           ? simulate_json(plan, summary, prediction.cluster ? &*prediction.cluster : nullptr,
                           prediction.skew, sensitivity ? &*sensitivity : nullptr,
-                          {stopwatch.wall_s(), stopwatch.cpu_s()})
+                          memory ? &*memory : nullptr, {stopwatch.wall_s(), stopwatch.cpu_s()})
           : simulate_text(plan, device.device(), summary);
   if (prediction.skew.kind != SkewKind::kNone && !options.json)
     text += skew_text(plan, prediction.skew, *prediction.cluster);
-  if (options.memory && !options.json) text += "\n" + memory_text(plan, device, program, timeline);
+  if (memory && !options.json) text += "\n" + memory_text(plan, device, *memory);
   if (sensitivity && !options.json)
     text += "\n" + sensitivity_text(summary, *sensitivity, uncertainty_of(device));
   if (options.links && !options.json) {

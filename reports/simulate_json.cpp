@@ -128,7 +128,7 @@ Json sensitivity_json(const Sensitivity& sensitivity) {
 
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
                           const Skew& skew, const Sensitivity* sensitivity,
-                          const RunTiming& timing) {
+                          const MemoryDetails* details, const RunTiming& timing) {
   Json ranks = Json::array();
   for (const RankSummary& rank : summary.ranks) {
     Json stages = Json::array();
@@ -172,6 +172,20 @@ std::string simulate_json(const Plan& plan, const StepSummary& summary, const Cl
                   {"assumed_figures", assumed(summary.assumed)},
                   {"breakdown_mean", breakdown(summary.mean)},
                   {"pipeline_ranks", std::move(ranks)}});
+  if (details != nullptr) {
+    Json peaks = Json::array(), list = Json::array();
+    for (const MemoryDetails::Peak& peak : details->peaks)
+      peaks.push_back({{"at", peak.at}, {"when_s", peak.when.value()}});
+    out["memory_peaks"] = std::move(peaks);
+    for (const MemoryWhatIf& what_if : details->what_ifs) {
+      const std::size_t full = fullest_of(what_if.tables);
+      list.push_back({{"what_if", what_if.what},
+                      {"pipeline_rank", full},
+                      {"memory_gib", memory(what_if.tables[full])},
+                      {"fits", what_if.tables[full].fits()}});
+    }
+    out["memory_what_ifs"] = std::move(list);
+  }
   if (!summary.collectives.empty()) out["collectives"] = collectives_json(summary.collectives);
   if (skew.kind != SkewKind::kNone) {
     out["expert_loads"] = {{"loads", describe(skew)}};

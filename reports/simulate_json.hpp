@@ -5,6 +5,7 @@
 
 #include "planner/campaign/goodput.hpp"
 #include "planner/layout_search.hpp"
+#include "planner/memory_details.hpp"
 #include "planner/plan_schedule_search.hpp"
 #include "planner/sensitivity.hpp"
 #include "planner/size_search.hpp"
@@ -20,10 +21,10 @@ struct RunTiming {
 };
 
 // `cluster`: of GPUs simulated with contention; null elsewhere.
-// `sensitivity`: null where it was not asked for.
+// `sensitivity` and `details`: null where they were not asked for.
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
                           const Skew& skew, const Sensitivity* sensitivity,
-                          const RunTiming& timing);
+                          const MemoryDetails* details, const RunTiming& timing);
 // `asked`: the layouts of --why, or null; `searched`: the best plan's schedule, or null.
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
                              const SearchResult* asked, const PlanScheduleSearch* searched,
