@@ -1,6 +1,8 @@
 #pragma once
-// How a model is spread over GPUs. dp = GPUs / (pp * tp * cp); expert parallelism lies inside dp x
-// cp.
+// How a model is spread over GPUs. dp = GPUs / (pp * tp * cp). Expert parallelism lies inside dp x
+// cp and, where it is more than that, across the blocks of etp GPUs of a tensor-parallel group
+// (Megatron's parallel folding, arXiv 2504.14960).
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,6 +84,16 @@ struct Layout {
   int gpus() const { return pp * tp * cp * dp; }
   bool operator==(const Layout&) const = default;
 };
+
+// Blocks of etp tensor-parallel GPUs in an expert-parallel group over `replicas` = dp * cp: the
+// factor of ep that does not divide the replicas. 8 replicas hold ep = 8 with one block each of
+// their own (1); ep = 16 takes two neighbouring blocks of each (2). It divides tp / etp.
+constexpr int expert_fold(int ep, int replicas) {
+  return ep / std::gcd(ep, replicas);
+}
+constexpr int expert_fold(const Layout& layout) {
+  return expert_fold(layout.ep, layout.dp * layout.cp);
+}
 
 std::string_view to_string(Precision precision);
 std::string_view to_string(Recompute recompute);

@@ -213,16 +213,23 @@ class LayoutChecker {
         error("ep", fmt::format("ep={}, but the model has no experts", ep), "leave ep out");
       return;
     }
+    // Tensor-parallel GPUs hold tokens of their own (sequence parallelism), so that each block of
+    // etp of them can be a member of an expert group.
+    const int blocks = layout_.tp % layout_.etp == 0 ? layout_.tp / layout_.etp : 1;
     const std::int64_t replicas = std::int64_t{layout_.dp} * layout_.cp;
-    const std::string hint = nearest_divisors(ep, model_.moe.experts, replicas);
-    const std::string inside = fmt::format("dp*cp = {}*{} = {}", layout_.dp, layout_.cp, replicas);
+    const std::int64_t members = replicas * blocks;
+    const std::string hint = nearest_divisors(ep, model_.moe.experts, members);
+    const std::string inside =
+        blocks == 1 ? fmt::format("dp*cp = {}*{} = {}", layout_.dp, layout_.cp, replicas)
+                    : fmt::format("dp*cp*tp/etp = {}*{}*{}/{} = {}", layout_.dp, layout_.cp,
+                                  layout_.tp, layout_.etp, members);
     if (model_.moe.experts % ep != 0) {
       error("ep", fmt::format("ep={} does not divide the {} experts", ep, model_.moe.experts),
             hint);
-    } else if (ep > replicas) {
+    } else if (ep > members) {
       error("ep", fmt::format("ep={} is more than {}, the GPUs it is spread over", ep, inside),
             hint);
-    } else if (replicas % ep != 0) {
+    } else if (members % ep != 0) {
       error("ep", fmt::format("ep={} does not divide {}, the GPUs it is spread over", ep, inside),
             hint);
     }

@@ -23,8 +23,10 @@ int place_in_group(const RankState<T>& rank, const HeldGroup& group) {
   if (group.set == ParameterSet::kReplicated)
     inside = rank.place.replica * layout.tp + rank.place.tensor;
   if (group.set == ParameterSet::kExpert) {
+    const int fold = expert_fold(layout);
+    const int blocks = layout.tp / layout.etp / fold;
     inside =
-        rank.place.replica / layout.ep * (layout.tp / layout.etp) + rank.place.tensor / layout.etp;
+        rank.place.replica / (layout.ep / fold) * blocks + rank.place.tensor / layout.etp / fold;
   }
   return pipeline * per_rank + inside;
 }

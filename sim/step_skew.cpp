@@ -9,6 +9,7 @@
 #include "workload/expert_rows.hpp"
 #include "workload/groups.hpp"
 #include "workload/loaded_program.hpp"
+#include "workload/placement.hpp"
 
 namespace orrery {
 namespace {
@@ -51,9 +52,7 @@ class Rows {
         costs_(costs),
         drawn_(make_expert_rows(plan, skew)),
         node_gpus_(
-            std::clamp(std::min(plan.cluster.gpus_per_node, plan.layout.gpus() / plan.layout.pp) /
-                           plan.layout.tp,
-                       1, std::max(1, plan.layout.ep))) {}
+            orrery::place(plan.cluster, plan.layout).expert_group_gpus_per_node(plan.layout.ep)) {}
 
   const Program& program() const { return program_; }
   int gpu_of(Rank copy) const { return folding_.classes[copy.index()].representative; }

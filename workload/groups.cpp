@@ -68,7 +68,12 @@ int group_key(GroupKind kind, const Layout& layout, int gpu) {
   const GpuPlace place = gpu_place(layout, gpu);
   switch (kind) {
     case GroupKind::kPair: return gpu;
-    case GroupKind::kExpert: return place.tensor + layout.tp * (place.replica / layout.ep);
+    case GroupKind::kExpert: {
+      const int fold = expert_fold(layout);
+      const int blocks = layout.tp / layout.etp / fold;
+      return place.expert_tensor + layout.etp * (place.tensor / layout.etp / fold +
+                                                 blocks * (place.replica / (layout.ep / fold)));
+    }
     case GroupKind::kTensor: return place.replica;
     case GroupKind::kExpertTensor: return place.tensor / layout.etp + layout.tp * place.replica;
     case GroupKind::kContext: return place.tensor + layout.tp * place.data;

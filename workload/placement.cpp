@@ -5,7 +5,15 @@
 namespace orrery {
 
 int Placement::expert_group_gpus_per_node(int ep) const {
-  return std::clamp(std::min(gpus_per_node, gpus_per_rank) / tp, 1, std::max(ep, 1));
+  const int node = std::min(gpus_per_node, gpus_per_rank);
+  const int fold = expert_fold(ep);
+  // Whole tensor-parallel groups, or a part of one.
+  const int members = node >= tp ? node / tp * fold : std::min(fold, node / etp);
+  return std::clamp(members, 1, std::max(ep, 1));
+}
+
+int Placement::expert_fold(int ep) const {
+  return orrery::expert_fold(std::max(ep, 1), std::max(1, gpus_per_rank / tp));
 }
 
 bool Placement::same_node(Rank a, Rank b) const {
@@ -24,7 +32,7 @@ int Placement::ranks_in_node(const std::vector<Rank>& ranks) const {
 }
 
 Placement place(const Cluster& cluster, const Layout& layout) {
-  return {cluster.gpus_per_node, cluster.gpus() / layout.pp, layout.tp};
+  return {cluster.gpus_per_node, cluster.gpus() / layout.pp, layout.tp, layout.etp};
 }
 
 Wire collective_wire(Pattern pattern, Bytes payload, int group, int in_node) {

@@ -165,7 +165,8 @@ GpuPlace gpu_place(const Layout& layout, int gpu) {
   place.replica = inside / layout.tp;
   place.context = place.replica % layout.cp;
   place.data = place.replica / layout.cp;
-  place.expert = place.replica % layout.ep;
+  const int fold = expert_fold(layout);
+  place.expert = place.replica % (layout.ep / fold) * fold + place.tensor / layout.etp % fold;
   place.expert_tensor = place.tensor % layout.etp;
   return place;
 }

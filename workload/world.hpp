@@ -8,10 +8,12 @@
 // Groups of a GPU with tensor index t and replica j = data * cp + context:
 //   tensor parallel    all t of the same j
 //   expert tensor      the block of etp neighbours among them
-//   expert parallel    same t, the block of ep consecutive j
+//   expert parallel    the block of ep / f consecutive j, of each f consecutive blocks of etp
+//                      neighbours, same t % etp; f = expert_fold, 1 (same t) unless ep is more than
+//                      the replicas hold
 //   context parallel   same t and data index
-//   replicas           of experts: same j % ep and t % etp; of divided parameters: same t; of whole
-//                      ones: all; over the mirrored pipeline ranks too
+//   replicas           of experts: same place in the expert-parallel group and t % etp; of divided
+//                      parameters: same t; of whole ones: all; over the mirrored pipeline ranks too
 // A GPU talks to the GPUs with its own number in the neighbouring pipeline ranks.
 //
 // Size: gpus / pp times the Program's; made for up to a few hundred GPUs.

@@ -139,7 +139,7 @@ std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
   if (model.moe_layers() == 0 && layout.ep > 1) return "no experts";
   if (model.moe_layers() > 0) {
     if (!divides(layout.ep, model.moe.experts)) return "experts not divisible";
-    if (!divides(layout.ep, std::int64_t{layout.dp} * layout.cp))
+    if (!divides(layout.ep, std::int64_t{layout.dp} * layout.cp * (layout.tp / layout.etp)))
       return "expert groups do not fit the replicas";
   }
   const std::int64_t at_once = std::int64_t{layout.dp} * layout.micro_batch;

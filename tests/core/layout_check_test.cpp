@@ -47,6 +47,12 @@ TEST_CASE("a layout that cannot be split gives the numbers and the nearest that 
       {"pp=16,ep=48", "ep=48 does not divide the 256 experts\n   = nearest: 32, 64"},
       {"pp=16,ep=256",
        "ep=256 is more than dp*cp = 128*1 = 128, the GPUs it is spread over\n   = nearest: 128"},
+      {"pp=16,tp=2,ep=256",
+       "ep=256 is more than dp*cp*tp/etp = 64*1*2/1 = 128, the GPUs it is spread over\n"
+       "   = nearest: 128"},
+      {"pp=16,tp=4,etp=2,ep=128",
+       "ep=128 is more than dp*cp*tp/etp = 32*1*4/2 = 64, the GPUs it is spread over\n"
+       "   = nearest: 64"},
       {"pp=64,tp=64",
        "the cluster has 2048 GPUs, pp*tp*cp = 64*64*1 = 4096: not even one replica fits"},
       {"pp=3",
@@ -67,6 +73,18 @@ TEST_CASE("a layout that cannot be split gives the numbers and the nearest that 
   CAPTURE(text);
   Problem problem;
   CHECK_THAT(problem.errors(text), Catch::Contains("error: " + message));
+}
+
+TEST_CASE("expert parallelism reaches across the tensor-parallel GPUs of a replica") {
+  Problem problem;
+  CHECK(problem.errors("pp=16,tp=2,ep=64") == "");
+  CHECK(expert_fold(problem.layout) == 1);
+  CHECK(problem.errors("pp=16,tp=2,ep=128") == "");
+  CHECK(problem.layout.dp == 64);
+  CHECK(expert_fold(problem.layout) == 2);
+  CHECK(problem.errors("pp=16,tp=8,etp=2,ep=64") == "");
+  CHECK(problem.layout.dp == 16);
+  CHECK(expert_fold(problem.layout) == 4);
 }
 
 TEST_CASE("context parallelism needs two parts of the sequence a rank") {
@@ -141,6 +159,7 @@ TEST_CASE("an accepted layout uses every GPU and splits everything evenly") {
     layout.pp = 1 << random() % 6;
     layout.tp = 1 << random() % 4;
     layout.cp = 1 << random() % 3;
+    layout.etp = 1 << random() % 2;
     layout.ep = 1 << random() % 8;
     layout.dp = 0;
     layout.micro_batch = 1 + static_cast<int>(random() % 3);
@@ -151,7 +170,10 @@ TEST_CASE("an accepted layout uses every GPU and splits everything evenly") {
     ++accepted;
     CAPTURE(round, describe(layout));
     CHECK(layout.gpus() == problem.cluster.gpus());
-    CHECK(layout.dp * layout.cp % layout.ep == 0);
+    const int blocks = layout.tp / layout.etp;
+    CHECK(layout.tp % layout.etp == 0);
+    CHECK(layout.dp * layout.cp * blocks % layout.ep == 0);
+    CHECK(blocks % expert_fold(layout) == 0);
     CHECK(problem.training.global_batch % (layout.dp * layout.micro_batch) == 0);
   }
   CHECK(accepted > 5);

@@ -109,6 +109,30 @@ std::string describe(const Plan& plan, const Faults& faults) {
                      plan.layout.cp, plan.schedule.family, fault);
 }
 
+// The largest difference of a time, of any span of any GPU.
+double farthest_apart(const Plan& plan, const Program& program, const ClusterStep& folded,
+                      const ClusterStep& full) {
+  REQUIRE(full.classes.rank_classes == plan.layout.gpus());
+  double apart = std::abs(folded.classes.step.value() - full.classes.step.value());
+  // Instructions of one origin follow each other, GPU by GPU and class by class.
+  std::vector<std::size_t> first(program.instructions.size());
+  const Program& classes = folded.folding.expanded.program;
+  for (std::size_t id = classes.instructions.size(); id-- > 0;)
+    first[folded.folding.expanded.origin[id].index()] = id;
+  for (const Instruction& own : full.folding.expanded.program.instructions) {
+    const InstructionId origin = full.folding.expanded.origin[own.id.index()];
+    const int stands = folded.folding.class_of[static_cast<std::size_t>(own.rank.value)];
+    const Rank rank = program.instructions[origin.index()].rank;
+    const auto id = static_cast<std::int64_t>(first[origin.index()]) + stands -
+                    folded.folding.first_class[rank.index()];
+    const Span& a = folded.classes.at(InstructionId(id));
+    const Span& b = full.classes.at(own.id);
+    apart = std::max({apart, std::abs(a.start.value() - b.start.value()),
+                      std::abs(a.end.value() - b.end.value())});
+  }
+  return apart;
+}
+
 }  // namespace
 
 TEST_CASE("folded is full: every span of every GPU, on clusters drawn at random") {
@@ -138,24 +162,7 @@ TEST_CASE("folded is full: every span of every GPU, on clusters drawn at random"
     }
     full = run_cluster(plan, program, costs, Grouping::kNone, faults);
     ++cases;
-    REQUIRE(full.classes.rank_classes == plan.layout.gpus());
-    double apart = std::abs(folded.classes.step.value() - full.classes.step.value());
-    // Instructions of one origin follow each other, GPU by GPU and class by class.
-    std::vector<std::size_t> first(program.instructions.size());
-    const Program& classes = folded.folding.expanded.program;
-    for (std::size_t id = classes.instructions.size(); id-- > 0;)
-      first[folded.folding.expanded.origin[id].index()] = id;
-    for (const Instruction& own : full.folding.expanded.program.instructions) {
-      const InstructionId origin = full.folding.expanded.origin[own.id.index()];
-      const int stands = folded.folding.class_of[static_cast<std::size_t>(own.rank.value)];
-      const Rank rank = program.instructions[origin.index()].rank;
-      const auto id = static_cast<std::int64_t>(first[origin.index()]) + stands -
-                      folded.folding.first_class[rank.index()];
-      const Span& a = folded.classes.at(InstructionId(id));
-      const Span& b = full.classes.at(own.id);
-      apart = std::max({apart, std::abs(a.start.value() - b.start.value()),
-                        std::abs(a.end.value() - b.end.value())});
-    }
+    const double apart = farthest_apart(plan, program, folded, full);
     const double step = full.classes.step.value();
     CHECK(apart <= 1e-9 * step + 10e-9);
     worst = std::max(worst, apart / (1e-9 * step + 10e-9));
@@ -175,6 +182,43 @@ TEST_CASE("folded is full: every span of every GPU, on clusters drawn at random"
       cases, asymmetric, compressed, worst);
   CHECK(asymmetric >= 15);
   CHECK(compressed >= 15);
+}
+
+TEST_CASE("folded is full where expert groups lie across tensor-parallel GPUs") {
+  struct Case {
+    int nodes, pp, tp, etp, ep;
+  };
+  const Case each = GENERATE(Case{1, 1, 2, 1, 8}, Case{1, 1, 8, 1, 8}, Case{1, 1, 4, 1, 4},
+                             Case{1, 1, 4, 2, 4}, Case{1, 2, 4, 1, 4}, Case{4, 2, 2, 1, 16},
+                             Case{4, 1, 8, 1, 8}, Case{4, 1, 8, 1, 32});
+  CAPTURE(each.nodes, each.pp, each.tp, each.etp, each.ep);
+  const PublishedPlan published;
+  PlanRequest request = published.request;
+  request.model.layers = 3;
+  request.model.dense_layers = 1;
+  request.model.mtp_depth = 0;
+  request.model.stage_map.reset();
+  request.cluster = read_cluster("topologies/h800-64.toml");
+  request.cluster.nodes = each.nodes;
+  request.layout = {};
+  request.layout.pp = each.pp;
+  request.layout.tp = each.tp;
+  request.layout.etp = each.etp;
+  request.layout.ep = each.ep;
+  request.layout.dp = 0;
+  request.schedule = "1f1b";
+  const int replicas = each.nodes * 8 / each.pp / each.tp;
+  request.training.global_batch = replicas * 2 * each.pp;
+  const Plan plan = build_plan(request, published.costs());
+  const CalibratedCost costs(published.calibration, plan.cluster);
+  const Program program = lower(plan);
+  Faults slow;
+  slow.gpu_speed[3] = 0.9;
+  for (const Faults& faults : {Faults{}, slow}) {
+    const ClusterStep folded = run_cluster(plan, program, costs, Grouping::kFolded, faults);
+    const ClusterStep full = run_cluster(plan, program, costs, Grouping::kNone, faults);
+    CHECK(farthest_apart(plan, program, folded, full) <= 1e-9 * full.classes.step.value() + 10e-9);
+  }
 }
 
 }  // namespace orrery

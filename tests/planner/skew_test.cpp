@@ -45,6 +45,7 @@ void compare(int seeds) {
   for (const Case& of : {Case{64, 1, 64, 1, "1f1b", {SkewKind::kIid, 0, 4096}},
                          Case{64, 2, 16, 1, "dualpipe", {SkewKind::kIid, 0, 4096}},
                          Case{64, 2, 8, 2, "1f1b", {SkewKind::kIid, 0, 1024}},
+                         Case{64, 2, 32, 2, "1f1b", {SkewKind::kIid, 0, 1024}},
                          Case{64, 2, 32, 1, "zb-h1", {SkewKind::kZipf, 0.5}},
                          Case{128, 2, 64, 1, "dualpipe", {SkewKind::kIid, 0, 1024}}}) {
     const Plan plan = plan_of(of);

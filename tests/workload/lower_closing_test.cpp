@@ -95,13 +95,14 @@ TEST_CASE("ZeRO-0 reduces all gradients to all replicas and gathers nothing") {
 // One node of 8 GPUs, one stage. An expert group takes every tp-th GPU, so with tp = 2 two
 // neighbours hold the same experts, and with ep = 2 two groups more: all four replicas share the
 // node. With ep = 4 the two are the neighbours. With etp = 2 the neighbours hold different halves,
-// and the second group has the replica.
+// and the second group has the replica. With ep = 8 and tp = 2 no GPU holds the same; with ep = 4
+// and tp = 4 two of the four neighbours do.
 TEST_CASE("replicas of experts that share a node reduce their gradients over NVLink alone") {
   struct Case {
     int ep, tp, etp, replicas;
   };
-  const Case each =
-      GENERATE(Case{2, 2, 1, 4}, Case{4, 2, 1, 2}, Case{2, 2, 2, 2}, Case{4, 1, 1, 2});
+  const Case each = GENERATE(Case{2, 2, 1, 4}, Case{4, 2, 1, 2}, Case{2, 2, 2, 2}, Case{4, 1, 1, 2},
+                             Case{8, 2, 1, 1}, Case{4, 4, 1, 2});
   CAPTURE(each.ep, each.tp, each.etp);
   const Plan plan =
       plan_of({small_mla_moe(), "1f1b", 2, sizes(1, 8 / each.tp, each.ep, each.tp, 1, each.etp)});

@@ -54,14 +54,16 @@ TEST_CASE(
   CHECK(whole_nodes.ranks_in_node({Rank(0), Rank(1)}) == 1);
 }
 
-// Tensor-parallel neighbours are innermost, so an expert-parallel group takes every tp-th GPU.
+// Tensor-parallel neighbours are innermost, so an expert-parallel group takes every tp-th GPU;
+// where it is more than the replicas hold, it takes 2, 4.. neighbours of each.
 TEST_CASE("the GPUs of an expert-parallel group that share a node") {
   struct Case {
     int nodes, pp, tp, ep, expected;
   };
-  const Case each =
-      GENERATE(Case{8, 1, 1, 64, 8}, Case{8, 1, 1, 4, 4}, Case{8, 1, 1, 1, 1}, Case{8, 1, 2, 16, 4},
-               Case{8, 1, 8, 8, 1}, Case{1, 4, 1, 2, 2}, Case{2, 8, 2, 1, 1}, Case{1, 4, 2, 4, 1});
+  const Case each = GENERATE(Case{8, 1, 1, 64, 8}, Case{8, 1, 1, 4, 4}, Case{8, 1, 1, 1, 1},
+                             Case{8, 1, 2, 16, 4}, Case{8, 1, 8, 8, 1}, Case{1, 4, 1, 2, 2},
+                             Case{2, 8, 2, 1, 1}, Case{1, 4, 2, 2, 2}, Case{1, 1, 2, 8, 8},
+                             Case{8, 1, 2, 64, 8}, Case{8, 1, 8, 16, 2}, Case{8, 1, 8, 64, 8});
   CAPTURE(each.nodes, each.pp, each.tp, each.ep);
   const Placement placement = place(cluster_of(each.nodes, 8), layout_of(each.pp, each.tp));
   CHECK(placement.expert_group_gpus_per_node(each.ep) == each.expected);
