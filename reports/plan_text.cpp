@@ -257,7 +257,8 @@ std::string front_text(const std::vector<SizeSearched>& sizes,
          "memory and GPUs.\n\n" +
          plans_table(sizes.front().request, front, PlansOf::kFront) +
          fmt::format(
-             "On each number of GPUs: of the plans that leave {0:.0f} GiB free, {1:.0f} GiB, "
+             "On each number of GPUs: of the plans that leave 0 GiB free, {0:.0f} GiB, {1:.0f} "
+             "GiB, "
              "..., the fastest, up to {2:.1f} times the fastest of all.\n",
              in_gibibytes(shape.headroom), 2 * in_gibibytes(shape.headroom), shape.slowest) +
          sizes_counts(sizes);

@@ -16,8 +16,8 @@ class MeasuredRows : public ExpertRows {
   MeasuredRows(const Plan& plan, const Loads& loads)
       : loads_(loads),
         ep_(plan.layout.ep),
-        even_(static_cast<double>(plan.tokens_per_microbatch()) / plan.layout.cp / plan.layout.tp *
-              plan.layout.etp * plan.model.moe.top_k) {
+        even_(static_cast<double>(plan.tokens_per_microbatch()) / plan.layout.tp * plan.layout.etp *
+              plan.model.moe.top_k) {
     check_loads(plan, loads);
     // Which rank of a layer stands at a position of a group.
     const int gpus = loads.ranks;

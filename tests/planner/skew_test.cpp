@@ -19,6 +19,7 @@ struct Case {
   int gpus, pp, ep, tp;
   const char* schedule;
   Skew skew;
+  int cp = 1;
 };
 
 Plan plan_of(const Case& of) {
@@ -33,6 +34,7 @@ Plan plan_of(const Case& of) {
   request.layout.pp = of.pp;
   request.layout.ep = of.ep;
   request.layout.tp = of.tp;
+  request.layout.cp = of.cp;
   request.layout.dp = 0;
   request.schedule = of.schedule;
   request.training.global_batch = of.gpus / of.pp / of.tp * 2 * of.pp;
@@ -115,6 +117,29 @@ TEST_CASE("a step with skew repeats with its seed, and differs with another") {
   };
   CHECK(step(3) == Approx(step(3)).epsilon(1e-12));
   CHECK(std::abs(step(3) - step(4)) > 1e-9);
+}
+
+// Each of the cp * tp GPUs that share a sequence sends its own part of the tokens.
+TEST_CASE("measured loads of context-parallel GPUs are of their own tokens") {
+  const Case of{64, 1, 8, 2, "1f1b", {}, 2};
+  const Plan plan = plan_of(of);
+  Loads loads;
+  loads.model = plan.model.name;
+  loads.ep = 8;
+  loads.dp = plan.layout.dp;
+  loads.microbatches = plan.schedule.microbatches;
+  loads.layers = {1, 2, 3};
+  loads.ranks = 64;
+  const auto rows_of = [&](double rows) {
+    loads.row_counts.assign(std::size_t{3} * 64 * static_cast<std::size_t>(loads.microbatches),
+                            rows);
+    Skew measured;
+    measured.kind = SkewKind::kMeasured;
+    measured.measured = &loads;
+    return make_expert_rows(plan, measured)->rows(0, 1, 0);
+  };
+  CHECK(rows_of(4096.0 / 2 / 2 * 8) == std::vector<double>(8, 1.0));
+  CHECK_THROWS_AS(rows_of(4096.0 / 2 / 2 / 2 * 8), InputError);
 }
 
 // The rows of every GPU written down and read as measured: every GPU then does the same as where
