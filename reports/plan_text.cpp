@@ -155,6 +155,9 @@ std::string sizes_counts(const std::vector<SizeSearched>& sizes) {
   return text;
 }
 
+constexpr const char* kOneSize =
+    "Ask for one number with --gpus N: its best plans, and the reasons of what was rejected.\n";
+
 bool any_truncated(const std::vector<SizeSearched>& sizes) {
   return std::any_of(sizes.begin(), sizes.end(),
                      [](const SizeSearched& size) { return size.result.truncated; });
@@ -243,25 +246,25 @@ std::string size_search_text(const std::vector<SizeSearched>& sizes,
   std::string text = sizes_heading(sizes);
   text += plans.empty() ? nothing_found(any_truncated(sizes))
                         : plans_table(sizes.front().request, plans, PlansOf::kSizes);
-  return text + sizes_counts(sizes) +
-         "Ask for the plan of one number with --gpus N; for every trade with --pareto.\n";
+  return text + sizes_counts(sizes) + kOneSize;
 }
 
 std::string front_text(const std::vector<SizeSearched>& sizes,
                        const std::vector<ScoredPlan>& front) {
   std::string text = sizes_heading(sizes);
-  if (front.empty()) return text + nothing_found(any_truncated(sizes)) + sizes_counts(sizes);
+  if (front.empty())
+    return text + nothing_found(any_truncated(sizes)) + sizes_counts(sizes) + kOneSize;
   const FrontShape& shape = *sizes.front().request.front;
   return text +
          "Pareto front: no other plan equals or beats one of these in step time, GPU-hours, free "
          "memory and GPUs.\n\n" +
          plans_table(sizes.front().request, front, PlansOf::kFront) +
          fmt::format(
-             "On each number of GPUs: of the plans that leave 0 GiB free, {0:.0f} GiB, {1:.0f} "
-             "GiB, "
-             "..., the fastest, up to {2:.1f} times the fastest of all.\n",
+             "On each number of GPUs: the fastest of the plans that leave 0, {:.0f}, {:.0f}, ... "
+             "GiB "
+             "free, up to {:.1f} times the fastest of all.\n",
              in_gibibytes(shape.headroom), 2 * in_gibibytes(shape.headroom), shape.slowest) +
-         sizes_counts(sizes);
+         sizes_counts(sizes) + kOneSize;
 }
 
 std::string why_text(const SearchResult& asked, const SearchResult& all,

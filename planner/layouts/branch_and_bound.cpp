@@ -1,18 +1,15 @@
 #include "planner/layouts/branch_and_bound.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <exception>
 #include <limits>
 #include <memory>
-#include <thread>
 #include <type_traits>
 #include <utility>
 
-#include "core/error.hpp"
 #include "planner/layouts/findings.hpp"
 #include "planner/layouts/score.hpp"
+#include "planner/layouts/shared_work.hpp"
 #include "planner/schedules/families.hpp"
 
 namespace orrery {
@@ -47,15 +44,16 @@ struct Choices {
 class Search {
  public:
   Search(const LayoutProblem& problem, const DeviceModel& device)
-      : problem_(problem), device_(device), space_(problem.space), states_(problem.space.states()) {
+      : problem_(problem),
+        device_(device),
+        space_(problem.space),
+        states_(problem.space.states()),
+        work_(problem.crew) {
     for (const std::string& name : space_.schedule) schedule_family(name);
     for (std::size_t state = 0; state < states_.size(); ++state)
       stages_[std::max(1, states_[state].zero)].push_back(state);
-    // Processes started together are the parallelism themselves.
-    const bool alone = problem.crew == nullptr || problem.crew->size() == 1;
-    const unsigned threads = alone ? std::max(1U, std::thread::hardware_concurrency()) : 1;
     const auto orders = std::make_shared<OrderCache>();
-    for (unsigned thread = 0; thread < threads; ++thread) {
+    for (std::size_t thread = 0; thread < work_.threads(); ++thread) {
       scorers_.push_back(std::make_unique<LayoutScorer>(problem.model, problem.cluster,
                                                         problem.training, device, orders));
     }
@@ -117,11 +115,11 @@ class Search {
     static_assert(std::is_trivially_copyable_v<SettingSums>);
     const auto [least, most] = std::minmax_element(space_.comm_sms.begin(), space_.comm_sms.end());
     const CommSms sms{*least, *most};
-    in_parallel(layouts.size(), [&](std::size_t which, LayoutScorer& scorer) {
-      sums_[which] = scorer.sums(*layouts[which], sms);
+    work_.in_parallel(layouts.size(), [&](std::size_t which, std::size_t thread) {
+      sums_[which] = scorers_[thread]->sums(*layouts[which], sms);
     });
     const auto bytes = [&](std::size_t which) { return reinterpret_cast<char*>(&sums_[which]); };
-    share(
+    work_.share(
         layouts.size(), [&](std::size_t which) { return std::string(bytes(which), kSumBytes); },
         [&](std::size_t which, const std::string& from) {
           std::memcpy(bytes(which), from.data(), kSumBytes);
@@ -135,10 +133,10 @@ class Search {
   void wave(std::size_t begin, std::size_t end) {
     for (std::size_t at = begin; at < end; ++at) choices_of(candidates_[at].setting);
     std::vector<Findings> found(end - begin);
-    in_parallel(end - begin, [&](std::size_t at, LayoutScorer& scorer) {
-      look_at(candidates_[begin + at], scorer, found[at]);
+    work_.in_parallel(end - begin, [&](std::size_t at, std::size_t thread) {
+      look_at(candidates_[begin + at], *scorers_[thread], found[at]);
     });
-    share(
+    work_.share(
         found.size(), [&](std::size_t at) { return pack(found[at]); },
         [&](std::size_t at, const std::string& from) { found[at] = unpack_findings(from); });
     for (Findings& own : found) findings_.merge(std::move(own));
@@ -272,58 +270,6 @@ class Search {
 
   static constexpr std::size_t kSumBytes = sizeof(SettingSums);
 
-  bool mine(std::size_t index) const {
-    return problem_.crew == nullptr || problem_.crew->mine(index);
-  }
-
-  // What each process has of `count` parts goes to all others: own(index) of its parts,
-  // take(index, it) of the others'.
-  template <class Own, class Take>
-  void share(std::size_t count, Own own, Take take) {
-    if (problem_.crew == nullptr || problem_.crew->size() == 1) return;
-    std::string packed;
-    for (std::size_t index = 0; index < count; ++index) {
-      if (!mine(index)) continue;
-      const std::string part = own(index);
-      packed += std::to_string(part.size()) + ' ' + part;
-    }
-    const std::vector<std::string> all = problem_.crew->share(packed);
-    std::vector<std::size_t> at(all.size(), 0);
-    for (std::size_t index = 0; index < count; ++index) {
-      const std::size_t from = problem_.crew->owner(index);
-      const std::string& text = all[from];
-      const std::size_t space = text.find(' ', at[from]);
-      ORRERY_CHECK(space != std::string::npos, "process {} sent too little", from);
-      const std::size_t size = std::stoull(text.substr(at[from], space - at[from]));
-      if (!mine(index)) take(index, text.substr(space + 1, size));
-      at[from] = space + 1 + size;
-    }
-  }
-
-  // Runs `each(index, scorer)` for this process's part of them; the first exception is thrown
-  // again.
-  template <class Each>
-  void in_parallel(std::size_t count, Each each) {
-    std::atomic<std::size_t> next{0};
-    std::vector<std::exception_ptr> failed(scorers_.size());
-    std::vector<std::thread> threads;
-    for (std::size_t own = 0; own < scorers_.size(); ++own) {
-      threads.emplace_back([&, own] {
-        try {
-          for (std::size_t index = next++; index < count; index = next++) {
-            if (mine(index)) each(index, *scorers_[own]);
-          }
-        } catch (...) {
-          failed[own] = std::current_exception();
-        }
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    for (const std::exception_ptr& failure : failed) {
-      if (failure) std::rethrow_exception(failure);
-    }
-  }
-
   // Points that share all but SMs and optimizer states.
   std::int64_t points() const {
     return static_cast<std::int64_t>(space_.comm_sms.size() * states_.size());
@@ -387,6 +333,7 @@ class Search {
   const DeviceModel& device_;
   const LayoutSpace& space_;
   std::vector<StateChoice> states_;
+  SharedWork work_;
   std::map<int, std::vector<std::size_t>> stages_;      // states by ZeRO stage; 1: those below 2
   std::vector<std::unique_ptr<LayoutScorer>> scorers_;  // one a thread
   std::vector<Candidate> candidates_;
