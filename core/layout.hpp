@@ -46,14 +46,20 @@ enum class Recompute {
   kFull,       // every layer recomputed from its input
   kAttention,  // of the selective set, what belongs to attention: its norms and up-projections
   kMlp,        // of the selective set, the rest: the norm before the MLP and SwiGLU output
+  kExperts,    // the selective set, and experts anew from their input, dispatch with them; the
+               // router's choice is kept (Megatron-Core's module "moe")
 };
 // Whether attention's part of the selective set is recomputed by itself, and the MLP's, by itself
 // or with the whole layer.
 constexpr bool recomputes_attention(Recompute set) {
-  return set == Recompute::kSelective || set == Recompute::kAttention;
+  return set == Recompute::kSelective || set == Recompute::kAttention || set == Recompute::kExperts;
 }
 constexpr bool recomputes_mlp(Recompute set) {
   return set != Recompute::kNone && set != Recompute::kAttention;
+}
+// Whether experts keep their input alone.
+constexpr bool recomputes_experts(Recompute set) {
+  return set == Recompute::kFull || set == Recompute::kExperts;
 }
 
 // Where a state of training lies that no kernel of a micro-batch reads.

@@ -19,7 +19,7 @@
 namespace orrery {
 
 // Keys: pp tp cp ep etp dp vpp zero mbs comm-sms precision (fp8, bf16) recompute (none, selective,
-// full, attention, mlp) optimizer ema (gpu, cpu). Those left out keep those of `defaults`, except
+// full, attention, mlp, experts) optimizer ema (gpu, cpu). Those left out keep those of `defaults`, except
 // dp, which is 0 until check_layout derives it.
 Layout parse_layout(std::string_view text, Diagnostics& diagnostics, const Layout& defaults = {});
 

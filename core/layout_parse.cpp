@@ -91,7 +91,7 @@ class LayoutParser {
     if (key.text == "recompute") {
       return word(key, value, layout_.recompute,
                   {Recompute::kNone, Recompute::kSelective, Recompute::kFull, Recompute::kAttention,
-                   Recompute::kMlp});
+                   Recompute::kMlp, Recompute::kExperts});
     }
     if (key.text == "optimizer")
       return word(key, value, layout_.optimizer, {Keep::kGpu, Keep::kCpu});

@@ -100,6 +100,7 @@ std::string_view to_string(Recompute recompute) {
     case Recompute::kFull: return "full";
     case Recompute::kAttention: return "attention";
     case Recompute::kMlp: return "mlp";
+    case Recompute::kExperts: return "experts";
   }
   return "?";
 }

@@ -18,11 +18,9 @@ constexpr std::pair<std::string_view, Precision> kPrecisions[] = {
 constexpr std::pair<std::string_view, AttentionKernels> kAttention[] = {
     {"fused", AttentionKernels::kFused}, {"unfused", AttentionKernels::kUnfused}};
 constexpr std::pair<std::string_view, Recompute> kRecomputes[] = {
-    {"none", Recompute::kNone},
-    {"selective", Recompute::kSelective},
-    {"full", Recompute::kFull},
-    {"attention", Recompute::kAttention},
-    {"mlp", Recompute::kMlp}};
+    {"none", Recompute::kNone}, {"selective", Recompute::kSelective},
+    {"full", Recompute::kFull}, {"attention", Recompute::kAttention},
+    {"mlp", Recompute::kMlp},   {"experts", Recompute::kExperts}};
 constexpr std::pair<std::string_view, Keep> kKeeps[] = {{"gpu", Keep::kGpu}, {"cpu", Keep::kCpu}};
 constexpr std::pair<std::string_view, ScalarType> kScalars[] = {
     {"fp32", ScalarType::kFp32}, {"bf16", ScalarType::kBf16}, {"fp8", ScalarType::kFp8}};

@@ -23,7 +23,8 @@ constexpr std::pair<std::string_view, Recompute> kRecompute[] = {
     {"none", Recompute::kNone},
     {"selective", Recompute::kSelective},
     {"full", Recompute::kFull},
-    {"attention", Recompute::kAttention}};
+    {"attention", Recompute::kAttention},
+    {"experts", Recompute::kExperts}};
 constexpr std::pair<std::string_view, AttentionKernels> kKernels[] = {
     {"fused", AttentionKernels::kFused}, {"unfused", AttentionKernels::kUnfused}};
 constexpr std::pair<std::string_view, Precision> kPrecision[] = {

@@ -247,15 +247,16 @@ void RankEmitter::forward_unit(Flow& flow, const Unit& unit) {
 }
 
 void RankEmitter::recompute_unit(Flow& flow, const Unit& unit) {
-  if (context_.plan.layout.recompute != Recompute::kFull) return;
+  const Recompute set = context_.plan.layout.recompute;
+  if (!recomputes_experts(set) || (set != Recompute::kFull && !unit.works->exchanges())) return;
   // From the stored input to the operands of the MLP's backward; independent of the gradient that
   // comes in, whose buffer stays with `flow`.
   Flow again = flow;
   again.tail = InstructionId();
   again.inbox = -1;
   const UnitWorks& works = *unit.works;
-  for (const Chain* chain : {&works.f_attention, &works.f_dispatch, &works.f_mlp})
-    run(again, unit, *chain);
+  if (set == Recompute::kFull) run(again, unit, works.f_attention);
+  for (const Chain* chain : {&works.f_dispatch, &works.f_mlp}) run(again, unit, *chain);
 }
 
 void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_weights) {

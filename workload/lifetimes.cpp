@@ -130,11 +130,24 @@ Lifetimes operator+(const Lifetimes& a, const Lifetimes& b) {
           a.until_weight_gradient + b.until_weight_gradient, a.weight_operands + b.weight_operands};
 }
 
-// A fully recomputed layer keeps its input alone; what its backward makes is gone when it ends.
-Lifetimes layer(const Shard& shard, const Lifetimes& parts) {
-  if (shard.recompute != Recompute::kFull) return parts;
+// What is recomputed as a whole keeps its input alone; what its backward makes is gone when it
+// ends.
+Lifetimes input_alone(const Shard& shard, const Lifetimes& parts) {
   return {shard.local_tokens() * Bytes{shard.model.hidden * kBf16}, Bytes{},
           parts.weight_operands + parts.until_weight_gradient};
+}
+
+Lifetimes dense_layer(const Shard& shard) {
+  const Lifetimes parts = attention(shard) + dense_mlp(shard);
+  return shard.recompute == Recompute::kFull ? input_alone(shard, parts) : parts;
+}
+
+Lifetimes moe_layer(const Shard& shard) {
+  if (shard.recompute == Recompute::kFull)
+    return input_alone(shard, attention(shard) + experts(shard));
+  if (recomputes_experts(shard.recompute))
+    return attention(shard) + input_alone(shard, experts(shard));
+  return attention(shard) + experts(shard);
 }
 
 }  // namespace
@@ -144,15 +157,15 @@ Lifetimes lifetimes(const Shard& shard, LayerKind kind) {
     case LayerKind::kEmbedding:
       // The gradient that comes in is the operand of the table's gradient.
       return {Bytes{}, Bytes{}, Bytes{shard.tokens * shard.model.hidden * kBf16}};
-    case LayerKind::kDense: return layer(shard, attention(shard) + dense_mlp(shard));
-    case LayerKind::kMoe: return layer(shard, attention(shard) + experts(shard));
+    case LayerKind::kDense: return dense_layer(shard);
+    case LayerKind::kMoe: return moe_layer(shard);
     case LayerKind::kMtp: {
       // Of the next token's embedding the table's gradient is an operand too.
       const Bytes embedding_gradient{shard.tokens * shard.model.hidden * kBf16};
       const Lifetimes projection = {
           shard.local_tokens() * Bytes{2 * shard.model.hidden * kBf16}, Bytes{},
           wgrad_operands(shard, mtp_projection_weight_gradient(shard)) + embedding_gradient};
-      return projection + layer(shard, attention(shard) + experts(shard)) + head(shard);
+      return projection + moe_layer(shard) + head(shard);
     }
     case LayerKind::kHead: return head(shard);
   }

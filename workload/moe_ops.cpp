@@ -194,7 +194,7 @@ Steps experts_input_gradient(const Shard& shard) {
   ops.add_if(fp8,
              by_load(cast_transpose("cast and transpose routed dH", routed.rows, 2 * size.inter)));
   if (shared) {
-    if (shard.recompute != Recompute::kFull) {
+    if (!recomputes_experts(shard.recompute)) {
       ops.tensor_parallel(Pattern::kAllGather,
                           Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)},
                           "shared expert input");

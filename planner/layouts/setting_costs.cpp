@@ -21,11 +21,13 @@ class Summing {
     double none = 0;
     for (const Chain* chain : {&unit.w_post, &unit.w_mlp, &unit.w_attention, &unit.w_pre})
       add(*chain, sums, sums.W, none);
-    if (recompute_ == Recompute::kFull) {
+    if (recompute_ == Recompute::kFull ||
+        (recomputes_experts(recompute_) && !unit.f_dispatch.empty())) {
       // The gradient of combine may arrive while the layer is computed again.
       for (const WorkId work : unit.i_combine) sums.I_waits -= shortest(set_.works[work.index()]);
       const double before = sums.I + sums.I_waits;
-      for (const Chain* chain : {&unit.f_attention, &unit.f_dispatch, &unit.f_mlp})
+      if (recompute_ == Recompute::kFull) add(unit.f_attention, sums, sums.I, sums.I_waits);
+      for (const Chain* chain : {&unit.f_dispatch, &unit.f_mlp})
         add(*chain, sums, sums.I, sums.I_waits);
       sums.again = sums.I + sums.I_waits - before;
     }
