@@ -48,7 +48,7 @@ void check(const Plan& plan) {
   for (const ScheduleFault& fault : check_schedule(plan.schedule))
     diagnostics.error({}, "schedule: " + fault.reason);
   const Recompute set = plan.layout.recompute;
-  if (set == Recompute::kAttention || set == Recompute::kMlp) {
+  if (set == Recompute::kAttention || set == Recompute::kMlp || set == Recompute::kExperts) {
     diagnostics.error({}, fmt::format("recompute={} is not carried out on the CPU", to_string(set)),
                       "plan with recompute=none, selective or full");
   }

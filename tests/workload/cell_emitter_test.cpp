@@ -97,10 +97,14 @@ std::map<std::string, int> expected_works(const Plan& plan, LayerKind kind) {
   const UnitWorks unit = make_unit(works, shard, kind, 1);
   std::map<std::string, int> count;
   for (const Work& work : works) ++count[work.name];
-  if (plan.layout.recompute == Recompute::kFull) {
-    for (const Chain* again : {&unit.f_attention, &unit.f_dispatch, &unit.f_mlp}) {
-      for (WorkId id : *again) ++count[works[id.index()].name];
-    }
+  const auto again = [&](const Chain& chain) {
+    for (WorkId id : chain) ++count[works[id.index()].name];
+  };
+  const bool experts = plan.layout.recompute == Recompute::kExperts && unit.exchanges();
+  if (plan.layout.recompute == Recompute::kFull) again(unit.f_attention);
+  if (plan.layout.recompute == Recompute::kFull || experts) {
+    again(unit.f_dispatch);
+    again(unit.f_mlp);
   }
   return count;
 }

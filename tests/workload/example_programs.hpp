@@ -130,7 +130,9 @@ inline std::vector<PlanShape> plan_shapes() {
   none.layout.precision = Precision::kBf16;
   PlanShape full_1f1b = shapes[1];
   full_1f1b.layout.recompute = Recompute::kFull;
-  shapes.insert(shapes.end(), {full, none, full_1f1b});
+  PlanShape experts = shapes[4], experts_1f1b = shapes[1];
+  experts.layout.recompute = experts_1f1b.layout.recompute = Recompute::kExperts;
+  shapes.insert(shapes.end(), {full, none, full_1f1b, experts, experts_1f1b});
   return shapes;
 }
 

@@ -75,6 +75,16 @@ TEST_CASE("recomputing less keeps more, and full recomputation keeps one residua
       CHECK(kept(Recompute::kFull, precision).value() == 4096.0 * 7168 * 2);
       CHECK(kept(Recompute::kFull, precision) < kept(Recompute::kSelective, precision));
       CHECK(kept(Recompute::kSelective, precision) < kept(Recompute::kNone, precision));
+      // Experts anew: what attention keeps, and the residual; a dense layer has none.
+      const Bytes experts = kept(Recompute::kExperts, precision);
+      if (kind == LayerKind::kDense) {
+        CHECK(experts == kept(Recompute::kSelective, precision));
+      } else {
+        CHECK(experts < kept(Recompute::kSelective, precision));
+        // Residual, output, log-sum-exp and latents of attention; residual.
+        if (precision == Precision::kFp8)
+          CHECK(experts.value() / 4096 == 14336.0 + 24576 + 512 + 4224 + 14336);
+      }
     }
     CHECK(kept(Recompute::kSelective, Precision::kFp8) <
           kept(Recompute::kSelective, Precision::kBf16));

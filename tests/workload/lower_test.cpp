@@ -129,6 +129,7 @@ TEST_CASE("recomputation adds its FLOPs and no others") {
     CHECK(selective ==
           Approx(up * tokens * (shape.model.layers + shape.model.mtp_depth)).margin(1));
     const double forward = executed(shape, Recompute::kNone, Pass::kF);
+    CHECK(executed(shape, Recompute::kExperts, Pass::kI) == Approx(input + selective));
     CHECK(executed(shape, Recompute::kFull, Pass::kI) == Approx(input));
     CHECK(executed(shape, Recompute::kFull, Pass::kF) == Approx(2 * forward));
   }

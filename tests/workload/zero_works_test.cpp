@@ -35,10 +35,11 @@ std::vector<PlanShape> one_direction() {
       with_chunks({small_mla_moe(), "dualpipev", 8, sizes(4, 4, 2)}, 2),
       with_chunks({small_dense(), "dualpipev", 8, sizes(2, 4)}, 2),
   };
-  PlanShape full = shapes[8], bf16 = shapes[10];
+  PlanShape full = shapes[8], bf16 = shapes[10], experts = shapes[8];
   full.layout.recompute = Recompute::kFull;
+  experts.layout.recompute = Recompute::kExperts;
   bf16.layout.precision = Precision::kBf16;
-  shapes.insert(shapes.end(), {full, bf16});
+  shapes.insert(shapes.end(), {full, bf16, experts});
   return shapes;
 }
 
@@ -216,7 +217,7 @@ TEST_CASE("a unit starts when its weights are gathered, at most one unit ahead")
           // Two units before in the order of the pass.
           const auto before = units.find({microbatch, stage, forward ? layer - 2 : layer + 2});
           // A layer that is computed again in its backward runs its forward's works twice.
-          const bool again = plan.layout.recompute == Recompute::kFull;
+          const bool again = recomputes_experts(plan.layout.recompute);
           if (before != units.end() && before->second.last >= 0 && !again)
             CHECK(before->second.last <= unit.collectives_first);
         }

@@ -64,6 +64,7 @@ Problem drawn(std::mt19937& random) {
   thin_out(space.ep, random, 4);
   thin_out(space.etp, random, 2);
   thin_out(space.micro_batch, random, 3);
+  space.recompute.push_back(Recompute::kExperts);  // only taken where asked for
   thin_out(space.recompute, random, 3);
   thin_out(space.vpp, random, 4);
   thin_out(space.schedule, random, 8);
