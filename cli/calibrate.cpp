@@ -7,9 +7,12 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "core/catalog.hpp"
+#include "core/error.hpp"
 #include "core/model_reader.hpp"
 #include "realrun/calibrate_host.hpp"
+#include "realrun/gpu_presence.hpp"
 #include "reports/calibration_text.hpp"
+#include "reports/measured_calibration_text.hpp"
 
 namespace orrery::cli {
 namespace {
@@ -21,7 +24,38 @@ struct Options {
   std::string output;
 };
 
-int calibrate(Options& options) {
+struct CudaOptions {
+  std::string measured, device, output;
+};
+
+int calibrate_cuda(const CudaOptions& options) {
+  constexpr const char* kMeasure = "scripts/measure_cuda.sh -o FILE.json";
+  if (options.measured.empty()) {
+    if (has_nvidia_gpu())
+      throw InputError(
+          fmt::format("error: nothing was measured yet\n  = measure with {}, then give "
+                      "--measured FILE.json",
+                      kMeasure));
+    throw EnvironmentError(
+        fmt::format("error: there is no GPU on this machine\n  = measure on one that has, with {}, "
+                    "then give --measured FILE.json",
+                    kMeasure));
+  }
+  check_outputs({options.output}, {options.measured});
+  Diagnostics diagnostics;
+  const KernelMeasurements measurements = read_kernel_measurements(options.measured, diagnostics);
+  diagnostics.throw_if_errors();
+  const std::string device =
+      options.device.empty() ? calibration_name(measurements.device) : options.device;
+  const MeasuredCalibration calibration =
+      measured_calibration(resolve(device, CatalogKind::kCalibration), measurements, diagnostics);
+  write_output(options.output, calibration.text);
+  std::fputs(measured_calibration_text(calibration, measurements).c_str(),
+             answer_stream({options.output}));
+  return kYes;
+}
+
+int calibrate_this_host(Options& options) {
   const Stopwatch stopwatch;
   check_outputs({options.output});
   for (const std::string& model : options.models)
@@ -71,7 +105,19 @@ Command add_calibrate(CLI::App& app) {
   host->add_option("--name", options->calibration.name, "Name in the file")->capture_default_str();
   host->add_option("-o,--output", options->output, "File to write; - is standard output")
       ->required();
-  return [options] { return calibrate(*options); };
+  auto measured = std::make_shared<CudaOptions>();
+  CLI::App* cuda = command->add_subcommand(
+      "cuda", "A GPU: what the CUDA kernels were measured to take, as rows of its calibration");
+  cuda->add_option("--measured", measured->measured,
+                   "What scripts/measure_cuda.sh wrote on a machine with such a GPU");
+  cuda->add_option("--device", measured->device,
+                   "Calibration that says what was not measured: transport, memory, base (default: "
+                   "named as the device that was measured)");
+  cuda->add_option("-o,--output", measured->output, "File to write; - is standard output")
+      ->required();
+  return [host, options, measured] {
+    return host->parsed() ? calibrate_this_host(*options) : calibrate_cuda(*measured);
+  };
 }
 
 }  // namespace orrery::cli

@@ -118,6 +118,7 @@ Seconds CalibratedCost::stream_time(const Op& op) const {
     throw InputError(fmt::format("calibration '{}' has no stream_rows for kernel '{}'",
                                  calibration_.device.name, to_string(op.kernel)));
   }
+  if (found->second.within) return {};
   // A kernel of next to no work still has to be launched and drained.
   return std::max(Seconds{interpolate(found->second.points, op.amount())},
                   calibration_.device.launch_gap);
@@ -131,6 +132,12 @@ Seconds CalibratedCost::op_time(const Op& op, int sms) const {
   if (kind == KernelKind::kStreaming) return stream_time(op);
   const bool grouped_wgrad = op.kernel == KernelClass::kGroupedWgrad;
   return gemm_model(op).time(grouped_wgrad ? op.m * op.groups : op.m, op.n, op.k, op.groups, sms);
+}
+
+int CalibratedCost::launches(const Op& op) const {
+  const auto found = calibration_.stream_rows.find(op.kernel);
+  return found == calibration_.stream_rows.end() ? op.launches
+                                                 : found->second.launches.value_or(op.launches);
 }
 
 Seconds CalibratedCost::host_time(const Op& op) const {
@@ -156,7 +163,7 @@ ComputeCost CalibratedCost::compute(const Work& work, int lent_sms) const {
   ComputeCost cost;
   for (const Op& op : work.ops) {
     cost.busy += op_time(op, sms);
-    cost.gaps += op.launches * calibration_.device.launch_gap;
+    cost.gaps += launches(op) * calibration_.device.launch_gap;
   }
   return cost;
 }

@@ -55,6 +55,7 @@ class CalibratedCost : public CostSource {
   ExchangeLimits exchange_limits(Pattern pattern, bool across_nodes) const;
   Seconds attention_time(const Op& op, int sms) const;
   Seconds stream_time(const Op& op) const;
+  int launches(const Op& op) const;  // kernels that carry it out
   Seconds host_time(const Op& op) const;
 
   Calibration calibration_;

@@ -41,9 +41,7 @@ class CalibrationReader {
       result_.bf16_k_scale = gemm->required_double("bf16_k_scale", 0.1, 10);
       gemm->finish();
     }
-    for (Reader& table : root_.tables("gemm_rows")) read_gemm_rows(table);
-    for (Reader& table : root_.tables("attention_rows")) read_attention_rows(table);
-    for (Reader& table : root_.tables("stream_rows")) read_stream_rows(table);
+    read_kernel_rows();
     for (Reader& table : root_.tables("exchanges")) read_exchange(table);
     if (auto attention = root_.required_table("attention")) {
       result_.attention_qk = attention->required_int("qk_dim", {1, 65536});
@@ -56,10 +54,12 @@ class CalibrationReader {
   }
 
  private:
-  // Device and transport are the file's own, all else the base's.
+  // Device and transport are the file's own, and the rows of the kernels that it has; all else the
+  // base's.
   Calibration read_derived(const std::string& name) {
     const std::string base = root_.required_string("base");
     DeviceScale scale;
+    Calibration of_base;
     if (auto table = root_.required_table("scale")) {
       constexpr double kLeast = 0.01, kMost = 100;
       scale.tensor = table->required_double("tensor", kLeast, kMost);
@@ -67,30 +67,34 @@ class CalibrationReader {
       table->finish();
     }
     try {
-      result_ = scaled(read_calibration(resolve(base, CatalogKind::kCalibration)), scale);
+      of_base = scaled(read_calibration(resolve(base, CatalogKind::kCalibration)), scale);
     } catch (const InputError& error) {
       root_.error("base", fmt::format("cannot be read:\n{}", error.what()));
     }
-    if (!result_.base.empty())
+    if (!of_base.base.empty())
       root_.error("base", fmt::format("'{}' has a base itself", base),
-                  "name that one: '" + result_.base + "'");
-    result_.base = base;
+                  "name that one: '" + of_base.base + "'");
     // What the base assumes of its own device does not concern this one.
-    std::erase_if(result_.assumed, [](const AssumedFigure& figure) {
+    std::erase_if(of_base.assumed, [](const AssumedFigure& figure) {
       return figure.name.find(": device.") != std::string::npos;
     });
-    context_.assumed.insert(context_.assumed.begin(), result_.assumed.begin(),
-                            result_.assumed.end());
-    const std::optional<Uncertainty> of_base = result_.device.uncertainty;
-    result_.device = {};
+    context_.assumed.insert(context_.assumed.begin(), of_base.assumed.begin(),
+                            of_base.assumed.end());
+    result_.base = base;
     result_.device.name = name;
     if (auto device = root_.required_table("device")) read_device(*device);
-    result_.transport_nvls.reset();
     if (auto transport = root_.required_table("transport")) read_transport(*transport);
-    result_.device.uncertainty = of_base;
+    result_.device.uncertainty = of_base.device.uncertainty;
     read_uncertainty();
+    read_kernel_rows();
     root_.finish();
-    return std::move(result_);
+    return completed(std::move(result_), std::move(of_base));
+  }
+
+  void read_kernel_rows() {
+    for (Reader& table : root_.tables("gemm_rows")) read_gemm_rows(table);
+    for (Reader& table : root_.tables("attention_rows")) read_attention_rows(table);
+    for (Reader& table : root_.tables("stream_rows")) read_stream_rows(table);
   }
 
   void read_uncertainty() {
@@ -292,6 +296,35 @@ class CalibrationReader {
     const KernelClass kernel = read_kernel(table, KernelKind::kStreaming);
     StreamTable out;
     out.assumed = read_origin(table);
+    if (table.has("within")) {
+      out.within = read_within(table);
+      out.launches = 0;
+    } else {
+      read_points(table, out);
+    }
+    table.finish();
+    check_first(table, "kernel", !result_.stream_rows.contains(kernel),
+                fmt::format("'{}'", to_string(kernel)));
+    result_.stream_rows[kernel] = std::move(out);
+  }
+
+  // What a kernel that is part of another one is part of.
+  KernelClass read_within(Reader& table) {
+    const std::string name = table.required_string("within");
+    const std::optional<KernelClass> kernel = kernel_class(name);
+    const bool has_rows =
+        kernel &&
+        (result_.attention_rows.contains(*kernel) ||
+         (result_.stream_rows.contains(*kernel) && !result_.stream_rows.at(*kernel).within));
+    if (!has_rows && !name.empty()) {
+      table.error("within", fmt::format("no table above this one has rows of '{}'", name),
+                  "name a kernel of [[attention_rows]] or of an earlier one of [[stream_rows]]");
+    }
+    return kernel.value_or(KernelClass::kSmall);
+  }
+
+  void read_points(Reader& table, StreamTable& out) {
+    if (table.has("launches")) out.launches = table.required_int("launches", {1, 1000});
     std::string unit = "bytes";
     if (const Node* names = table.node("columns"); names != nullptr && !names->children.empty()) {
       for (const char* other : {"rows", "launches"}) {
@@ -301,11 +334,7 @@ class CalibrationReader {
     for (const std::vector<double>& row : read_rows(table, {unit, "us"})) {
       out.points.emplace_back(row[0], microseconds(row[1]));
     }
-    table.finish();
     std::sort(out.points.begin(), out.points.end());
-    check_first(table, "kernel", !result_.stream_rows.contains(kernel),
-                fmt::format("'{}'", to_string(kernel)));
-    result_.stream_rows[kernel] = std::move(out);
   }
 
   void read_exchange(Reader& table) {

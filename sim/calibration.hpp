@@ -48,8 +48,11 @@ struct AttentionRow {
 
 // Time of a streaming kernel at an amount (bytes, rows or launches).
 struct StreamTable {
-  std::vector<std::pair<double, Seconds>> points;  // by amount, ascending
+  std::vector<std::pair<double, Seconds>> points;  // by amount, ascending; none if `within`
   std::optional<std::string> assumed;
+  // What was measured of that kernel has this one in it: no time and no launch of its own.
+  std::optional<KernelClass> within = {};
+  std::optional<int> launches = {};  // kernels that an op takes here; else what the op says
 };
 
 // A measured expert-parallel exchange, and where the copies of a token went in it.
@@ -85,7 +88,8 @@ struct Calibration {
 };
 
 // A file may name a `base`, another device's: what it does not say itself is that device's, its
-// times scaled (sim/derived_calibration.hpp). Throws InputError with all that is wrong in the file.
+// times scaled; rows that it has for a kernel take the place of that device's
+// (sim/derived_calibration.hpp). Throws InputError with all that is wrong in the file.
 Calibration read_calibration(const std::string& path);
 
 }  // namespace orrery

@@ -17,4 +17,18 @@ Calibration scaled(Calibration base, const DeviceScale& scale) {
   return base;
 }
 
+Calibration completed(Calibration own, Calibration base) {
+  own.hash = std::move(base.hash);
+  own.gemm_laws = std::move(base.gemm_laws);
+  own.fp8_laws = std::move(base.fp8_laws);
+  own.bf16_laws = std::move(base.bf16_laws);
+  own.bf16_k_scale = base.bf16_k_scale;
+  own.attention_qk = base.attention_qk;
+  own.exchanges = std::move(base.exchanges);
+  own.gemm_rows.merge(base.gemm_rows);  // keeps what is there
+  own.attention_rows.merge(base.attention_rows);
+  own.stream_rows.merge(base.stream_rows);
+  return own;
+}
+
 }  // namespace orrery

@@ -45,7 +45,7 @@ class Families {
       add(kernel, DataType::kFp8Tensor, GemmModel(tensor, {}));
     }
     const auto elementwise = calibration_.stream_rows.find(KernelClass::kElementwise);
-    if (elementwise != calibration_.stream_rows.end())
+    if (elementwise != calibration_.stream_rows.end() && !elementwise->second.points.empty())
       accumulated(bf16, tensor, accumulating_a_result(elementwise->second));
     scaled_gradients();
     return std::move(families_);

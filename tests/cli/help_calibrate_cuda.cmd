@@ -1,0 +1,1 @@
+orrery calibrate cuda --help
