@@ -9,9 +9,9 @@
 #include "cli/options.hpp"
 #include "core/error.hpp"
 #include "core/plan_json.hpp"
+#include "planner/finalist_schedules.hpp"
 #include "planner/layout_search.hpp"
 #include "planner/layouts/fix.hpp"
-#include "planner/plan_schedule_search.hpp"
 #include "planner/size_search.hpp"
 #include "realrun/mpi_transport.hpp"
 #include "realrun/transport_crew.hpp"
@@ -32,7 +32,7 @@ struct Options {
   bool pareto = false;
   int top = 10;
   int finalists = 10;
-  bool search_schedule = false;
+  int search_schedule = 0;  // of how many plans
   long effort = 0;
   bool json = false;
 };
@@ -50,20 +50,13 @@ SizeProgress progress_bar() {
   };
 }
 
-// Searches the schedule of the best plan and puts it there.
-PlanScheduleSearch search_best(const Options& options, const DeviceModel& device,
-                               SearchResult& result) {
-  ScoredPlan& best = result.plans.front();
-  const bool terminal = isatty(STDERR_FILENO) != 0;
-  PlanScheduleSearch searched = search_plan_schedule(
-      best.plan, device, options.effort, [&](long spent, long of, double makespan) {
-        if (!terminal) return;
-        std::fprintf(stderr, "\r\033[K%3.0f %% of the effort, shortest so far %.4f s",
-                     100.0 * static_cast<double>(spent) / static_cast<double>(of), makespan);
-      });
-  if (terminal) std::fprintf(stderr, "\r\033[K");
-  best.plan = searched.plan;
-  return searched;
+// The same for the schedules of the best plans.
+FinalistProgress schedule_progress() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  return [](int plan, long spent, long of, double makespan) {
+    std::fprintf(stderr, "\r\033[Kplan %d: %3.0f %% of the effort, shortest so far %.4f s",
+                 plan + 1, 100.0 * static_cast<double>(spent) / static_cast<double>(of), makespan);
+  };
 }
 
 SizeSearchRequest size_search(const Options& options, const Setup& setup, Crew* crew) {
@@ -129,21 +122,23 @@ int plan(const Options& options, Crew* crew) {
   }
   const int code = result.plans.empty() ? kNo : kYes;
   if (!first) return code;
-  std::optional<PlanScheduleSearch> searched;
-  if (options.search_schedule && !result.plans.empty())
-    searched = search_best(options, wanted.device(result.plans.front().plan.cluster), result);
+  if (options.search_schedule > 0) {
+    search_finalist_schedules(result.plans, options.search_schedule,
+                              *objective_named(options.objective), wanted.device, options.effort,
+                              schedule_progress());
+    if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
+  }
   if (!options.output.empty() && !result.plans.empty()) {
     write_output(options.output, to_json(result.plans.front().plan));
   }
   std::string text;
   if (options.json) {
-    text =
-        plan_search_json(request, result, asked ? &*asked : nullptr,
-                         searched ? &*searched : nullptr, {stopwatch.wall_s(), stopwatch.cpu_s()});
+    text = plan_search_json(request, result, asked ? &*asked : nullptr,
+                            {stopwatch.wall_s(), stopwatch.cpu_s()});
   } else {
     text = sizes.size() == 1 ? plan_search_text(request, result)
                              : size_search_text(sizes, result.plans);
-    if (searched) text += plan_schedule_text(*searched, result.plans.front().schedule);
+    text += plan_schedules_text(result.plans);
     if (asked) text += "\n" + why_text(*asked, result, setup.device);
   }
   std::fputs(text.c_str(), answer_stream({options.output}));
@@ -215,8 +210,12 @@ Command add_plan(CLI::App& app) {
       ->excludes(gpus)
       ->excludes(pareto);
   command
-      ->add_flag("--search-schedule", options->search_schedule,
-                 "Search a shorter schedule for the best plan's own stage times and memory")
+      ->add_option("--search-schedule", options->search_schedule,
+                   "Search a shorter schedule for the own stage times and memory of so many of the "
+                   "best plans (without a number: 1)")
+      ->expected(0, 1)
+      ->default_str("1")
+      ->check(CLI::Range(1, 100))
       ->excludes(pareto);
   command
       ->add_option(

@@ -22,7 +22,6 @@ namespace {
 // Rows beyond those to report, in the place of finalists whose Program needs more memory than was
 // counted for their cells.
 constexpr int kSpare = 6;
-constexpr const char* kFolded = "folded";
 
 Plan plan_of(const SearchRequest& request, const Layout& layout, const std::string& schedule,
              const DeviceModel& device) {
@@ -189,7 +188,7 @@ void simulate_all(std::span<ScoredPlan> plans, Crew* crew, const DeviceModel& de
     plans[at].step = result.step;
     plans[at].memory = result.memory;
     plans[at].fullest = result.fullest;
-    plans[at].fidelity = kFolded;
+    plans[at].fidelity = kSimulated;
   }
 }
 

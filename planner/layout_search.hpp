@@ -3,12 +3,18 @@
 // score (planner/layouts/branch_and_bound.hpp) -> simulate the finalists.
 //
 // On a host, whose ranks share its cores, nothing is bounded or scored: every plan is simulated.
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "planner/layouts/branch_and_bound.hpp"
 
 namespace orrery {
+
+struct PlanScheduleSearch;
+
+inline constexpr const char* kScored = "analytic";  // fidelities of a row
+inline constexpr const char* kSimulated = "folded";
 
 struct SearchRequest {
   Model model;
@@ -34,6 +40,8 @@ struct ScoredPlan {
   MemoryTable memory;  // of the fullest rank
   Rank fullest;
   std::string fidelity;
+  // Of its schedule, where one was searched (planner/finalist_schedules.hpp).
+  std::shared_ptr<const PlanScheduleSearch> searched = {};
 };
 
 struct SearchResult {

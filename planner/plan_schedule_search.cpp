@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 #include "core/error.hpp"
-#include "planner/memory.hpp"
 #include "planner/prediction.hpp"
 #include "planner/schedules/timing.hpp"
 #include "sim/analytic.hpp"
@@ -19,13 +20,14 @@ Seconds step_of(const Plan& plan, const DeviceModel& device) {
   return predict(plan, lower(plan), device, {}).timeline.step;
 }
 
-MemoryTable fullest_rank(const Plan& plan, const DeviceModel& device) {
+std::pair<MemoryTable, Rank> fullest_rank(const Plan& plan, const DeviceModel& device) {
   const Program program = lower(plan);
   const Timeline timeline = run_analytic(program, device.costs(), plan.layout.gpus());
-  MemoryTable fullest = rank_memory(plan, device.device(), program, timeline, Rank{0});
+  std::pair<MemoryTable, Rank> fullest = {
+      rank_memory(plan, device.device(), program, timeline, Rank{0}), Rank{0}};
   for (int rank = 1; rank < plan.layout.pp; ++rank) {
     const MemoryTable memory = rank_memory(plan, device.device(), program, timeline, Rank{rank});
-    if (memory.total() > fullest.total()) fullest = memory;
+    if (memory.total() > fullest.first.total()) fullest = {memory, Rank{rank}};
   }
   return fullest;
 }
@@ -133,10 +135,10 @@ PlanScheduleSearch search_plan_schedule(const Plan& plan, const DeviceModel& dev
     for (std::size_t rank = 0; rank < lacking->size(); ++rank)
       out.bytes.limits[rank] -= (*lacking)[rank];
   }
-  const MemoryTable before = fullest_rank(plan, device);
-  out.memory_before = before.total();
-  out.capacity = before.capacity;
-  out.memory_after = out.better() ? fullest_rank(out.plan, device).total() : out.memory_before;
+  std::tie(out.memory_before, out.fullest_before) = fullest_rank(plan, device);
+  std::tie(out.memory_after, out.fullest_after) =
+      out.better() ? fullest_rank(out.plan, device)
+                   : std::pair{out.memory_before, out.fullest_before};
   return out;
 }
 

@@ -4,6 +4,7 @@
 // beside the old one.
 #include "core/plan.hpp"
 #include "planner/device_model.hpp"
+#include "planner/memory.hpp"
 #include "planner/plan_cells.hpp"
 #include "planner/schedules/compact.hpp"
 #include "planner/schedules/search.hpp"
@@ -14,11 +15,11 @@ struct PlanScheduleSearch {
   Plan plan;  // with the searched schedule; the old one where that is no slower on SimGrid
   ScheduleSearchResult search;
   CellTimes times;
-  ActivationBytes bytes;              // with the limits that the search kept
-  double cells_before = 0;            // makespan of the old schedule by the same cell times
-  Seconds before, after;              // steps on SimGrid: the old schedule's, the best found one's
-  Bytes memory_before, memory_after;  // of the fullest rank, of what there is
-  Bytes capacity;
+  ActivationBytes bytes;    // with the limits that the search kept
+  double cells_before = 0;  // makespan of the old schedule by the same cell times
+  Seconds before, after;    // steps on SimGrid: the old schedule's, the best found one's
+  MemoryTable memory_before, memory_after;  // of the fullest rank
+  Rank fullest_before, fullest_after;
   bool fits = false;  // whether any schedule found fits into memory as SimGrid runs it
   bool better() const { return after < before; }
 };

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/stage_map.hpp"
+#include "planner/plan_schedule_search.hpp"
 #include "planner/step_parts.hpp"
 #include "reports/number.hpp"
 #include "reports/table.hpp"
@@ -75,7 +76,10 @@ std::string plans_table(const SearchRequest& request, const std::vector<ScoredPl
   number("ep", request.model.moe.experts > 0 ? "" : "1", &Layout::ep);
   number("etp", "1", &Layout::etp);
   number("dp", "", &Layout::dp);
-  add("schedule", "", true, [](const ScoredPlan& plan) { return plan.schedule; });
+  add("schedule", "", true, [](const ScoredPlan& plan) {
+    const bool searched = plan.searched != nullptr && plan.searched->better();
+    return plan.schedule + (searched ? ", searched" : "");
+  });
   number("vpp", "1", &Layout::vpp);
   number("mbs", "1", &Layout::micro_batch);
   number("zero", "1", &Layout::zero_stage);
@@ -292,31 +296,37 @@ std::string why_text(const SearchResult& asked, const SearchResult& all,
   return text;
 }
 
-std::string plan_schedule_text(const PlanScheduleSearch& searched, const std::string& family) {
-  const ScheduleSearchResult& search = searched.search;
-  const TimeUnit unit = time_unit(searched.before);
-  const auto time = [&](double seconds) {
-    return fmt::format("{:.3f} {}", Seconds{seconds} / unit.time, unit.name);
-  };
-  std::string text = fmt::format(
-      "\nSchedule of the best plan, searched for its own stage times and memory ({} orders "
-      "timed):\n"
-      "  cells      {} -> {}, lower bound {} ({}, rank {}): {} of the gap closed\n",
-      grouped(static_cast<double>(search.evaluations)), time(searched.cells_before),
-      time(search.makespan), time(search.bound.makespan), to_string(search.bound.binding),
-      search.bound.rank,
-      percent((searched.cells_before - search.makespan) /
-              std::max(1e-300, searched.cells_before - search.bound.makespan)));
-  text += fmt::format(
-      "  the step   {} -> {} ({}) with contention{}\n", time(searched.before.value()),
-      time(searched.after.value()), signed_percent(searched.after / searched.before - 1),
-      searched.better() ? ""
-      : searched.fits   ? fmt::format(": {} stays", family)
-                        : fmt::format(": none found fits into memory, {} stays", family));
-  const MemoryUnit memory = memory_unit(std::max(searched.memory_before, searched.memory_after));
-  text += fmt::format("  memory     {:.1f} -> {:.1f} {} of the fullest rank, of {:.1f} {}\n",
-                      searched.memory_before / memory.bytes, searched.memory_after / memory.bytes,
-                      memory.name, searched.capacity / memory.bytes, memory.name);
+std::string plan_schedules_text(const std::vector<ScoredPlan>& plans) {
+  std::string text;
+  for (std::size_t at = 0; at < plans.size(); ++at) {
+    if (plans[at].searched == nullptr) continue;
+    const PlanScheduleSearch& searched = *plans[at].searched;
+    const ScheduleSearchResult& search = searched.search;
+    const TimeUnit unit = time_unit(searched.before);
+    const auto time = [&](double seconds) {
+      return fmt::format("{:.3f} {}", Seconds{seconds} / unit.time, unit.name);
+    };
+    text += fmt::format(
+        "\nSchedule of plan {}, searched for its own stage times and memory ({} orders timed):\n"
+        "  cells      {} -> {}, lower bound {} ({}, rank {}): {} of the gap closed\n",
+        at + 1, grouped(static_cast<double>(search.evaluations)), time(searched.cells_before),
+        time(search.makespan), time(search.bound.makespan), to_string(search.bound.binding),
+        search.bound.rank,
+        percent((searched.cells_before - search.makespan) /
+                std::max(1e-300, searched.cells_before - search.bound.makespan)));
+    text += fmt::format(
+        "  the step   {} -> {} ({}) with contention{}\n", time(searched.before.value()),
+        time(searched.after.value()), signed_percent(searched.after / searched.before - 1),
+        searched.better() ? ""
+        : searched.fits
+            ? fmt::format(": {} stays", plans[at].schedule)
+            : fmt::format(": none found fits into memory, {} stays", plans[at].schedule));
+    const Bytes before = searched.memory_before.total(), after = searched.memory_after.total();
+    const MemoryUnit memory = memory_unit(std::max(before, after));
+    text += fmt::format("  memory     {:.1f} -> {:.1f} {} of the fullest rank, of {:.1f} {}\n",
+                        before / memory.bytes, after / memory.bytes, memory.name,
+                        searched.memory_before.capacity / memory.bytes, memory.name);
+  }
   return text;
 }
 

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "planner/layout_search.hpp"
-#include "planner/plan_schedule_search.hpp"
 #include "planner/size_search.hpp"
 
 namespace orrery {
@@ -20,7 +19,7 @@ std::string front_text(const std::vector<SizeSearched>& sizes,
 // them is and where the difference lies.
 std::string why_text(const SearchResult& asked, const SearchResult& all, const DeviceModel& device);
 
-// What the search of a plan's schedule came to, against the `family` that it started from.
-std::string plan_schedule_text(const PlanScheduleSearch& searched, const std::string& family);
+// What the search of each plan's schedule came to, where it was searched.
+std::string plan_schedules_text(const std::vector<ScoredPlan>& plans);
 
 }  // namespace orrery

@@ -4,6 +4,7 @@
 
 #include "core/stage_map.hpp"
 #include "planner/campaign/campaign_parts.hpp"
+#include "planner/plan_schedule_search.hpp"
 
 namespace orrery {
 namespace {
@@ -58,6 +59,21 @@ Json assumed(const AssumedFigures& figures) {
   return list;
 }
 
+Json schedule_search_json(const PlanScheduleSearch& searched) {
+  const ScheduleSearchResult& search = searched.search;
+  return {{"cells_before_s", searched.cells_before},
+          {"cells_s", search.makespan},
+          {"lower_bound_s", search.bound.makespan},
+          {"binding", std::string(to_string(search.bound.binding))},
+          {"gap", search.gap},
+          {"evaluations", search.evaluations},
+          {"step_before_s", searched.before.value()},
+          {"step_time_s", searched.after.value()},
+          {"memory_before_bytes", searched.memory_before.total().value()},
+          {"memory_bytes", searched.memory_after.total().value()},
+          {"taken", searched.better()}};
+}
+
 Json scored_json(const SearchRequest& request, const ScoredPlan& plan) {
   Json entry = {{"layout", layout_json(plan.plan.layout)},
                 {"schedule", plan.schedule},
@@ -67,6 +83,7 @@ Json scored_json(const SearchRequest& request, const ScoredPlan& plan) {
   if (request.training.tokens > 0) entry["gpu_hours"] = plan.gpu_hours;
   entry["memory_gib"] = memory(plan.memory);
   entry["fidelity"] = plan.fidelity;
+  if (plan.searched != nullptr) entry["schedule_search"] = schedule_search_json(*plan.searched);
   return entry;
 }
 
@@ -224,8 +241,7 @@ std::string front_json(const std::vector<SizeSearched>& sizes, const std::vector
 }
 
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
-                             const SearchResult* asked, const PlanScheduleSearch* searched,
-                             const RunTiming& timing) {
+                             const SearchResult* asked, const RunTiming& timing) {
   Json plans = Json::array();
   for (const ScoredPlan& plan : result.plans) plans.push_back(scored_json(request, plan));
   Json out = {
@@ -248,20 +264,6 @@ std::string plan_search_json(const SearchRequest& request, const SearchResult& r
       why.push_back(std::move(entry));
     }
     out["why"] = std::move(why);
-  }
-  if (searched != nullptr) {
-    const ScheduleSearchResult& search = searched->search;
-    out["schedule_search"] = {{"cells_before_s", searched->cells_before},
-                              {"cells_s", search.makespan},
-                              {"lower_bound_s", search.bound.makespan},
-                              {"binding", std::string(to_string(search.bound.binding))},
-                              {"gap", search.gap},
-                              {"evaluations", search.evaluations},
-                              {"step_before_s", searched->before.value()},
-                              {"step_time_s", searched->after.value()},
-                              {"memory_before_bytes", searched->memory_before.value()},
-                              {"memory_bytes", searched->memory_after.value()},
-                              {"taken", searched->better()}};
   }
   out["timing"] = timing_json(timing);
   return out.dump(2) + "\n";

@@ -6,7 +6,6 @@
 #include "planner/campaign/goodput.hpp"
 #include "planner/layout_search.hpp"
 #include "planner/memory_details.hpp"
-#include "planner/plan_schedule_search.hpp"
 #include "planner/sensitivity.hpp"
 #include "planner/size_search.hpp"
 #include "planner/step_summary.hpp"
@@ -25,10 +24,9 @@ struct RunTiming {
 std::string simulate_json(const Plan& plan, const StepSummary& summary, const ClusterStep* cluster,
                           const Skew& skew, const Sensitivity* sensitivity,
                           const MemoryDetails* details, const RunTiming& timing);
-// `asked`: the layouts of --why, or null; `searched`: the best plan's schedule, or null.
+// `asked`: the layouts of --why, or null.
 std::string plan_search_json(const SearchRequest& request, const SearchResult& result,
-                             const SearchResult* asked, const PlanScheduleSearch* searched,
-                             const RunTiming& timing);
+                             const SearchResult* asked, const RunTiming& timing);
 // The front of `orrery plan --pareto`, with the counts of each number of GPUs.
 std::string front_json(const std::vector<SizeSearched>& sizes, const std::vector<ScoredPlan>& front,
                        const RunTiming& timing);
