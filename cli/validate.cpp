@@ -19,6 +19,7 @@
 #include "realrun/host_validation.hpp"
 #include "reports/host_validation_text.hpp"
 #include "reports/network_report.hpp"
+#include "reports/pair_prediction.hpp"
 #include "reports/published_runs_report.hpp"
 #include "reports/schedule_cases_text.hpp"
 #include "reports/validation_report.hpp"
@@ -145,11 +146,36 @@ int validate_published(const Options& options) {
   return compare_with_kept(options, report, "reports/published-runs.md", " --suite published");
 }
 
+// The chunk pair of the published run, on eight nodes of H200.
+int predict_h200(const Options& options) {
+  const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
+  const Setup known = published_setup(published);
+  SetupOptions names;
+  names.model = published.model;
+  names.cluster = "h200-64";
+  names.sequence = published.sequence;
+  names.global_batch = published.global_batch;
+  const Setup other = read_setup(names);
+  PlanRequest request = published_request(published, other);
+  request.layout.pp = 1;  // the pair is of one stage
+  request.schedule = "1f1b";
+  const auto calibration = [](const Cluster& cluster) {
+    return read_calibration(resolve(cluster.device, CatalogKind::kCalibration));
+  };
+  const std::string report =
+      pair_prediction(published,
+                      {build_plan(published_request(published, known), known.device.costs()),
+                       calibration(known.cluster)},
+                      {build_plan(request, other.device.costs()), calibration(other.cluster)});
+  return compare_with_kept(options, report, "reports/h200-chunk-pair.md", " --suite h200");
+}
+
 int validate(const Options& options) {
   if (options.suite == "host") return validate_this_host(options);
   if (options.suite == "schedules") return validate_schedules(options);
   if (options.json) throw InputError("error: --json is of --suite host");
   if (options.suite == "published") return validate_published(options);
+  if (options.suite == "h200") return predict_h200(options);
   const bool network = options.suite == "network";
   const std::string kept = network ? "reports/network.md" : "reports/deepseek-v3-step.md";
   const PublishedRun published = read_published(data_file("reports/published/deepseek-v3.toml"));
@@ -177,9 +203,9 @@ Command add_validate(CLI::App& app) {
                    "deepseek-v3: its published step; published: 106 training runs of others; "
                    "host: real runs on this machine, measured now; schedules: the schedule search "
                    "next to published schedules; network: expert-parallel kernels, collectives and "
-                   "uneven experts")
+                   "uneven experts; h200: its chunk pair on an H200, predicted of kernels alone")
       ->capture_default_str()
-      ->check(CLI::IsMember({"deepseek-v3", "published", "host", "schedules", "network"}));
+      ->check(CLI::IsMember({"deepseek-v3", "published", "host", "schedules", "network", "h200"}));
   command->add_flag("--json", options->json, "With --suite host: print one JSON object");
   command
       ->add_option("--effort", options->effort,

@@ -1,4 +1,4 @@
-# CUDA kernels for Hopper (sm_90a), where the toolkit, cuBLASLt and cuDNN are installed. Sets ORRERY_HAVE_CUDA.
+# CUDA kernels for Hopper (sm_90a) and, in BF16 alone, Ampere (sm_80: A100), where the toolkit, cuBLASLt and cuDNN are installed. Sets ORRERY_HAVE_CUDA.
 find_program(ORRERY_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
 find_library(ORRERY_CUBLASLT cublasLt HINTS $ENV{CUDA_HOME}/lib64 /usr/local/cuda/lib64)
 find_library(ORRERY_CUDNN cudnn HINTS $ENV{CUDA_HOME}/lib64 /usr/local/cuda/lib64)
@@ -7,7 +7,7 @@ if(NOT (ORRERY_NVCC AND ORRERY_CUBLASLT AND ORRERY_CUDNN))
   return()
 endif()
 set(CMAKE_CUDA_COMPILER ${ORRERY_NVCC})
-set(CMAKE_CUDA_ARCHITECTURES 90a-real)
+set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 set(ORRERY_HAVE_CUDA ON)

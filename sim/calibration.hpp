@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,8 @@ struct ExchangeTable {
 struct Calibration {
   std::string hash;  // of the file's text, and its base's
   std::string base;  // the device it is derived from, or empty
+  // Kernels of a derived device whose rows are its own; types are of matrix products.
+  std::set<std::pair<KernelClass, DataType>> own;
   Device device;
   std::map<std::string, GemmLawTable> gemm_laws;
   std::vector<std::string> fp8_laws, bf16_laws;  // candidates; the fastest is taken

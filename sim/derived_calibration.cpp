@@ -18,6 +18,9 @@ Calibration scaled(Calibration base, const DeviceScale& scale) {
 }
 
 Calibration completed(Calibration own, Calibration base) {
+  for (const auto& [kernel, rows] : own.gemm_rows) own.own.insert(kernel);
+  for (const auto& [kernel, rows] : own.attention_rows) own.own.insert({kernel, DataType::kNone});
+  for (const auto& [kernel, table] : own.stream_rows) own.own.insert({kernel, DataType::kNone});
   own.hash = std::move(base.hash);
   own.gemm_laws = std::move(base.gemm_laws);
   own.fp8_laws = std::move(base.fp8_laws);

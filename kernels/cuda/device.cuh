@@ -33,6 +33,15 @@ inline void require(bool condition, const char* what) {
   if (!condition) throw DeviceError(what);
 }
 
+// Whether it multiplies E4M3 with a scale for 128 elements: cuBLASLt does so on Hopper alone. Kernels
+// that only convert to it run on all that they are compiled for.
+inline bool multiplies_fp8() {
+  constexpr int kHopper = 9;
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "compute capability");
+  return major == kHopper;
+}
+
 // An array on the device.
 template <class T>
 class Device {

@@ -77,6 +77,10 @@ TEST_CASE("rows that a derived device has of a kernel take the place of its base
   CHECK(own.stream_rows.at(KernelClass::kNorm).points.back().second == microseconds(57.65));
   CHECK(own.stream_rows.at(KernelClass::kRouterSmall).points.back().second == microseconds(23));
   CHECK(own.hash != base.hash);
+  CHECK(own.own == decltype(own.own){{KernelClass::kGemm, DataType::kFp8},
+                                     {KernelClass::kAttentionBackward, DataType::kNone},
+                                     {KernelClass::kAttentionBackwardPre, DataType::kNone},
+                                     {KernelClass::kRouterSmall, DataType::kNone}});
 }
 
 // Launch gaps are 2 us each: 34 kernels of the H800's router have 68 us of them.
