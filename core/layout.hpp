@@ -40,6 +40,19 @@ enum class AttentionKernels {
              // it took FlashAttention (arXiv 2205.05198, section 4)
 };
 
+// What carries the rows of experts between GPUs.
+enum class ExchangeKernels {
+  kDeepEp,  // a token once to a node, spread there over NVLink, and summed on the way back
+  kNccl,  // NCCL's all-to-all, as Megatron-Core's dispatcher "alltoall": a row for every expert of
+          // a token, in BF16, put in order before and summed after by kernels of their own
+};
+
+// When a full backward computes the weight gradients of a layer with experts.
+enum class WeightGradients {
+  kBeside,  // beside the exchanges, which they hide
+  kInline,  // after the input gradients of each part, as autograd runs them: exchanges stand alone
+};
+
 enum class Recompute {
   kNone,
   kSelective,  // DeepSeek-V3 report, section 3.2.3: RMSNorm, MLA up-projections, SwiGLU output
@@ -79,6 +92,8 @@ struct Layout {
   Precision precision = Precision::kFp8;
   Recompute recompute = Recompute::kSelective;
   AttentionKernels attention = AttentionKernels::kFused;
+  ExchangeKernels exchange = ExchangeKernels::kDeepEp;
+  WeightGradients weights = WeightGradients::kBeside;
   // Master weights and moments, and where they lie the update runs.
   Keep optimizer = Keep::kGpu;
   // An exponential moving average of the weights in FP32, divided as the optimizer's states are. On
@@ -104,6 +119,8 @@ constexpr int expert_fold(const Layout& layout) {
 std::string_view to_string(Precision precision);
 std::string_view to_string(Recompute recompute);
 std::string_view to_string(AttentionKernels kernels);
+std::string_view to_string(ExchangeKernels kernels);
+std::string_view to_string(WeightGradients order);
 std::string_view to_string(Keep keep);
 char letter(LayerKind kind);
 // "pp=16 ep=64 dp=128", dimensions that are 1 left out (pp, ep and dp always shown; dp not where it

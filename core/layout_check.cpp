@@ -117,6 +117,10 @@ class LayoutChecker {
           std::int64_t{training_.sequence} * layout_.micro_batch / layout_.cp;
       split("the tokens of a micro-batch", tokens);
     }
+    if (layout_.exchange == ExchangeKernels::kNccl && layout_.precision == Precision::kFp8) {
+      error("exchange", "exchange=nccl moves rows in BF16, but precision=fp8 sends them in FP8",
+            "take precision=bf16 or fp8-tensor, or exchange=deepep");
+    }
     const int etp = layout_.etp;
     if (etp > 1 && model_.moe_layers() == 0) {
       error("etp", fmt::format("etp={}, but the model has no experts", etp), "leave etp out");

@@ -30,7 +30,8 @@ constexpr IntKey kIntKeys[] = {
 std::vector<std::string> key_names() {
   std::vector<std::string> names;
   for (const IntKey& key : kIntKeys) names.emplace_back(key.name);
-  names.insert(names.end(), {"precision", "recompute", "attention", "optimizer", "ema"});
+  names.insert(names.end(),
+               {"precision", "recompute", "attention", "exchange", "weights", "optimizer", "ema"});
   return names;
 }
 
@@ -87,6 +88,13 @@ class LayoutParser {
     if (key.text == "attention") {
       return word(key, value, layout_.attention,
                   {AttentionKernels::kFused, AttentionKernels::kUnfused});
+    }
+    if (key.text == "exchange") {
+      return word(key, value, layout_.exchange, {ExchangeKernels::kDeepEp, ExchangeKernels::kNccl});
+    }
+    if (key.text == "weights") {
+      return word(key, value, layout_.weights,
+                  {WeightGradients::kBeside, WeightGradients::kInline});
     }
     if (key.text == "recompute") {
       return word(key, value, layout_.recompute,

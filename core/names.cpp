@@ -89,6 +89,14 @@ std::string_view to_string(Precision precision) {
   return "?";
 }
 
+std::string_view to_string(ExchangeKernels kernels) {
+  return kernels == ExchangeKernels::kDeepEp ? "deepep" : "nccl";
+}
+
+std::string_view to_string(WeightGradients order) {
+  return order == WeightGradients::kBeside ? "beside" : "inline";
+}
+
 std::string_view to_string(AttentionKernels kernels) {
   return kernels == AttentionKernels::kFused ? "fused" : "unfused";
 }

@@ -17,6 +17,10 @@ constexpr std::pair<std::string_view, Precision> kPrecisions[] = {
     {"fp8", Precision::kFp8}, {"bf16", Precision::kBf16}, {"fp8-tensor", Precision::kFp8Tensor}};
 constexpr std::pair<std::string_view, AttentionKernels> kAttention[] = {
     {"fused", AttentionKernels::kFused}, {"unfused", AttentionKernels::kUnfused}};
+constexpr std::pair<std::string_view, ExchangeKernels> kExchange[] = {
+    {"deepep", ExchangeKernels::kDeepEp}, {"nccl", ExchangeKernels::kNccl}};
+constexpr std::pair<std::string_view, WeightGradients> kWeights[] = {
+    {"beside", WeightGradients::kBeside}, {"inline", WeightGradients::kInline}};
 constexpr std::pair<std::string_view, Recompute> kRecomputes[] = {
     {"none", Recompute::kNone}, {"selective", Recompute::kSelective},
     {"full", Recompute::kFull}, {"attention", Recompute::kAttention},
@@ -52,6 +56,8 @@ Layout decode_layout(Reader& reader) {
   layout.recompute = reader.optional_enum<Recompute>("recompute", layout.recompute, kRecomputes);
   layout.attention =
       reader.optional_enum<AttentionKernels>("attention", layout.attention, kAttention);
+  layout.weights = reader.optional_enum<WeightGradients>("weights", layout.weights, kWeights);
+  layout.exchange = reader.optional_enum<ExchangeKernels>("exchange", layout.exchange, kExchange);
   layout.optimizer = reader.optional_enum<Keep>("optimizer", layout.optimizer, kKeeps);
   layout.ema = reader.optional_enum<Keep>("ema", layout.ema, kKeeps);
   const std::string map = reader.required_string("stage_map");

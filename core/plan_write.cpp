@@ -169,6 +169,10 @@ void write_layout(JsonWriter& writer, const Layout& layout) {
   writer.field("recompute", to_string(layout.recompute));
   if (layout.attention != AttentionKernels::kFused)
     writer.field("attention", to_string(layout.attention));
+  if (layout.exchange != ExchangeKernels::kDeepEp)
+    writer.field("exchange", to_string(layout.exchange));
+  if (layout.weights != WeightGradients::kBeside)
+    writer.field("weights", to_string(layout.weights));
   writer.field("optimizer", to_string(layout.optimizer));
   writer.field("ema", to_string(layout.ema));
   writer.field("stage_map", std::string_view(format_stage_map(layout.stage_map)));

@@ -72,6 +72,8 @@ struct Wire {
   Bytes nic;
   Bytes nvlink;
   int in_node = 1;  // of the GPUs of a collective, in each node
+  // An exchange by NCCL's all-to-all: at the rates of transports, not of kernels of its own.
+  bool all_to_all = false;
   bool operator==(const Wire&) const = default;
 };
 

@@ -261,6 +261,8 @@ GpuParameters gpu_parameters(const Plan& plan, const GpuPlace& place) {
   }
   if (plan.layout.attention != AttentionKernels::kFused)
     throw InputError("real runs keep no attention scores: attention=fused");
+  if (plan.layout.exchange != ExchangeKernels::kDeepEp)
+    throw InputError("real runs send a token once to a GPU: exchange=deepep");
   if (plan.layout.cp > 1) throw InputError("real runs do not carry out context parallelism: cp=1");
   if (plan.layout.zero_stage > 1)
     throw InputError("real runs do not carry out ZeRO stages 2 and 3: zero=0 or zero=1");

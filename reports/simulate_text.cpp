@@ -93,6 +93,9 @@ std::string plan_heading(const Plan& plan) {
                       layout.zero_stage, to_string(layout.precision), to_string(layout.recompute));
   if (layout.attention != AttentionKernels::kFused)
     text += fmt::format(", attention {}", to_string(layout.attention));
+  if (layout.exchange != ExchangeKernels::kDeepEp)
+    text += fmt::format(", experts' rows by {}", to_string(layout.exchange));
+  if (layout.weights != WeightGradients::kBeside) text += ", weight gradients in line";
   if (!host) text += fmt::format(", {} SMs lent to communication", layout.comm_sms);
   if (layout.optimizer == Keep::kCpu) text += ", optimizer on the CPU";
   if (layout.ema == Keep::kGpu) text += ", moving average on the GPU";

@@ -170,7 +170,8 @@ ComputeCost CalibratedCost::compute(const Work& work, int lent_sms) const {
 
 TransferCost CalibratedCost::transfer(const Work& work, bool beside_compute, int lent_sms) const {
   const Wire& wire = work.wire;
-  if (is_exchange(wire.pattern)) return exchange(wire, beside_compute, lent_sms);
+  if (is_exchange(wire.pattern) && !wire.all_to_all)
+    return exchange(wire, beside_compute, lent_sms);
   if (is_collective(wire.pattern) && wire.group > 1) return collective(wire);
   const Seconds hop =
       wire.nic.value() > 0 ? cluster_.fabric.cross_leaf_latency : cluster_.nvlink.latency;
@@ -284,7 +285,7 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
   }
   for (const Instruction& instruction : program.instructions) {
     const Wire& wire = program.work(instruction).wire;
-    if (!is_exchange(wire.pattern)) continue;
+    if (!is_exchange(wire.pattern) || wire.all_to_all) continue;
     const auto found = calibration_.exchanges.find({wire.pattern, instruction.overlapped});
     if (found == calibration_.exchanges.end()) continue;
     const ExchangeTable& table = found->second;

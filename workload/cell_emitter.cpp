@@ -96,10 +96,12 @@ void RankEmitter::run(Flow& flow, const Unit& unit, std::span<const WorkId> chai
   }
 }
 
-void RankEmitter::run_beside(Flow& flow, const Unit& unit, const Chain& chain,
-                             InstructionId after) {
+InstructionId RankEmitter::run_beside(Flow& flow, const Unit& unit, const Chain& chain,
+                                      InstructionId after) {
   const InstructionId deps[] = {after, flow.room};
-  for (WorkId work : chain) add(work, Stream::kCompute, deps, &flow, unit.layer);
+  InstructionId last = after;
+  for (WorkId work : chain) last = add(work, Stream::kCompute, deps, &flow, unit.layer);
+  return last;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -263,7 +265,8 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
   const UnitWorks& works = *unit.works;
   // Weight gradients run beside the communication that follows their input gradients.
   const bool around = overlapped_;
-  const bool beside = around || (with_weights && works.exchanges());
+  const bool in_line = context_.plan.layout.weights == WeightGradients::kInline;
+  const bool beside = around || (with_weights && !in_line && works.exchanges());
   const auto exchange = [&](const Chain& chain) {
     overlapped_ = beside;
     run(flow, unit, chain);
@@ -272,7 +275,11 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
   const auto weights = [&](const Chain& chain) {
     if (!with_weights) return;
     overlapped_ = beside;
-    run_beside(flow, unit, chain);
+    if (in_line) {
+      flow.tail = run_beside(flow, unit, chain, flow.tail);
+    } else {
+      run_beside(flow, unit, chain);
+    }
     overlapped_ = around;
   };
   begin_unit(flow, unit);
@@ -287,8 +294,9 @@ void RankEmitter::input_gradient_unit(Flow& flow, const Unit& unit, bool with_we
   recompute_unit(flow, unit);
   exchange(works.i_combine);
   run_beside_collectives(flow, unit, works.i_mlp, gathers_);
+  if (in_line) weights(works.w_mlp);
   exchange(works.i_dispatch);
-  weights(works.w_mlp);
+  if (!in_line) weights(works.w_mlp);
   run_beside_collectives(flow, unit, works.i_attention, reductions_);
   if (with_weights) run(flow, unit, works.i_pre);
   weights(works.w_attention);

@@ -93,9 +93,10 @@ class RankEmitter {
                  const Unit* backward_unit);
   // A chain of works after the flow's tail; the tail moves to its end.
   void run(Flow& flow, const Unit& unit, std::span<const WorkId> chain);
-  // Weight gradients: behind what the compute stream has, and behind `after`; the tail stays.
-  void run_beside(Flow& flow, const Unit& unit, const Chain& chain,
-                  InstructionId after = InstructionId());
+  // Weight gradients: behind what the compute stream has, and behind `after`; the tail stays. The
+  // last of them, or `after`.
+  InstructionId run_beside(Flow& flow, const Unit& unit, const Chain& chain,
+                           InstructionId after = InstructionId());
   InstructionId add(WorkId work, Stream stream, std::span<const InstructionId> deps,
                     const Flow* flow, std::int16_t layer);
   void receive(Flow& flow, int step);

@@ -53,6 +53,11 @@ Op swiglu(std::string name, KernelClass kernel, double rows, double inter, bool 
                    rows, inter, Bytes{bytes});
 }
 
+// What a GPU sends of its own tokens by an all-to-all: a row for each of their experts.
+RoutedRows sent_rows(const Shard& shard) {
+  return {shard.local_tokens() * shard.model.moe.top_k, shard.local_tokens()};
+}
+
 }  // namespace
 
 Steps router_forward(const Shard& shard) {
@@ -73,6 +78,8 @@ Steps router_forward(const Shard& shard) {
                       Bytes{2 * size.experts * 4 * shard.micro_batch * (shard.tp - 1) / shard.tp},
                       "expert counts of sequences");
   ops.add_if(shard.fp8(), cast("cast before dispatch", size.local, size.hidden));
+  if (shard.all_to_all())
+    ops.add(expand_rows("rows in the order of their GPUs", sent_rows(shard), size.hidden, false));
   return ops.take();
 }
 
@@ -126,6 +133,8 @@ Steps experts_forward(const Shard& shard) {
   ops.add_if(fp8, by_load(cast("cast routed fc1 output for caching", routed.rows, 2 * size.inter)));
   ops.add_if(fp8 && shared,
              cast("cast shared fc1 output for caching", size.gathered, 2 * size.shared));
+  // After the way back, in truth; the stream has it to do all the same.
+  if (shard.all_to_all()) ops.add(reduce_rows(sent_rows(shard), size.hidden));
   return ops.take();
 }
 
@@ -137,6 +146,12 @@ Steps experts_input_gradient(const Shard& shard) {
   const bool shared = size.shared > 0;
   const bool recompute = recomputes_mlp(shard.recompute);
   StepBuilder ops(shard, Component::kMlp);
+  // Before they are sent, in truth, and summed after the way back.
+  if (shard.all_to_all()) {
+    ops.add(
+        expand_rows("gradients in the order of their GPUs", sent_rows(shard), size.hidden, false));
+    ops.add(reduce_rows(sent_rows(shard), size.hidden));
+  }
   if (shared) {
     ops.tensor_parallel(Pattern::kAllGather,
                         Bytes{size.local * (shard.tp - 1) * size.hidden * (fp8 ? 1 : 2)},
@@ -266,6 +281,15 @@ Wire expert_exchange(const Shard& shard, Pattern pattern, int group_gpus_per_nod
   Wire wire;
   wire.pattern = pattern;
   wire.group = shard.ep;
+  if (shard.all_to_all()) {
+    // As many rows to every GPU, its own among them.
+    const Bytes rows{tokens * shard.model.moe.top_k * hidden * 2};
+    wire.all_to_all = true;
+    wire.logical = rows * (static_cast<double>(shard.ep - 1) / shard.ep);
+    wire.nic = rows * (static_cast<double>(shard.ep - in_node) / shard.ep);
+    wire.nvlink = rows * (static_cast<double>(in_node - 1) / shard.ep);
+    return wire;
+  }
   // DeepEP states its rates in bytes to all target nodes, the local one included; inside one node,
   // to all GPUs.
   wire.logical = Bytes{tokens * bytes_per_copy *

@@ -13,6 +13,7 @@ Shard make_shard(const Model& model, const Layout& layout, int sequence,
   shard.precision = layout.precision;
   shard.recompute = layout.recompute;
   shard.attention = layout.attention;
+  shard.exchange = layout.exchange;
   shard.micro_batch = layout.micro_batch;
   shard.tokens = static_cast<double>(sequence) * layout.micro_batch / layout.cp;
   shard.sequence = sequence;
@@ -20,7 +21,8 @@ Shard make_shard(const Model& model, const Layout& layout, int sequence,
   // Balanced experts: an EP group of ep GPUs with T tokens each makes ep * T * top_k rows, spread
   // over ep GPUs. The etp GPUs that share an expert gather each other's tokens.
   const double dispatched = shard.local_tokens() * layout.etp;
-  shard.forward_rows = {dispatched * model.moe.top_k, dispatched * spread.gpus_per_token};
+  const double rows = dispatched * model.moe.top_k;
+  shard.forward_rows = {rows, shard.all_to_all() ? rows : dispatched * spread.gpus_per_token};
   shard.backward_rows = shard.forward_rows;
   return shard;
 }

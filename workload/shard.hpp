@@ -15,7 +15,7 @@ namespace orrery {
 // Rows of the routed experts on one GPU.
 struct RoutedRows {
   double rows = 0;    // after expansion: one row per (token, expert)
-  double unique = 0;  // tokens received, each counted once
+  double unique = 0;  // rows received: tokens, each counted once; by an all-to-all as many as rows
   bool operator==(const RoutedRows&) const = default;
 };
 
@@ -28,6 +28,7 @@ struct Shard {
   Precision precision = Precision::kFp8;
   Recompute recompute = Recompute::kSelective;
   AttentionKernels attention = AttentionKernels::kFused;
+  ExchangeKernels exchange = ExchangeKernels::kDeepEp;
   double micro_batch = 1;   // sequences
   double tokens = 0;        // of one micro-batch on one context-parallel rank
   double sequence = 0;      // keys each query may see (the causal half is counted)
@@ -48,6 +49,7 @@ struct Shard {
   double vocab() const { return static_cast<double>(model.vocab) / tp; }
   bool fp8() const { return precision == Precision::kFp8; }  // with 1x128 scales
   bool fp8_tensor() const { return precision == Precision::kFp8Tensor; }
+  bool all_to_all() const { return exchange == ExchangeKernels::kNccl && ep > 1; }
   bool unfused_attention() const { return attention == AttentionKernels::kUnfused; }
 };
 

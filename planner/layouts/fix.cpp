@@ -43,6 +43,10 @@ void fix_dimensions(LayoutSpace& space, const std::string& text, const std::stri
   const Layout fixed = parse_layout(merged, diagnostics);
   if (fixed.attention != AttentionKernels::kFused)
     diagnostics.error({}, "the search takes fused attention", "`orrery simulate` takes the other");
+  if (fixed.exchange != ExchangeKernels::kDeepEp)
+    diagnostics.error({}, "the search takes exchange=deepep", "`orrery simulate` takes the other");
+  if (fixed.weights != WeightGradients::kBeside)
+    diagnostics.error({}, "the search takes weights=beside", "`orrery simulate` takes the other");
   diagnostics.throw_if_errors();
   const auto one = [&](const char* key, auto& list, auto value) {
     if (keys.contains(key)) list = {value};

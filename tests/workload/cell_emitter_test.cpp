@@ -316,5 +316,33 @@ TEST_CASE("lone forwards and input gradients have all SMs") {
   }
 }
 
+TEST_CASE("weight gradients in line stand before the exchange that would hide them") {
+  for (const WeightGradients order : {WeightGradients::kBeside, WeightGradients::kInline}) {
+    PlanShape shape{small_mla_moe(), "1f1b", 4, sizes(2, 4, 2)};
+    shape.layout.weights = order;
+    const Program program = lower(plan_of(shape));
+    const std::size_t count = program.instructions.size();
+    int exchanges = 0;
+    for (std::int64_t at = 0; at < static_cast<std::int64_t>(count); ++at) {
+      const Instruction& own = program.instructions[InstructionId(at).index()];
+      if (program.work(own).name != "dispatch(B)") continue;
+      ++exchanges;
+      CHECK(own.overlapped == (order == WeightGradients::kBeside));
+      bool behind = false;
+      for (std::int64_t other = 0; other < static_cast<std::int64_t>(count); ++other) {
+        const Instruction& weight = program.instructions[InstructionId(other).index()];
+        if (program.work(weight).name != "mlp(W)" || weight.layer != own.layer ||
+            weight.microbatch != own.microbatch || weight.stage != own.stage ||
+            weight.rank != own.rank)
+          continue;
+        behind = behind || depends_on(program, InstructionId(at), InstructionId(other));
+      }
+      CHECK(behind == (order == WeightGradients::kInline));
+      if (exchanges > 20) break;
+    }
+    CHECK(exchanges > 0);
+  }
+}
+
 }  // namespace
 }  // namespace orrery
