@@ -30,7 +30,7 @@ class ProgramText {
     for (const Op& op : work.ops) add(op);
     number(static_cast<int>(work.wire.pattern));
     number(work.wire.group);
-    number(work.wire.all_to_all ? 1 : 0);
+    if (work.wire.all_to_all) number(-1);  // no group: fingerprints of other Programs stay
     for (Bytes amount : {work.wire.logical, work.wire.nic, work.wire.nvlink})
       this->amount(amount.value());
   }

@@ -19,8 +19,9 @@
 namespace orrery {
 
 // Keys: pp tp cp ep etp dp vpp zero mbs comm-sms precision (fp8, bf16) recompute (none, selective,
-// full, attention, mlp, experts) optimizer ema (gpu, cpu). Those left out keep those of `defaults`,
-// except dp, which is 0 until check_layout derives it.
+// full, attention, mlp, experts) attention (fused, unfused) exchange (deepep, nccl) weights (beside,
+// inline) optimizer ema (gpu, cpu). Those left out keep those of `defaults`, except dp, which is 0
+// until check_layout derives it.
 Layout parse_layout(std::string_view text, Diagnostics& diagnostics, const Layout& defaults = {});
 
 // What a layout on that cluster is unless it says otherwise: a host has no FP8 units, so BF16.
