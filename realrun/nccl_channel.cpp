@@ -17,6 +17,7 @@ using std::chrono::steady_clock;
 
 constexpr char kMagic[8] = {'n', 'c', 'c', 'l', '-', 'r', 'u', 'n'};
 constexpr std::int64_t kReady = -1;
+constexpr std::chrono::seconds kWordsArrive(2);
 
 // What ranks say before the run: the id of a communicator, or that they have made theirs.
 struct Greeting {
@@ -86,6 +87,7 @@ class NcclChannel final : public MessageChannel {
     return next_transfer_++;
   }
 
+  bool landed(NcclCommunicator::Flight& flight);
   std::vector<NcclId> exchange_ids(const std::vector<Wanted>& wanted);
   void make(const Wanted& wanted, const NcclId& id);
   void wait_for_all();
@@ -100,6 +102,8 @@ class NcclChannel final : public MessageChannel {
   std::map<std::pair<int, int>, Owned> pairs_;  // by (sender, receiver)
   std::deque<Message> early_;                   // of ranks that had begun before this one
   bool cancelled_ = false;
+  std::optional<EnvironmentError> failed_;  // of the first transfer that NCCL has not carried out
+  steady_clock::time_point failed_at_;
   Transfer next_transfer_ = 0;
   std::map<Transfer, Transfer> forwarded_;  // to the channel of messages
   std::map<Transfer, std::unique_ptr<NcclCommunicator::Flight>> flights_;
@@ -214,6 +218,21 @@ void NcclChannel::hear(std::vector<Greeting>& heard, const char* what, Done done
   }
 }
 
+// A rank that gives up says why and then ends its communicators: what NCCL reports of that here may
+// come before what the rank has said, and says less. So there is a while for its words to arrive.
+bool NcclChannel::landed(NcclCommunicator::Flight& flight) {
+  if (!failed_) {
+    try {
+      return flight.landed();
+    } catch (const EnvironmentError& error) {
+      failed_.emplace(error);
+      failed_at_ = steady_clock::now();
+    }
+  }
+  if (steady_clock::now() - failed_at_ > kWordsArrive) throw *failed_;
+  return false;
+}
+
 bool NcclChannel::finished(Transfer transfer) {
   if (const auto forwarded = forwarded_.find(transfer); forwarded != forwarded_.end()) {
     if (!messages_->finished(forwarded->second)) return false;
@@ -222,7 +241,7 @@ bool NcclChannel::finished(Transfer transfer) {
   }
   const auto flight = flights_.find(transfer);
   if (flight == flights_.end()) return true;
-  if (!cancelled_ && !flight->second->landed()) return false;
+  if (!cancelled_ && !landed(*flight->second)) return false;
   flights_.erase(flight);
   return true;
 }

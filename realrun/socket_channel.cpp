@@ -75,6 +75,10 @@ class SocketChannel final : public MessageChannel {
   }
 
   void send(int target, std::vector<std::byte> message) override {
+    if (target == rank_) {
+      arrived_.push_back({rank_, std::move(message)});
+      return;
+    }
     Outgoing out;
     out.frame = {Frame::Kind::kMessage, 0, message.size()};
     out.own = std::move(message);
@@ -90,6 +94,12 @@ class SocketChannel final : public MessageChannel {
   }
   Transfer start_send(int target, int tag, std::span<const std::byte> data) override {
     const Transfer transfer = next_transfer_++;
+    if (target == rank_) {
+      const Expected room = take_expected(rank_, tag, data.size());
+      std::copy(data.begin(), data.end(), room.room.begin());
+      open_.erase(room.transfer);
+      return transfer;
+    }
     Outgoing out;
     out.frame = {Frame::Kind::kPayload, tag, data.size()};
     out.data = data;
@@ -122,6 +132,7 @@ class SocketChannel final : public MessageChannel {
     std::span<std::byte> room;
   };
 
+  Expected take_expected(int source, int tag, std::size_t bytes);
   Peer& peer(int other) { return peers_[static_cast<std::size_t>(other)]; }
   void pump();
   void write(int target);
@@ -223,6 +234,17 @@ void SocketChannel::read(int source) {
   }
 }
 
+// The oldest receive of that source and tag: it has been posted before the sender was told to send.
+SocketChannel::Expected SocketChannel::take_expected(int source, int tag, std::size_t bytes) {
+  const auto waiting = expected_.find({source, tag});
+  ORRERY_CHECK(waiting != expected_.end() && waiting->second.front().room.size() == bytes,
+               "a payload of {} B from rank {}, tag {}, that nobody waits for", bytes, source, tag);
+  const Expected oldest = waiting->second.front();
+  waiting->second.pop_front();
+  if (waiting->second.empty()) expected_.erase(waiting);
+  return oldest;
+}
+
 void SocketChannel::begin_body(int source) {
   Peer& from = peer(source);
   from.body_got = 0;
@@ -232,13 +254,9 @@ void SocketChannel::begin_body(int source) {
       from.room = from.message;
       break;
     case Frame::Kind::kPayload: {
-      auto& waiting = expected_[{source, from.frame.tag}];
-      ORRERY_CHECK(!waiting.empty() && waiting.front().room.size() == from.frame.bytes,
-                   "a payload of {} B from rank {}, tag {}, that nobody waits for",
-                   from.frame.bytes, source, from.frame.tag);
-      from.room = waiting.front().room;
-      from.transfer = waiting.front().transfer;
-      waiting.pop_front();
+      const Expected expected = take_expected(source, from.frame.tag, from.frame.bytes);
+      from.room = expected.room;
+      from.transfer = expected.transfer;
       break;
     }
     case Frame::Kind::kGoodbye: from.said_goodbye = true; break;
