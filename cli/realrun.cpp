@@ -15,6 +15,7 @@
 #include "core/timeline_json.hpp"
 #include "realrun/host_memory.hpp"
 #include "realrun/mpi_transport.hpp"
+#include "realrun/nccl_transport.hpp"
 #include "realrun/thread_transport.hpp"
 #include "realrun/training.hpp"
 #include "reports/realrun_text.hpp"
@@ -27,6 +28,7 @@ namespace {
 struct Options {
   std::string plan;
   std::string mode = "host";
+  std::string nccl_library;
   TrainingOptions training;
   std::string scalar = "float";
   std::string corpus;
@@ -63,19 +65,56 @@ void check(const Plan& plan) {
   }
 }
 
-int realrun(Options& options, std::unique_ptr<Transport> mpi) {
+// What carries the ranks. Without processes they are threads.
+struct Processes {
+  std::unique_ptr<Transport> mpi;
+  std::optional<NcclProcess> nccl;
+
+  bool any() const { return mpi != nullptr || nccl.has_value(); }
+  int rank() const { return mpi != nullptr ? mpi->rank() : nccl ? nccl->rank() : 0; }
+  int size() const { return mpi != nullptr ? mpi->size() : nccl->size(); }
+};
+
+Processes join(const Options& options) {
+  Processes processes;
+  if (options.mode == "nccl") {
+    processes.nccl = join_nccl_run(options.nccl_library);
+  } else if (launched_by_mpi()) {
+    processes.mpi = mpi_transport(nullptr, nullptr);
+  }
+  return processes;
+}
+
+void check_size(const Processes& processes, int ranks) {
+  if (!processes.any() || processes.size() == ranks) return;
+  if (processes.nccl) {
+    throw InputError(fmt::format(
+        "error: the plan has {} ranks, {} process{} been started\n"
+        "  start it with mpirun -np {}, srun -n {} or torchrun: one process a GPU",
+        ranks, processes.size(), processes.size() == 1 ? " has" : "es have", ranks, ranks));
+  }
+  throw InputError(
+      fmt::format("error: the plan has {} ranks, mpirun started {} processes\n"
+                  "  start it with mpirun -np {}",
+                  ranks, processes.size(), ranks));
+}
+
+std::string ranks_as(const Processes& processes) {
+  if (processes.nccl) {
+    return fmt::format("processes of one GPU each, NCCL {}",
+                       nccl_version_text(processes.nccl->library.version));
+  }
+  return processes.mpi != nullptr ? "MPI processes" : "threads";
+}
+
+int realrun(Options& options, Processes processes) {
   const Plan plan = read_plan(options.plan);
   check(plan);
   check_outputs({options.output, options.loads},
                 {options.plan, options.corpus, options.calibration});
   const int ranks = plan.layout.gpus();
-  const bool first = mpi == nullptr || mpi->rank() == 0;
-  if (mpi != nullptr && mpi->size() != ranks) {
-    throw InputError(
-        fmt::format("error: the plan has {} ranks, mpirun started {} processes\n"
-                    "  start it with mpirun -np {}",
-                    ranks, mpi->size(), ranks));
-  }
+  const bool first = processes.rank() == 0;
+  check_size(processes, ranks);
   TrainingOptions& training = options.training;
   training.scalar = options.scalar == "double" ? HostScalar::kDouble : HostScalar::kFloat;
   if (training.checkpoint_every > 0 && training.checkpoint_folder.empty())
@@ -83,8 +122,7 @@ int realrun(Options& options, std::unique_ptr<Transport> mpi) {
         "error: --checkpoint-every needs a folder for the checkpoints\n  add --checkpoint DIR");
   if (training.resume && training.checkpoint_folder.empty())
     throw InputError("error: --resume needs the folder of the checkpoints\n  add --checkpoint DIR");
-  check_host_memory(plan, training.scalar, mpi != nullptr ? mpi->rank() : 0,
-                    mpi != nullptr ? 1 : ranks);
+  check_host_memory(plan, training.scalar, processes.rank(), processes.any() ? 1 : ranks);
   const std::size_t sequence =
       static_cast<std::size_t>(plan.training.sequence + 1 + plan.model.mtp_depth);
   const Corpus corpus =
@@ -104,8 +142,11 @@ int realrun(Options& options, std::unique_ptr<Transport> mpi) {
   }
   std::optional<ThreadWorld> threads;
   std::vector<Transport*> transports;
-  if (mpi != nullptr) {
-    transports.push_back(mpi.get());
+  const std::string carried_by = ranks_as(processes);
+  std::unique_ptr<Transport> own = std::move(processes.mpi);
+  if (processes.nccl) own = nccl_transport(std::move(*processes.nccl), world.program);
+  if (own != nullptr) {
+    transports.push_back(own.get());
   } else {
     threads.emplace(ranks);
     for (int rank = 0; rank < ranks; ++rank) transports.push_back(&threads->endpoint(rank));
@@ -113,7 +154,7 @@ int realrun(Options& options, std::unique_ptr<Transport> mpi) {
   TrainingCallbacks callbacks;
   std::FILE* answer = answer_stream({options.output, options.loads});
   if (first) {
-    std::fputs(realrun_heading(plan, training, options.corpus, mpi != nullptr).c_str(), answer);
+    std::fputs(realrun_heading(plan, training, options.corpus, carried_by).c_str(), answer);
     std::fflush(answer);
     callbacks.step = [&](const StepReport& report) {
       std::fputs(realrun_step_line(plan, report).c_str(), answer);
@@ -144,10 +185,17 @@ Command add_realrun(CLI::App& app) {
   TrainingOptions& training = options->training;
   command->add_option("PLAN", options->plan, "Plan file written by `orrery plan -o`")->required();
   command
-      ->add_option("--mode", options->mode,
-                   "host: every rank a thread, or a process under mpirun; kernels on the CPU")
+      ->add_option(
+          "--mode", options->mode,
+          "host: every rank a thread, or a process under mpirun; nccl: a process for each "
+          "GPU, started by mpirun, srun or torchrun, whose data NCCL moves. Kernels on the "
+          "CPU in both")
       ->capture_default_str()
-      ->check(CLI::IsMember({"host"}));
+      ->check(CLI::IsMember({"host", "nccl"}));
+  command
+      ->add_option("--nccl-library", options->nccl_library,
+                   "For --mode nccl: the library to load (default: libnccl.so.2)")
+      ->envname("ORRERY_NCCL_LIBRARY");
   command->add_option("--steps", training.steps, "Training steps in all")
       ->capture_default_str()
       ->check(CLI::Range(1, 100000000));
@@ -197,10 +245,9 @@ Command add_realrun(CLI::App& app) {
   command->add_option("-o,--output", options->output,
                       "Write the Timeline of the median step; - is standard output");
   return [options] {
-    std::unique_ptr<Transport> mpi;
-    if (launched_by_mpi()) mpi = mpi_transport(nullptr, nullptr);
+    Processes processes = join(*options);
     try {
-      return realrun(*options, std::move(mpi));
+      return realrun(*options, std::move(processes));
     } catch (const ProgramError& error) {
       std::fprintf(stderr, "error: the plan cannot be carried out\n  %s\n", error.what());
       return kNo;

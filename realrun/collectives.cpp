@@ -13,9 +13,6 @@ namespace orrery {
 
 namespace {
 
-constexpr std::int64_t kTagsPerOperation = 8;
-constexpr std::int64_t kMaxBase = (std::int64_t{1} << 57) - 1;
-
 template <class T>
 constexpr std::string_view kElementName = "";
 template <>
@@ -24,6 +21,13 @@ template <>
 constexpr std::string_view kElementName<double> = "double";
 template <>
 constexpr std::string_view kElementName<std::int64_t> = "int64";
+
+template <class T>
+constexpr ElementType kElement = ElementType::kFloat;
+template <>
+constexpr ElementType kElement<double> = ElementType::kDouble;
+template <>
+constexpr ElementType kElement<std::int64_t> = ElementType::kInt64;
 
 template <class T>
 std::string kind_text(std::string_view operation, std::size_t elements) {
@@ -44,6 +48,15 @@ std::vector<Slice> equal_shards(std::size_t count, int members) {
 template <class T>
 std::span<T> part(std::span<T> whole, Slice shard) {
   return whole.subspan(shard.begin, shard.count);
+}
+
+// Whether they are what one call can gather or scatter: as long as each other, without gaps.
+bool are_equal_parts(std::span<const Slice> shards, std::size_t elements) {
+  const std::size_t count = shards.front().count;
+  for (std::size_t member = 0; member < shards.size(); ++member) {
+    if (shards[member].count != count || shards[member].begin != member * count) return false;
+  }
+  return count > 0 && count * shards.size() == elements;
 }
 
 // Before anything is posted: a message in flight into a buffer that an exception frees is worse
@@ -91,13 +104,6 @@ void sum_in_group_order(std::span<const T> own, std::span<const T> slices, const
 
 }  // namespace
 
-Group group_of(std::vector<int> ranks, int rank) {
-  const auto place = std::find(ranks.begin(), ranks.end(), rank);
-  ORRERY_CHECK(place != ranks.end(), "rank {} is none of {} members", rank, ranks.size());
-  const int member = static_cast<int>(place - ranks.begin());
-  return {std::move(ranks), member};
-}
-
 std::vector<Slice> even_shards(std::size_t elements, int members) {
   std::vector<Slice> shards;
   const std::size_t least = elements / index(members);
@@ -111,82 +117,14 @@ std::vector<Slice> even_shards(std::size_t elements, int members) {
   return shards;
 }
 
-GroupOperation::GroupOperation(Transport& transport, Group group, OperationName name,
-                               std::string_view kind)
-    : transport_(transport),
-      group_(std::move(group)),
-      first_tag_(kGroupTags + kTagsPerOperation * name.base),
-      label_(fmt::format("{}, {} ranks: {}", kind, group_.ranks.size(), name.name)),
-      created_(transport.posting_time()) {
-  ORRERY_CHECK(name.base >= 0 && name.base <= kMaxBase, "base {}", name.base);
-  ORRERY_CHECK(group_.place >= 0 && group_.place < group_.size() &&
-                   group_.ranks[index(group_.place)] == transport.rank(),
-               "place {} of {} members is not rank {}", group_.place, group_.size(),
-               transport.rank());
-  for (std::vector<Posted>& receives : receives_) receives.resize(group_.ranks.size());
-}
-
-void GroupOperation::send(int member, int phase, std::span<const std::byte> data) {
-  sends_.push_back(
-      {transport_.post_send(group_.ranks[index(member)], first_tag_ + phase, data, label_),
-       std::nullopt});
-}
-
-void GroupOperation::receive(int member, int phase, std::span<std::byte> room) {
-  receives_[phase][index(member)].ticket =
-      transport_.post_receive(group_.ranks[index(member)], first_tag_ + phase, room, label_);
-}
-
-bool GroupOperation::poll(Posted& posted) {
-  if (!posted.ticket) return true;
-  if (!transport_.done(*posted.ticket)) return false;
-  posted.matched_at = transport_.matched_at(*posted.ticket);
-  transport_.release(*posted.ticket);
-  posted.ticket.reset();
-  return true;
-}
-
-bool GroupOperation::sent() {
-  while (!sends_.empty() && poll(sends_.back())) sends_.pop_back();
-  return sends_.empty();
-}
-
-bool GroupOperation::received(int phase, int member) {
-  return poll(receives_[phase][index(member)]);
-}
-
-bool GroupOperation::received(int phase) {
-  return std::all_of(receives_[phase].begin(), receives_[phase].end(),
-                     [&](Posted& posted) { return poll(posted); });
-}
-
-bool GroupOperation::advance() {
-  if (!finished_) finished_ = step();
-  return finished_;
-}
-
-std::optional<Seconds> GroupOperation::started() {
-  if (started_) return started_;
-  Seconds latest = created_;
-  for (int member = 0; member < group_.size(); ++member) {
-    if (is_own(member)) continue;
-    const Posted& posted = receives_[0][index(member)];
-    const std::optional<Seconds> matched_at =
-        posted.ticket ? transport_.matched_at(*posted.ticket) : posted.matched_at;
-    if (!matched_at) return std::nullopt;
-    latest = std::max(latest, *matched_at);
-  }
-  started_ = latest;
-  return started_;
-}
-
 AllToAllBytes::AllToAllBytes(Transport& transport_of_rank, Group members, OperationName name,
                              std::vector<std::vector<std::byte>> to_each)
     : GroupOperation(transport_of_rank, std::move(members), name, "all-to-all"),
       to_each_(std::move(to_each)),
       received_(to_each_.size()),
       sizes_in_(to_each_.size()),
-      has_room_(to_each_.size()) {
+      has_room_(to_each_.size()),
+      carried_(carried()) {
   ORRERY_CHECK(to_each_.size() == group().ranks.size(), "{} parts for {} members", to_each_.size(),
                group().size());
   for (const std::vector<std::byte>& bytes : to_each_) sizes_out_.push_back(std::ssize(bytes));
@@ -198,7 +136,7 @@ AllToAllBytes::AllToAllBytes(Transport& transport_of_rank, Group members, Operat
     }
     receive(member, 0, std::as_writable_bytes(std::span(&sizes_in_[index(member)], 1)));
     send(member, 0, std::as_bytes(std::span(&sizes_out_[index(member)], 1)));
-    if (!to_each_[index(member)].empty()) send(member, 1, to_each_[index(member)]);
+    if (!carried_ && !to_each_[index(member)].empty()) send(member, 1, to_each_[index(member)]);
   }
 }
 
@@ -216,8 +154,19 @@ bool AllToAllBytes::step() {
     if (has_room_[index(member)] || !received(0, member)) continue;
     std::vector<std::byte>& bytes = received_[index(member)];
     bytes.resize(static_cast<std::size_t>(sizes_in_[index(member)]));
-    if (!bytes.empty()) receive(member, 1, bytes);
+    if (!carried_ && !bytes.empty()) receive(member, 1, bytes);
     has_room_[index(member)] = 1;
+  }
+  if (carried_) {
+    if (std::count(has_room_.begin(), has_room_.end(), 0) > 0) return false;
+    GroupCall call;
+    call.kind = GroupCall::Kind::kAllToAll;
+    for (int member = 0; member < group().size(); ++member) {
+      call.to_each.push_back(to_each_[index(member)]);
+      call.from_each.push_back(is_own(member) ? std::span<std::byte>()
+                                              : std::span(received_[index(member)]));
+    }
+    return carry_out(std::move(call));
   }
   return std::count(has_room_.begin(), has_room_.end(), 0) == 0 && received(1) && sent();
 }
@@ -240,6 +189,11 @@ AllGather<T>::AllGather(Transport& transport_of_rank, Group members, OperationNa
                      kind_text<T>("all-gather", all.size())),
       own_(own) {
   check_shards(shards, all.size(), group(), own.size());
+  if (carried() && are_equal_parts(shards, all.size())) {
+    all_ = all;
+    agree();
+    return;
+  }
   for (int member = 0; member < group().size(); ++member) {
     const std::span<T> place = part(all, shards[index(member)]);
     if (is_own(member)) {
@@ -258,6 +212,10 @@ std::size_t AllGather<T>::pending_work() {
 
 template <class T>
 bool AllGather<T>::step() {
+  if (!all_.empty()) {
+    return carry_out(GroupCall::Kind::kAllGather, kElement<T>, std::as_bytes(own_),
+                     std::as_writable_bytes(all_));
+  }
   std::copy_n(own_.begin(), place_of_own_.size(), place_of_own_.begin());
   place_of_own_ = {};
   return received(0) && sent();
@@ -269,9 +227,14 @@ ReduceScatter<T>::ReduceScatter(Transport& transport_of_rank, Group members, Ope
                                 std::span<T> own)
     : GroupOperation(transport_of_rank, std::move(members), name,
                      kind_text<T>("reduce-scatter", full.size())),
-      own_(own),
-      slices_(own.size() * (group().ranks.size() - 1)) {
+      own_(own) {
   check_shards(shards, full.size(), group(), own.size());
+  if (carried() && are_equal_parts(shards, full.size())) {
+    full_ = full;
+    agree();
+    return;
+  }
+  slices_.resize(own.size() * (group().ranks.size() - 1));
   contribution_ = part(full, shards[index(group().place)]);
   for (int member = 0; member < group().size(); ++member) {
     if (is_own(member)) continue;
@@ -282,11 +245,16 @@ ReduceScatter<T>::ReduceScatter(Transport& transport_of_rank, Group members, Ope
 
 template <class T>
 std::size_t ReduceScatter<T>::pending_work() {
+  if (!full_.empty()) return 0;
   return !summed_ && received(0) ? own_.size_bytes() * group().ranks.size() : 0;
 }
 
 template <class T>
 bool ReduceScatter<T>::step() {
+  if (!full_.empty()) {
+    return carry_out(GroupCall::Kind::kReduceScatter, kElement<T>, std::as_bytes(full_),
+                     std::as_writable_bytes(own_));
+  }
   if (!summed_ && received(0)) {
     sum_in_group_order<T>(contribution_, slices_, group(), own_);
     summed_ = true;
@@ -299,7 +267,12 @@ AllReduce<T>::AllReduce(Transport& transport_of_rank, Group members, OperationNa
                         std::span<T> values)
     : GroupOperation(transport_of_rank, std::move(members), name,
                      kind_text<T>("all-reduce", values.size())),
-      values_(values) {
+      values_(values),
+      carried_(carried() && !values.empty()) {
+  if (carried_) {
+    agree();
+    return;
+  }
   if (values.size_bytes() > kGatherAllBytes) shards_ = even_shards(values.size(), group().size());
   slices_.resize(summed_part().size() * (group().ranks.size() - 1));
   for (int member = 0; member < group().size(); ++member) {
@@ -318,11 +291,16 @@ std::span<T> AllReduce<T>::summed_part() {
 // nobody reads these values any more.
 template <class T>
 std::size_t AllReduce<T>::pending_work() {
+  if (carried_) return 0;
   return !summed_ && received(0) && sent() ? summed_part().size_bytes() * group().ranks.size() : 0;
 }
 
 template <class T>
 bool AllReduce<T>::step() {
+  if (carried_) {
+    return carry_out(GroupCall::Kind::kAllReduce, kElement<T>, std::as_bytes(values_),
+                     std::as_writable_bytes(values_));
+  }
   if (!summed_) {
     if (!received(0) || !sent()) return false;
     sum_in_group_order<T>(summed_part(), slices_, group(), summed_part());

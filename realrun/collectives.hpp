@@ -1,108 +1,22 @@
 #pragma once
-// Operations of a group of ranks, as state machines that the communication worker advances; none
-// of them ever blocks. The constructor posts what can be posted; then
-//
-//   while (!operation.advance()) { ... transport.move(), transport.wait(seen) ... }
-//
-// with advance() called again after events of the transport. advance() sums and allocates, which
-// costs CPU time: where pending_work() > 0 the caller takes a core first.
+// The operations of groups of ranks that a run needs (realrun/group_operation.hpp).
 //
 // Determinism: sums are taken over the members in group order, member 0 first, whatever arrives
 // first: s = ((v0 + v1) + v2) + ... So the result is bitwise that of the serial loop and the same
 // on every member.
 //
-// Tags: tag = kGroupTags + 8 * base + phase, phase 0 for the first messages of every kind of
-// operation and 1 for the second. `base` (0 <= base < 2^57) numbers the operations of a run. Two
-// operations may share it if no two ranks are in both, or if all members start them in the same
-// order. That every kind starts with phase 0 is on purpose: where two members call different kinds,
-// element types, names or sizes under one base, their first messages meet, their labels differ
-// ("all-reduce of 1024 float, 4 ranks: loss") and both get a TransportError that names both.
-//
-// Spans given to a constructor must stay until the operation is finished. An operation that ends by
-// an exception may be destroyed only after Transport::abort().
+// Where the transport carries whole groups (Transport::carries, NCCL), sums are in its own order.
 //
 // Cost: n members, v bytes a member: each member sends and receives (n - 1) v in AllGather and
 // AllToAllBytes, the shards of the others in ReduceScatter, 2 v (n - 1) / n in AllReduce.
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
-#include "core/quantity.hpp"
-#include "realrun/transport.hpp"
+#include "realrun/group_operation.hpp"
 
 namespace orrery {
-
-// The ranks that take part, in the order in which they are summed.
-struct Group {
-  std::vector<int> ranks;  // distinct, of the run
-  int place = 0;           // of this rank: ranks[place] == transport.rank()
-
-  int size() const { return static_cast<int>(ranks.size()); }
-};
-
-// The group of those ranks as `rank` sees it. It must be one of them.
-Group group_of(std::vector<int> ranks, int rank);
-
-// Which group operation: its number, and a name for messages ("dispatch"). Members must agree.
-struct OperationName {
-  std::int64_t base = 0;
-  std::string_view name = "";
-};
-
-class GroupOperation {
- public:
-  GroupOperation(const GroupOperation&) = delete;
-  GroupOperation& operator=(const GroupOperation&) = delete;
-  virtual ~GroupOperation() = default;
-
-  // True when finished; then the results are there and the spans given are free again.
-  bool advance();
-  // When the last member had arrived, as far as this member can know: the latest match of its first
-  // receives. Nothing while one of them is not matched.
-  std::optional<Seconds> started();
-  // Bytes that the next advance() would sum, copy or make room for.
-  virtual std::size_t pending_work() = 0;
-
- protected:
-  // `kind` as in the label: "all-reduce of 1024 float".
-  GroupOperation(Transport& transport, Group group, OperationName name, std::string_view kind);
-
-  void send(int member, int phase, std::span<const std::byte> data);
-  void receive(int member, int phase, std::span<std::byte> room);
-  // Whether all sends so far, and the receives of that phase (of that member), are done.
-  bool sent();
-  bool received(int phase);
-  bool received(int phase, int member);
-
-  Transport& transport() { return transport_; }
-  const Group& group() const { return group_; }
-  bool is_own(int member) const { return member == group_.place; }
-
- private:
-  // What advance() does; true when finished.
-  virtual bool step() = 0;
-
-  static constexpr int kPhases = 2;
-  struct Posted {
-    std::optional<Ticket> ticket;  // until it is done
-    std::optional<Seconds> matched_at;
-  };
-  bool poll(Posted& posted);
-
-  Transport& transport_;
-  Group group_;
-  std::int64_t first_tag_;
-  std::string label_;
-  Seconds created_;
-  std::optional<Seconds> started_;
-  bool finished_ = false;
-  std::vector<Posted> sends_;
-  std::vector<Posted> receives_[kPhases];  // by member
-};
 
 // Each member gives bytes to each; the sizes are unknown to the receivers. Phase 0 tells the sizes
 // (8 bytes), phase 1 carries what is not empty. What a member gives itself is passed on as it is.
@@ -124,6 +38,7 @@ class AllToAllBytes final : public GroupOperation {
   std::vector<std::int64_t> sizes_out_;
   std::vector<std::int64_t> sizes_in_;
   std::vector<char> has_room_;  // by member: its size is known and its bytes have somewhere to go
+  bool carried_ = false;
 };
 
 // Elements [begin, begin + count) of the whole.
@@ -157,6 +72,7 @@ class AllGather final : public GroupOperation {
 
   std::span<const T> own_;
   std::span<T> place_of_own_;  // in `all`; empty once it holds `own`
+  std::span<T> all_;           // where the transport carries the call
 };
 
 // own = sum over members of their full[shards[place]]. `own` may be that part of `full`; `full` is
@@ -176,6 +92,7 @@ class ReduceScatter final : public GroupOperation {
   std::span<T> own_;
   std::vector<T> slices_;  // of the others, in group order
   bool summed_ = false;
+  std::span<const T> full_;  // where the transport carries the call
 };
 
 // values = sum over members of their values, in place. Up to kGatherAllBytes everything goes to
@@ -198,6 +115,7 @@ class AllReduce final : public GroupOperation {
   std::vector<Slice> shards_;  // empty: everything goes to everyone
   std::vector<T> slices_;      // of the others, in group order
   bool summed_ = false;
+  bool carried_ = false;
 };
 
 }  // namespace orrery

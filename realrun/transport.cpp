@@ -1,5 +1,7 @@
 #include "realrun/transport.hpp"
 
+#include "core/error.hpp"
+
 namespace orrery {
 
 namespace {
@@ -8,6 +10,10 @@ constexpr std::int64_t kGatherSizes = -1;
 constexpr std::int64_t kGatherBlobs = -2;
 
 }  // namespace
+
+Ticket Transport::post_group(const GroupCall& call) {
+  ORRERY_CHECK(false, "no calls of groups by this transport: {}", call.label);
+}
 
 void finish(Transport& transport, std::span<const Ticket> tickets) try {
   std::vector<Ticket> open(tickets.begin(), tickets.end());

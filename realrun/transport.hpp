@@ -1,6 +1,6 @@
 #pragma once
 // How the ranks of a real run exchange bytes: one interface over the threads of one process
-// (realrun/thread_transport.hpp) and over MPI processes (realrun/mpi_transport.hpp).
+// (realrun/thread_transport.hpp) and over processes (realrun/channel_transport.hpp).
 //
 // Rendezvous, no hidden buffering: a send is done once its receive has been posted and the data has
 // been moved; a receive likewise. A send matches the receive of its (source, tag); several of the
@@ -36,6 +36,7 @@
 #include <vector>
 
 #include "core/quantity.hpp"
+#include "realrun/group_call.hpp"
 
 namespace orrery {
 
@@ -85,6 +86,12 @@ class Transport {
   Ticket post_receive(int source, std::int64_t tag, std::span<std::byte> room) {
     return post_receive(source, tag, room, "message");
   }
+
+  // Whether operations of those ranks, in that order, are calls of the group as a whole; else they
+  // are made of messages (realrun/collectives.hpp).
+  virtual bool carries(std::span<const int> /*ranks*/) const { return false; }
+  // Such a call. All members have agreed on it before: nothing is compared any more.
+  virtual Ticket post_group(const GroupCall& call);
 
   // Throws TransportError if the other side disagrees with this ticket, even after abort(); else
   // Aborted after abort().

@@ -12,7 +12,7 @@
 namespace orrery {
 
 std::string realrun_heading(const Plan& plan, const TrainingOptions& options,
-                            const std::string& corpus, bool processes) {
+                            const std::string& corpus, std::string_view ranks_as) {
   const Layout& layout = plan.layout;
   std::string text =
       fmt::format("Training {} for real on {}\n\n", plan.model.name, machine_fingerprint());
@@ -21,8 +21,8 @@ std::string realrun_heading(const Plan& plan, const TrainingOptions& options,
                       compact_count(mtp_parameters(plan.model)),
                       compact_count(active_parameters(plan.model, false)));
   text += fmt::format("  layout     {}, {} ranks as {}, ZeRO-{}, {}, recompute {}\n",
-                      describe(layout), layout.gpus(), processes ? "MPI processes" : "threads",
-                      layout.zero_stage, to_string(layout.precision), to_string(layout.recompute));
+                      describe(layout), layout.gpus(), ranks_as, layout.zero_stage,
+                      to_string(layout.precision), to_string(layout.recompute));
   text += fmt::format("  stages     {}\n", format_stage_map(layout.stage_map));
   text += fmt::format("  schedule   {}, {} micro-batches of {} x {} tokens on each rank\n",
                       plan.schedule.family, plan.microbatches(), layout.micro_batch,

@@ -1,6 +1,6 @@
 // The protocol of the MPI transport over a network in memory, where ranks can also fall silent; the
 // same checks run over MPI itself in mpi_ranks.cpp.
-#include "realrun/mpi_transport.hpp"
+#include "realrun/channel_transport.hpp"
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "core/error.hpp"
+#include "realrun/mpi_channel.hpp"
 #include "tests/realrun/rank_checks.hpp"
 #include "tests/realrun/thread_ranks.hpp"
 
@@ -116,7 +117,8 @@ class Network {
 std::vector<std::string> run_channel_ranks(int ranks, const std::function<void(Transport&)>& body) {
   Network network(ranks);
   std::vector<std::string> thrown = run_threads(ranks, [&](int rank) {
-    const std::unique_ptr<Transport> transport = channel_transport(network.channel(rank));
+    const std::unique_ptr<Transport> transport =
+        std::make_unique<ChannelTransport>(network.channel(rank));
     try {
       body(*transport);
     } catch (const std::exception& error) {
@@ -193,7 +195,7 @@ TEST_CASE("an abort that a rank does not answer ends after the answer time") {
   Network network(2);
   {
     const std::unique_ptr<Transport> transport =
-        channel_transport(network.channel(0), std::chrono::milliseconds(5));
+        std::make_unique<ChannelTransport>(network.channel(0), std::chrono::milliseconds(5));
     std::byte room[4];
     const Ticket receive = transport->post_receive(1, 0, room);
     transport->abort("alone");
@@ -204,7 +206,8 @@ TEST_CASE("an abort that a rank does not answer ends after the answer time") {
 
 TEST_CASE("ring ends a wait over a channel") {
   Network network(1);
-  const std::unique_ptr<Transport> transport = channel_transport(network.channel(0));
+  const std::unique_ptr<Transport> transport =
+      std::make_unique<ChannelTransport>(network.channel(0));
   const std::uint64_t seen = transport->events();
   std::thread other([&] { transport->ring(); });
   transport->wait(seen);
