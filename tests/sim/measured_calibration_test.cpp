@@ -112,6 +112,25 @@ TEST_CASE("the shipped calibration of the H200 is what its measurements make") {
   CHECK(rows + 2 + again.tables.unused.size() == measurements_of(kMeasuredFile).results.size());
 }
 
+TEST_CASE("of a device without FP8 none of it is asked for") {
+  KernelMeasurements all = measurements_of(kMeasuredFile);
+  std::erase_if(all.results, [](const KernelMeasurement& each) {
+    return each.ceiling == "fp8" || each.kernel.starts_with("quantise") ||
+           each.kernel.ends_with("E4M3");
+  });
+  Diagnostics diagnostics;
+  const MeasuredTables tables = measured_tables(all, false, diagnostics);
+  CHECK(diagnostics.render().empty());
+  for (const MeasuredTable& table : tables.tables) {
+    CAPTURE(to_string(table.kernel));
+    CHECK(table.type != DataType::kFp8);
+    CHECK(table.kernel != KernelClass::kCast);
+    if (table.kernel != KernelClass::kSwiglu) continue;
+    CHECK(table.rows.at(0).numbers.at(0) == 6.0 * 32768 * 2048);  // stores BF16
+    CHECK(table.rows.at(0).numbers.at(1) == Approx(105.504));
+  }
+}
+
 TEST_CASE("a device's name is that of its file") {
   CHECK(calibration_name("NVIDIA H200") == "h200");
   CHECK(calibration_name("NVIDIA A100-SXM4-80GB") == "a100-sxm4-80gb");
