@@ -1,8 +1,8 @@
 #include "realrun/expert_exchange.hpp"
 
-#include <algorithm>
 #include <cstring>
 
+#include "kernels/exchange_map.hpp"
 #include "realrun/host_ops.hpp"
 #include "realrun/host_tables.hpp"
 
@@ -53,20 +53,21 @@ class Unpacker {
 template <class T>
 Payloads pack_dispatch(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  const int members = rank.plan.layout.ep;
-  frame.exchange.sent.assign(static_cast<std::size_t>(members), {});
   const std::int32_t* choice = frame.choice.get();
-  for (std::int64_t token = 0; token < s.local; ++token) {
-    for (std::int64_t slot = 0; slot < s.top_k; ++slot) {
-      const std::int64_t member = choice[token * s.top_k + slot] / s.local_experts;
-      auto& sent = frame.exchange.sent[static_cast<std::size_t>(member)];
-      if (sent.empty() || sent.back() != token) sent.push_back(static_cast<std::int32_t>(token));
-    }
-  }
-  // Choices are in the order of their scores, so one GPU can come up twice with others between.
+  const kernels::ExchangeShape shape{.tokens = s.local,
+                                     .slots = static_cast<std::int32_t>(s.top_k),
+                                     .destinations = static_cast<std::int32_t>(rank.plan.layout.ep),
+                                     .experts_each = static_cast<std::int32_t>(s.local_experts)};
+  std::vector<std::int64_t> offsets(static_cast<std::size_t>(shape.destinations) + 1);
+  kernels::count_sent(shape, choice, offsets.data());
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(offsets.back()));
+  kernels::list_sent(shape, choice, offsets.data(), tokens.data());
+  frame.exchange.sent.clear();
+  for (std::size_t member = 0; member + 1 < offsets.size(); ++member)
+    frame.exchange.sent.emplace_back(tokens.begin() + offsets[member],
+                                     tokens.begin() + offsets[member + 1]);
   Payloads payloads;
-  for (auto& sent : frame.exchange.sent) {
-    sent.erase(std::unique(sent.begin(), sent.end()), sent.end());
+  for (const auto& sent : frame.exchange.sent) {
     Packer packer(payloads.emplace_back());
     for (std::int32_t token : sent) {
       packer.add(frame.mlp_normed.get() + token * s.hidden, s.hidden);

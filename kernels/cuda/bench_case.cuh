@@ -85,6 +85,8 @@ std::vector<Case> attention_cases(std::int64_t length);
 std::vector<Case> copy_cases();
 // Products with an exchange beside them, on SMs of their own, and the exchange beside products.
 std::vector<Case> co_scheduled_cases();
+// Dispatch and combine by few SMs: to nodes, from there to the ranks of one, and to ranks directly.
+std::vector<Case> exchange_cases();
 // Everything else that streams memory.
 std::vector<Case> streaming_cases();
 

@@ -1,12 +1,10 @@
 #include "kernels/cuda/copy.hpp"
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/few_sms.cuh"
 
 namespace orrery::cuda {
 namespace {
 
 constexpr int kThreads = 1024, kInFlight = 8;
-// So much shared memory that no second block fits beside one.
-constexpr int kWholeSm = 200 << 10;
 
 __global__ void __launch_bounds__(kThreads)
     whole_kernel(const uint4* from, uint4* to, std::size_t vectors) {
@@ -32,15 +30,9 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__device__ std::uint64_t nanoseconds() {
-  std::uint64_t now;
-  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
-  return now;
-}
-
 constexpr std::size_t kPiece = (64 << 10) / sizeof(uint4);
 __global__ void __launch_bounds__(kThreads)
-    paced_kernel(const uint4* from, uint4* to, std::size_t vectors, double nanoseconds_a_piece) {
+    paced_kernel(const uint4* from, uint4* to, std::size_t vectors, double nanoseconds_a_byte) {
   __shared__ std::uint64_t started;
   if (threadIdx.x == 0) started = nanoseconds();
   __syncthreads();
@@ -49,9 +41,9 @@ __global__ void __launch_bounds__(kThreads)
     const std::size_t last = min(first + kPiece, vectors);
     for (std::size_t at = first + threadIdx.x; at < last; at += kThreads)
       __stcs(to + at, __ldcs(from + at));
-    ++moved;
-    const auto due = started + static_cast<std::uint64_t>(moved * nanoseconds_a_piece);
-    while (nanoseconds() < due) __nanosleep(200);
+    // A piece that is not full is waited for like the others.
+    moved += kPiece * sizeof(uint4);
+    wait_for_link(started, moved, nanoseconds_a_byte);
   }
 }
 
@@ -67,9 +59,8 @@ void copy(const void* from, void* to, std::size_t bytes, int blocks, cudaStream_
     whole_kernel<<<static_cast<unsigned>((vectors + kThreads - 1) / kThreads), kThreads, 0,
                    stream>>>(source, target, vectors);
   } else {
-    check(cudaFuncSetAttribute(few_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kWholeSm),
-          "copy: shared memory");
-    few_kernel<<<blocks, kThreads, kWholeSm, stream>>>(source, target, vectors);
+    few_kernel<<<blocks, kThreads, whole_sm(few_kernel, "copy: shared memory"), stream>>>(
+        source, target, vectors);
   }
   check_launch("copy");
 }
@@ -79,12 +70,10 @@ void paced_copy(const void* from, void* to, std::size_t bytes, int blocks, doubl
   require(bytes % sizeof(uint4) == 0, "paced_copy: bytes must be a multiple of 16");
   require(blocks > 0 && rate > 0, "paced_copy: blocks and rate must be positive");
   if (bytes == 0) return;
-  check(cudaFuncSetAttribute(paced_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kWholeSm),
-        "paced_copy: shared memory");
-  const double of_block = rate / blocks;  // bytes a second
-  paced_kernel<<<blocks, kThreads, kWholeSm, stream>>>(
-      static_cast<const uint4*>(from), static_cast<uint4*>(to), bytes / sizeof(uint4),
-      static_cast<double>(kPiece * sizeof(uint4)) / of_block * 1e9);
+  const int shared = whole_sm(paced_kernel, "paced_copy: shared memory");
+  paced_kernel<<<blocks, kThreads, shared, stream>>>(static_cast<const uint4*>(from),
+                                                     static_cast<uint4*>(to), bytes / sizeof(uint4),
+                                                     nanoseconds_a_byte(rate, blocks));
   check_launch("paced_copy");
 }
 

@@ -75,8 +75,9 @@ class Bench {
 // The most telling first: a run that is cut short has those.
 std::vector<Case> all_cases() {
   std::vector<Case> cases = copy_cases();
-  for (const auto& more : {product_cases(), attention_cases(4096), streaming_cases(),
-                           product_cases_in_bf16(), co_scheduled_cases(), attention_cases(2048)})
+  for (const auto& more :
+       {product_cases(), attention_cases(4096), streaming_cases(), exchange_cases(),
+        product_cases_in_bf16(), co_scheduled_cases(), attention_cases(2048)})
     cases.insert(cases.end(), more.begin(), more.end());
   if (!multiplies_fp8())
     std::erase_if(cases, [](const Case& each) { return each.ceiling == "fp8"; });
