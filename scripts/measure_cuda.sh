@@ -9,7 +9,7 @@
 # cuBLASLt, cuDNN and NVRTC are looked for in the toolkit and in the folders of Python packages. FILE
 # (default: build/cuda-kernels.json) is written after every kernel: a run that is cut short leaves what
 # it has (kernels/cuda/bench_report.hpp says what is in it). Exit code 0: all checks passed and
-# everything was measured; 3: there is no GPU. Half a minute on an H200.
+# everything was measured; 3: there is no GPU. Half a minute on an H200, exchanges not counted.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 

@@ -131,6 +131,22 @@ TEST_CASE("of a device without FP8 none of it is asked for") {
   }
 }
 
+TEST_CASE("an exchange by few SMs is measured for itself: no table takes it") {
+  Diagnostics diagnostics;
+  KernelMeasurements all = read_kernel_measurements(kMeasuredFile, diagnostics);
+  const MeasuredCalibration before = measured_calibration(kDeviceFile, all, diagnostics);
+  for (const char* kernel : {"dispatch E4M3 to nodes by 20 SMs", "combine BF16 of nodes by 20 SMs",
+                             "map of an exchange, nodes"}) {
+    KernelMeasurement exchange = all.results[0];
+    exchange.kernel = kernel;
+    exchange.ceiling = "copy";
+    all.results.push_back(exchange);
+  }
+  const MeasuredCalibration after = measured_calibration(kDeviceFile, all, diagnostics);
+  CHECK(after.tables.unused.size() == before.tables.unused.size() + 3);
+  CHECK(after.tables.tables.size() == before.tables.tables.size());
+}
+
 TEST_CASE("a device's name is that of its file") {
   CHECK(calibration_name("NVIDIA H200") == "h200");
   CHECK(calibration_name("NVIDIA A100-SXM4-80GB") == "a100-sxm4-80gb");
