@@ -287,17 +287,24 @@ bool ChannelTransport::quiet() const {
 // takes as long as the slowest rank does.
 void ChannelTransport::become_quiet(std::unique_lock<std::mutex>& lock) {
   std::optional<steady_clock::time_point> failed_at;
+  const auto lose = [&] {
+    lost_ = true;
+    channel_->give_up();
+  };
   while (!lost_) {
-    progress();
+    try {
+      progress();
+    } catch (const EnvironmentError&) {
+      if (!aborted_) throw;
+      return lose();  // the reason of the failure is known: what follows from it is not
+    }
     if (quiet()) return;
     if (aborted_ && !failed_at) {
       failed_at = steady_clock::now();
       channel_->cancel();
     }
     if (failed_at && steady_clock::now() - *failed_at > answer_time_) {
-      lost_ = true;
-      channel_->give_up();
-      return;
+      return lose();
     }
     woken_.wait_for(lock, kLongestSleep);
   }

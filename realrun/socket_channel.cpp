@@ -135,7 +135,9 @@ class SocketChannel final : public MessageChannel {
   Expected take_expected(int source, int tag, std::size_t bytes);
   Peer& peer(int other) { return peers_[static_cast<std::size_t>(other)]; }
   void pump();
-  void write(int target);
+  // Sends what the socket takes; false where the other side is gone. Whoever sends need not look:
+  // pump() does, so that a failing rank can tell the others.
+  bool write(int target);
   void read(int source);
   void begin_body(int source);
   void end_body(int source);
@@ -190,12 +192,12 @@ SocketChannel::~SocketChannel() {
 void SocketChannel::pump() {
   for (int other = 0; other < size(); ++other) {
     if (peer(other).socket < 0) continue;
-    write(other);
+    if (!write(other)) lose(other);
     read(other);
   }
 }
 
-void SocketChannel::write(int target) {
+bool SocketChannel::write(int target) {
   Peer& to = peer(target);
   while (!to.out.empty()) {
     Outgoing& out = to.out.front();
@@ -206,10 +208,11 @@ void SocketChannel::write(int target) {
       continue;
     }
     const ssize_t moved = ::send(to.socket, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (moved < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
-    if (moved <= 0) lose(target);
+    if (moved < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return true;
+    if (moved <= 0) return false;
     out.sent += static_cast<std::size_t>(moved);
   }
+  return true;
 }
 
 void SocketChannel::read(int source) {
