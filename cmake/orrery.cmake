@@ -9,9 +9,23 @@ if(ORRERY_WERROR)
   target_compile_options(orrery_settings INTERFACE -Werror)
 endif()
 if(ORRERY_SANITIZE)
-  target_compile_options(orrery_settings INTERFACE -fsanitize=${ORRERY_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(orrery_settings INTERFACE -fsanitize=${ORRERY_SANITIZE})
 endif()
+
+# orrery_sanitize(target folder): where ORRERY_SANITIZE asks for it. Of ORRERY_SANITIZE_ONLY's folders unoptimised; the
+# others are then what the release build has compiled already, and come out of the compiler's cache.
+function(orrery_sanitize target folder)
+  if(NOT ORRERY_SANITIZE)
+    return()
+  endif()
+  if(ORRERY_SANITIZE_ONLY AND NOT folder IN_LIST ORRERY_SANITIZE_ONLY)
+    return()
+  endif()
+  target_compile_options(${target} PRIVATE -fsanitize=${ORRERY_SANITIZE} -fno-omit-frame-pointer)
+  if(ORRERY_SANITIZE_ONLY)
+    target_compile_options(${target} PRIVATE -O0 -g1 -UNDEBUG)
+  endif()
+endfunction()
 
 # Compiled with little optimisation, where time goes into compiling rather than running: the command line and most tests.
 function(orrery_compile_fast target)
@@ -32,6 +46,7 @@ function(orrery_library folder)
   list(FILTER sources EXCLUDE REGEX "_bench\\.cpp$")
   add_library(orrery_${folder} STATIC ${sources})
   target_link_libraries(orrery_${folder} PUBLIC orrery_settings ${ARG_DEPENDS} PRIVATE ${ARG_PRIVATE})
+  orrery_sanitize(orrery_${folder} ${folder})
 endfunction()
 
 # orrery_benchmark(folder/name_bench.cpp libraries...): a Google Benchmark program named after the file.
@@ -39,4 +54,5 @@ function(orrery_benchmark source)
   get_filename_component(name ${source} NAME_WE)
   add_executable(${name} ${CMAKE_SOURCE_DIR}/${source})
   target_link_libraries(${name} PRIVATE ${ARGN} benchmark::benchmark_main)
+  orrery_sanitize(${name} benchmarks)
 endfunction()
