@@ -209,14 +209,16 @@ Command add_plan(CLI::App& app) {
                    "Explain a layout that was not chosen, such as pp=8,ep=64")
       ->excludes(gpus)
       ->excludes(pareto);
-  command
-      ->add_option("--search-schedule", options->search_schedule,
-                   "Search a shorter schedule for the own stage times and memory of so many of the "
-                   "best plans (without a number: 1)")
-      ->expected(0, 1)
-      ->default_str("1")
-      ->check(CLI::Range(1, 100))
-      ->excludes(pareto);
+  CLI::Option* const schedules =
+      command
+          ->add_option(
+              "--search-schedule", options->search_schedule,
+              "Search a shorter schedule for the own stage times and memory of so many of the "
+              "best plans (without a number: 1)")
+          ->type_name("[N]")
+          ->expected(0, 1)
+          ->check(CLI::Range(1, 100))
+          ->excludes(pareto);
   command
       ->add_option(
           "--effort", options->effort,
@@ -226,8 +228,10 @@ Command add_plan(CLI::App& app) {
   command->add_option("-o,--output", options->output, "Write the best plan; - is standard output")
       ->excludes(pareto);
   command->add_flag("--json", options->json, "Print one JSON object");
-  return
-      [options] { return launched_by_mpi() ? plan_together(*options) : plan(*options, nullptr); };
+  return [options, schedules] {
+    if (schedules->count() > 0 && options->search_schedule == 0) options->search_schedule = 1;
+    return launched_by_mpi() ? plan_together(*options) : plan(*options, nullptr);
+  };
 }
 
 }  // namespace orrery::cli

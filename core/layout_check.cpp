@@ -117,7 +117,9 @@ class LayoutChecker {
           std::int64_t{training_.sequence} * layout_.micro_batch / layout_.cp;
       split("the tokens of a micro-batch", tokens);
     }
-    if (layout_.exchange == ExchangeKernels::kNccl && layout_.precision == Precision::kFp8) {
+    if (layout_.exchange == ExchangeKernels::kNccl && model_.moe_layers() == 0) {
+      error("exchange", "exchange=nccl, but the model has no experts", "leave exchange out");
+    } else if (layout_.exchange == ExchangeKernels::kNccl && layout_.precision == Precision::kFp8) {
       error("exchange", "exchange=nccl moves rows in BF16, but precision=fp8 sends them in FP8",
             "take precision=bf16 or fp8-tensor, or exchange=deepep");
     }

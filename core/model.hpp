@@ -45,8 +45,7 @@ struct Model {
   int dense_layers = 0;  // the first so many layers have a dense MLP (all of them in a dense model)
   int hidden = 0;
   int dense_inter = 0;  // width of the dense MLP
-  // Its activation multiplies two projections (SwiGLU); else it is of one (GELU). Experts are
-  // gated.
+  // Its activation multiplies two projections (SwiGLU); else it is of one (GELU). Experts are gated.
   bool gated_mlp = true;
   int vocab = 0;
   int mtp_depth = 0;  // multi-token-prediction modules after the last layer

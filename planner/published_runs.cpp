@@ -25,10 +25,6 @@ constexpr std::pair<std::string_view, Recompute> kRecompute[] = {
     {"mlp", Recompute::kMlp},   {"experts", Recompute::kExperts}};
 constexpr std::pair<std::string_view, AttentionKernels> kKernels[] = {
     {"fused", AttentionKernels::kFused}, {"unfused", AttentionKernels::kUnfused}};
-constexpr std::pair<std::string_view, ExchangeKernels> kExchange[] = {
-    {"deepep", ExchangeKernels::kDeepEp}, {"nccl", ExchangeKernels::kNccl}};
-constexpr std::pair<std::string_view, WeightGradients> kWeights[] = {
-    {"beside", WeightGradients::kBeside}, {"inline", WeightGradients::kInline}};
 constexpr std::pair<std::string_view, Precision> kPrecision[] = {
     {"fp8", Precision::kFp8}, {"bf16", Precision::kBf16}, {"fp8-tensor", Precision::kFp8Tensor}};
 constexpr std::pair<std::string_view, MemoryFigure> kMemory[] = {
@@ -93,10 +89,6 @@ TrainingRun read_run(Reader& table, const std::map<std::string, Model>& models,
   run.layout.recompute = table.required_enum<Recompute>("recompute", kRecompute);
   run.layout.attention =
       table.optional_enum<AttentionKernels>("attention", run.layout.attention, kKernels);
-  run.layout.weights =
-      table.optional_enum<WeightGradients>("weights", run.layout.weights, kWeights);
-  run.layout.exchange =
-      table.optional_enum<ExchangeKernels>("exchange", run.layout.exchange, kExchange);
   run.layout.precision = table.required_enum<Precision>("precision", kPrecision);
   run.schedule = table.required_string("schedule");
   run.training.sequence = table.required_int("sequence", {1, kMost});

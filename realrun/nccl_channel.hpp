@@ -7,12 +7,10 @@
 //   pipeline transfers        ncclSend, ncclRecv on a communicator for each sender and receiver
 //   expert-parallel exchange  ncclSend and ncclRecv of all members in one group
 //   collectives               ncclAllReduce, ncclAllGather, ncclReduceScatter
-//   anything else             the other channel: sizes of messages, results, what is told at the
-//   end
+//   anything else             the other channel: sizes of messages, results, last messages
 //
-// Cost: a transfer begins one message of the other channel later than its second side (tens of
-// microseconds on a node); transfers copy between host and device as long as kernels compute on the
-// host (realrun/nccl_device.hpp).
+// Cost: a transfer begins one message of the other channel later than its second side; transfers
+// copy between host and device as long as kernels compute on the host (realrun/nccl_device.hpp).
 #include <chrono>
 #include <memory>
 

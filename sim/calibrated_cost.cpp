@@ -285,6 +285,8 @@ AssumedFigures CalibratedCost::assumed(const Program& program) const {
   }
   for (const Instruction& instruction : program.instructions) {
     const Wire& wire = program.work(instruction).wire;
+    if (wire.all_to_all)
+      add("all-to-all", "reaches what NCCL's transports reach, however small its messages");
     if (!is_exchange(wire.pattern) || wire.all_to_all) continue;
     const auto found = calibration_.exchanges.find({wire.pattern, instruction.overlapped});
     if (found == calibration_.exchanges.end()) continue;

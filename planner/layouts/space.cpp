@@ -114,8 +114,7 @@ LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
   // One scale a tensor is not taken by itself: whether a model trains with it is another question
   // than how fast.
   space.precision = {Precision::kFp8, Precision::kBf16};
-  // Experts anew are a quarter less to compute than the whole layer, for the memory of attention:
-  // a set for who asks for it (--fix recompute=experts).
+  // `experts` lies between selective and full; it is for who asks for it (--fix recompute=experts).
   space.recompute = {Recompute::kSelective, Recompute::kNone, Recompute::kFull,
                      Recompute::kAttention, Recompute::kMlp};
   space.ema.push_back(Keep::kGpu);

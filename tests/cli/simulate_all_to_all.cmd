@@ -1,2 +1,2 @@
-# As Megatron-Core trains by default: NCCL's all-to-all, weight gradients in autograd's order.
+# Megatron-Core's dispatcher alltoall, weight gradients in autograd's order.
 orrery simulate --model deepseek-v2-lite --cluster h800-64 --layout pp=4,ep=8,precision=bf16,exchange=nccl,weights=inline --schedule 1f1b --global-batch 512

@@ -16,7 +16,6 @@ Exit code 0: all hold; 1: one does not.
 
 import argparse
 import os
-import re
 import shutil
 import signal
 import socket
@@ -27,19 +26,10 @@ import time
 from pathlib import Path
 
 import scratch
+from run_checks import LINE, Failure, expect, mpi_environment
 
 STEPS = 4
 TIMEOUT_SECONDS = 120
-LINE = re.compile(r"^ +(\d+) +(\d+\.\d+) +(\d+\.\d+) +(\d+\.\d+) ", re.MULTILINE)  # step, losses, gradient norm
-
-
-class Failure(Exception):
-    pass
-
-
-def expect(condition: bool, what: str) -> None:
-    if not condition:
-        raise Failure(what)
 
 
 def losses_of(text: str) -> list[tuple[str, ...]]:
@@ -56,9 +46,7 @@ def same_files(expected: Path, found: Path, ranks: int) -> None:
 class Runs:
     def __init__(self, folder: Path, shim: Path):
         self.folder = folder
-        self.environment = scratch.environment(
-            OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-            OMPI_MCA_btl_vader_single_copy_mechanism="none", ORRERY_NCCL_LIBRARY=str(shim.resolve()))
+        self.environment = mpi_environment(ORRERY_NCCL_LIBRARY=str(shim.resolve()))
 
     def run(self, command: list[str], code: int = 0, **environment: str) -> subprocess.CompletedProcess:
         done = subprocess.run(command, cwd=self.folder, env=self.environment | environment, stdin=subprocess.DEVNULL,

@@ -21,25 +21,16 @@ import time
 from pathlib import Path
 
 import scratch
+from run_checks import Failure, expect, mpi_environment
 
 TIMEOUT_SECONDS = 120
 PROBLEM = ["--model", "deepseek-v2-lite", "--cluster", "h800-64", "--global-batch", "256", "--tokens", "1T"]
 
 
-class Failure(Exception):
-    pass
-
-
-def expect(condition: bool, what: str) -> None:
-    if not condition:
-        raise Failure(what)
-
-
 class Searches:
     def __init__(self, orrery: Path, root: Path, folder: Path):
         self.orrery, self.root, self.folder = orrery, root, folder
-        self.environment = scratch.environment(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-                                               OMPI_MCA_btl_vader_single_copy_mechanism="none")
+        self.environment = mpi_environment()
 
     def command(self, processes: int, *options: str) -> list[str]:
         launcher = ["mpirun", "--oversubscribe", "-n", str(processes)] if processes > 0 else []

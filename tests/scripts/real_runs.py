@@ -22,21 +22,12 @@ import time
 from pathlib import Path
 
 import scratch
+from run_checks import LINE, Failure, expect, mpi_environment
 
 RANKS = 4
 STEPS = 16  # of a whole run
 EVERY = 4   # steps between checkpoints
 TIMEOUT_SECONDS = 120
-LINE = re.compile(r"^ +(\d+) +(\d+\.\d+) +(\d+\.\d+) +(\d+\.\d+) ", re.MULTILINE)  # step, losses, gradient norm
-
-
-class Failure(Exception):
-    pass
-
-
-def expect(condition: bool, what: str) -> None:
-    if not condition:
-        raise Failure(what)
 
 
 def losses_of(text: str) -> dict[int, tuple[str, ...]]:
@@ -47,8 +38,7 @@ def losses_of(text: str) -> dict[int, tuple[str, ...]]:
 class Runs:
     def __init__(self, folder: Path):
         self.folder = folder
-        self.environment = scratch.environment(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-                                               OMPI_MCA_btl_vader_single_copy_mechanism="none")
+        self.environment = mpi_environment()
 
     def command(self, steps: int, checkpoints: str, *options: str) -> list[str]:
         return ["build/release/orrery", "realrun", "plan.json", "--steps", str(steps), "--evaluate-every", "-1",
