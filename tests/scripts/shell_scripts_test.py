@@ -146,13 +146,13 @@ class ShellScriptsTest(unittest.TestCase):
         done, calls = self.run_script("test.sh", "-R", "schedule")
         self.assertEqual(done.returncode, 0, done.stderr)
         runs = [call for call in calls if call.startswith("ctest")]
-        self.assertRegex(runs[0], r"^ctest --preset asan .*-L \^\(core\|bad-input\)\$$")
+        self.assertRegex(runs[0], r"^ctest --preset asan-input .*-L \^\(core\|bad-input\)\$$")
         self.assertRegex(runs[1], r"^ctest --preset release .*-R schedule$")
         self.assertEqual(done.stdout, "ctest output of release\n")
         self.assertTrue(any(call.endswith("--target core_tests orrery") for call in calls))
 
     def test_test_fails_when_either_run_fails_and_still_runs_both(self):
-        for preset in ("asan", "release"):
+        for preset in ("asan-input", "release"):
             with self.subTest(preset=preset):
                 done, calls = self.run_script("test.sh", CTEST_FAILS=preset)
                 self.assertEqual(done.returncode, 1)
