@@ -137,10 +137,6 @@ std::string published_runs_report(const std::vector<TrainingRun>& runs,
   for (const auto& [name, errors] : kinds) text += step_row(name, errors);
   text += memory_table(rows);
   text +=
-      "\nMemory beyond 10 %: ZB-2p may keep 2 p = 16 micro-batches on every stage; zb-h2 keeps "
-      "2 (p - s) - 1 on stage s, and the first stage, with the most of them, has a layer less. "
-      "With 16 on the second stage, as there, it would be 59.5 GiB of 59 (1.5 B: 3 layers x 16 x "
-      "s b h (34 + 5 a s / h) = 55.3, states 3.2, workspace 1.0) and 69.7 of 70 (6.2 B).\n"
       "\nWhat the errors may point to; none of it is modelled yet, and none has been measured "
       "apart:\n\n"
       "- Runs with experts are predicted too short: their kernels are here as fast as DeepSeek's "

@@ -42,6 +42,8 @@ constexpr std::array kFamilies = {
                    StagePlacement::kOneChunk, "any pp and m", zb_h2, zb_h2_why_not},
     ScheduleFamily{"zb-auto", "zero-bubble schedule for given times and memory, by rules",
                    StagePlacement::kOneChunk, "any pp and m", zb_auto, zb_auto_why_not},
+    ScheduleFamily{"zb-2p", "the same, on every rank as many forwards as fit in twice the memory",
+                   StagePlacement::kOneChunk, "any pp and m", zb_2p, zb_2p_why_not},
     ScheduleFamily{"zb-v", "zero bubble on two chunks a rank placed as a V; memory as 1f1b",
                    StagePlacement::kV, "any pp and m", zb_v, zb_v_why_not},
     ScheduleFamily{"v-half", "a repeated block on a V that holds half of 1f1b's activations",

@@ -16,4 +16,11 @@ namespace orrery {
 Schedule zb_auto(const ScheduleRequest& request);
 std::optional<std::string> zb_auto_why_not(const ScheduleRequest& request);
 
+// The same with twice 1F1B's activations, which every rank uses: it takes forwards in until a
+// gradient is there or the memory is used up, and gives memory back only where a wait has room for
+// a W or nothing else goes. ZB-2p of the paper (its Table 4 and section 3.1, "as many F passes as
+// possible"). Memory: request.memory shares, else 2 pp.
+Schedule zb_2p(const ScheduleRequest& request);
+std::optional<std::string> zb_2p_why_not(const ScheduleRequest& request);
+
 }  // namespace orrery
