@@ -45,6 +45,8 @@ fi
 
 # The compiler's cache is shared by all checkouts: paths below this one count as relative.
 export CCACHE_BASEDIR=${CCACHE_BASEDIR-$PWD} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR-1}
+# Without it nothing that is compiled with a precompiled header (the tests) is taken from there.
+export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS-pch_defines,time_macros}
 
 jobs=$(nproc)
 say "building preset $preset with $jobs jobs: ${targets[*]:-everything} (minutes at first, seconds after)"
