@@ -20,4 +20,10 @@ inline constexpr const char* kCudaPluginVersionName = "orrery_cuda_version";
 using CudaPluginDevices = int(char* why, std::size_t room);
 inline constexpr const char* kCudaPluginDevicesName = "orrery_cuda_devices";
 
+// orrery_cuda_replay_device: the first GPU for replays; the caller deletes it. Throws
+// std::runtime_error where it cannot be used.
+class ReplayDevice;
+using CudaReplayDeviceFactory = ReplayDevice*();
+inline constexpr const char* kCudaReplayDeviceFactoryName = "orrery_cuda_replay_device";
+
 }  // namespace orrery

@@ -9,7 +9,8 @@
 // the rank's own computation and exchanges make it.
 #include <vector>
 
-#include "realrun/replay_device.hpp"
+#include "kernels/replay_device.hpp"
+#include "realrun/replay_script.hpp"
 
 namespace orrery {
 

@@ -46,21 +46,12 @@ class Writer {
       if (instruction.rank != script_.rank) return false;
       return pairs == 0 || (instruction.cell >= first && instruction.cell < first + pairs);
     };
-    // The replay starts with the step, or with the first thing that the pairs do.
-    std::optional<Seconds> origin;
     for (const Instruction& instruction : program_.instructions) {
-      const bool counts = pairs == 0 || (selected(instruction) && on_device(instruction));
-      const Seconds start = predicted_.at(instruction.id).start;
-      if (counts && (!origin || start < *origin)) origin = start;
       if (!selected(instruction)) continue;
       place_[instruction.id.index()] = chosen_.size();
       chosen_.push_back(instruction.id);
     }
-    script_.origin = origin.value_or(Seconds{});
-  }
-
-  static bool on_device(const Instruction& instruction) {
-    return instruction.stream == Stream::kCompute || instruction.stream == Stream::kComm;
+    script_.origin = replay_origin(program_, predicted_, chosen_, pairs == 0);
   }
 
   std::optional<std::size_t> chosen(InstructionId id) const {
@@ -186,6 +177,24 @@ class Writer {
 };
 
 }  // namespace
+
+Seconds replay_origin(const Program& program, const Timeline& predicted,
+                      std::span<const InstructionId> replayed, bool whole) {
+  std::optional<Seconds> origin;
+  const auto consider = [&](InstructionId id) {
+    const Seconds start = predicted.at(id).start;
+    if (!origin || start < *origin) origin = start;
+  };
+  if (whole) {
+    for (const Instruction& instruction : program.instructions) consider(instruction.id);
+  } else {
+    for (const InstructionId id : replayed) {
+      const Stream stream = program.instructions[id.index()].stream;
+      if (stream == Stream::kCompute || stream == Stream::kComm) consider(id);
+    }
+  }
+  return origin.value_or(Seconds{});
+}
 
 PairRun longest_pair_run(const Schedule& schedule, Rank rank) {
   PairRun longest, run;

@@ -19,29 +19,15 @@
 // Buffers. Weights of kResidentLayers layers lie in memory, taken in turns where the rank has more.
 // What a kernel reads and writes otherwise is up to the device: values do not matter here.
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/plan.hpp"
 #include "core/program.hpp"
 #include "core/timeline.hpp"
+#include "kernels/replay_device.hpp"
 
 namespace orrery {
-
-inline constexpr int kResidentLayers = 8;  // of DeepSeek-V3 in DualPipe: all of a rank
-
-// One kernel, or the few that make up an op.
-struct KernelCall {
-  const Op* op = nullptr;  // of the script's Program
-  int lent_sms = 0;        // SMs that it has to leave to communication
-  int layer = 0;           // of the resident layers: whose weights it takes
-};
-
-// An exchange with an end missing.
-struct PacedCopy {
-  Bytes bytes;    // read, and as many written: what it puts on NVLink, or on the NIC if more
-  int ctas = 0;   // blocks, each alone on an SM
-  Seconds lasts;  // at least
-};
 
 // Opens `delay` after `after` has ended; after the start of the replay where there is none.
 struct ReplayGate {
@@ -84,6 +70,11 @@ PairRun longest_pair_run(const Schedule& schedule, Rank rank);
 // Throws InputError where there are fewer, and for what no GPU does (an optimizer on the host).
 ReplayScript replay_script(const Plan& plan, const Program& program, const Timeline& predicted,
                            Rank rank, int pairs);
+
+// Where of a timeline a replay of these instructions starts: with the step where it is whole, else
+// with the first kernel or exchange among them.
+Seconds replay_origin(const Program& program, const Timeline& predicted,
+                      std::span<const InstructionId> replayed, bool whole);
 
 // Its actions' predicted spans, counted from the start of the replay: what is there before is so
 // at 0.

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "realrun/replay_device.hpp"
+#include "kernels/replay_device.hpp"
 
 namespace orrery {
 

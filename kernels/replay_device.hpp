@@ -1,8 +1,8 @@
 #pragma once
-// What carries out a replay: a device with the streams of a rank, each of which does what it is
-// handed in that order, one at a time, while the host goes on handing out. Two are there: a GPU
-// (realrun/cuda_replay_device.cpp), and one whose clock is simulated, for tests and for looking at
-// a replay without a GPU (realrun/simulated_device.hpp).
+// What carries out a replay of one rank (realrun/replay.hpp): a device with the streams of a rank,
+// each of which does what it is handed in that order, one at a time, while the host goes on handing
+// out. Two are there: a GPU (kernels/cuda/replay_device.hpp), and one whose clock is simulated, for
+// tests and for looking at a replay without a GPU (realrun/simulated_device.hpp).
 //
 // Marks are points on a stream; what waits for one has to be handed over after it was recorded.
 //
@@ -15,14 +15,32 @@
 //   device.synchronise();
 //   const Seconds when = device.at(1);                // since begin()
 //
-// Errors: an EnvironmentError where the device fails, an InputError where it has no kernel for a
-// shape.
+// Errors: a std::runtime_error where the device fails, or has no kernel for a shape.
+#include <cstddef>
 #include <span>
 #include <string>
 
-#include "realrun/replay_script.hpp"
+#include "core/op.hpp"
+#include "core/program.hpp"
+#include "core/quantity.hpp"
 
 namespace orrery {
+
+inline constexpr int kResidentLayers = 8;  // of DeepSeek-V3 in DualPipe: all of a rank
+
+// One kernel, or the few that make up an op.
+struct KernelCall {
+  const Op* op = nullptr;
+  int lent_sms = 0;  // SMs that it has to leave to communication
+  int layer = 0;     // whose weights it takes, of kResidentLayers in memory
+};
+
+// An exchange with an end missing.
+struct PacedCopy {
+  Bytes bytes;    // read, and as many written: what it puts on NVLink, or on the NIC if more
+  int ctas = 0;   // blocks, each alone on an SM
+  Seconds lasts;  // at least
+};
 
 // kGate: gates count from it, so that the device itself has to know when it was reached.
 enum class MarkUse { kTime, kGate };
