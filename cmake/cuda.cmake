@@ -20,7 +20,8 @@ endif()
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cpp)
 list(FILTER cuda_sources EXCLUDE REGEX "(bench|plugin)[^/]*\\.cpp$")
-add_library(orrery_cuda_kernels STATIC ${cuda_sources})
+# Which kernel carries out an op is decided without CUDA; here in code that a shared library can hold.
+add_library(orrery_cuda_kernels STATIC ${cuda_sources} ${CMAKE_SOURCE_DIR}/kernels/replay_launch.cpp)
 target_compile_options(orrery_cuda_kernels PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>
                                                    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow>
                                                    $<$<AND:$<BOOL:${ORRERY_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
