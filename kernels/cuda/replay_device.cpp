@@ -79,6 +79,12 @@ void CudaReplayDevice::prepare(std::span<const KernelCall> kernels,
   parts_->sent = std::make_unique<Device<char>>(most);
   parts_->received = std::make_unique<Device<char>>(most);
   parts_->sent->fill(0x35);
+  // Loaded now, not in the middle of a replay.
+  const cudaStream_t stream = parts_->of(orrery::Stream::kComm);
+  const Device<std::uint64_t> now(1);
+  stamp(now.get(), stream);
+  wait_after(now.get(), 0, stream);
+  paced_copy(parts_->sent->get(), parts_->received->get(), kVector, 1, 1e9, stream);
   check(cudaDeviceSynchronize(), "the replay's kernels");
 }
 

@@ -31,6 +31,8 @@ void ReplayKernels::make(const KernelCall& call) {
     case LaunchKind::kReduceRows: made = permutation(launch); break;
     default: made = streaming(launch, call);
   }
+  // Loaded now, not in the middle of a replay.
+  made(stream_);
 }
 
 void ReplayKernels::launch(const KernelCall& call) const {
