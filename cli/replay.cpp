@@ -60,7 +60,8 @@ LoadedDevice load_device(const ReplayOptions& options, const Plan& plan) {
   if (options.simulated_device.empty()) {
     loaded.library = std::make_unique<CudaLibrary>(options.cuda_library, kReplayMode);
     loaded.device.reset(
-        loaded.library->entry<CudaReplayDeviceFactory>(kCudaReplayDeviceFactoryName)());
+        loaded.library->entry<CudaReplayDeviceFactory>(kCudaReplayDeviceFactoryName)(
+            options.product_sms == "left" ? ProductSms::kLeft : ProductSms::kAll));
     return loaded;
   }
   const DeviceModel model = find_device(options.simulated_device, plan.cluster);
@@ -98,6 +99,12 @@ void add_replay_options(CLI::App& command, ReplayOptions& options) {
   command.add_option("--simulated-device", options.simulated_device,
                      "For --mode cuda-replay: instead of a GPU a clock, on which kernels take the "
                      "times of this calibration; measures nothing");
+  command
+      .add_option("--product-sms", options.product_sms,
+                  "For --mode cuda-replay: left: matrix products are told to leave the SMs lent to "
+                  "communication; all: they are told nothing")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"left", "all"}));
   command
       .add_option("--cuda-library", options.cuda_library,
                   "The library of CUDA kernels to load (default: liborrery_cuda.so beside orrery)")

@@ -19,6 +19,7 @@ struct ReplayOptions {
   int pairs = 0;                 // 0: the step
   std::string simulated_device;  // a calibration: instead of a GPU
   std::string cuda_library;
+  std::string product_sms = "left";
 };
 void add_replay_options(CLI::App& command, ReplayOptions& options);
 

@@ -23,7 +23,8 @@ inline constexpr const char* kCudaPluginDevicesName = "orrery_cuda_devices";
 // orrery_cuda_replay_device: the first GPU for replays; the caller deletes it. Throws
 // std::runtime_error where it cannot be used.
 class ReplayDevice;
-using CudaReplayDeviceFactory = ReplayDevice*();
+enum class ProductSms;
+using CudaReplayDeviceFactory = ReplayDevice*(ProductSms told);
 inline constexpr const char* kCudaReplayDeviceFactoryName = "orrery_cuda_replay_device";
 
 }  // namespace orrery

@@ -42,6 +42,11 @@ struct PacedCopy {
   Seconds lasts;  // at least
 };
 
+// What products are told of the SMs that communication is lent: to leave them, as DeepSeek-V3 does,
+// or nothing, so that the hardware shares the SMs out (on one H200 products alone beside an
+// exchange were faster so: reports/measured/README.md).
+enum class ProductSms { kLeft, kAll };
+
 // kGate: gates count from it, so that the device itself has to know when it was reached.
 enum class MarkUse { kTime, kGate };
 

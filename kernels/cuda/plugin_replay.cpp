@@ -2,6 +2,6 @@
 #include "kernels/cuda/replay_device.hpp"
 #include "kernels/cuda_plugin.hpp"
 
-extern "C" orrery::ReplayDevice* orrery_cuda_replay_device() {
-  return new orrery::cuda::CudaReplayDevice();
+extern "C" orrery::ReplayDevice* orrery_cuda_replay_device(orrery::ProductSms told) {
+  return new orrery::cuda::CudaReplayDevice(told);
 }

@@ -41,10 +41,13 @@ struct CudaReplayDevice::Parts {
   cudaStream_t of(orrery::Stream stream) const { return streams[static_cast<std::size_t>(stream)]; }
 };
 
-CudaReplayDevice::CudaReplayDevice() : parts_(std::make_unique<Parts>()) {
+CudaReplayDevice::CudaReplayDevice(ProductSms told)
+    : told_(told), parts_(std::make_unique<Parts>()) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "properties of the GPU");
-  name_ = properties.name;
+  name_ = std::string(properties.name) + (told == ProductSms::kLeft
+                                              ? ", products told to leave the lent SMs"
+                                              : ", products told nothing of the lent SMs");
   int least = 0, greatest = 0;
   check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "priorities");
   for (int number = 0; number < kStreams; ++number) {
@@ -72,7 +75,7 @@ std::string CudaReplayDevice::stand_in(const Op& op) const {
 
 void CudaReplayDevice::prepare(std::span<const KernelCall> kernels,
                                std::span<const PacedCopy> copies) {
-  parts_->kernels = std::make_unique<ReplayKernels>(parts_->of(orrery::Stream::kCompute));
+  parts_->kernels = std::make_unique<ReplayKernels>(told_, parts_->of(orrery::Stream::kCompute));
   for (const KernelCall& call : kernels) parts_->kernels->make(call);
   std::size_t most = kVector;
   for (const PacedCopy& copy : copies) most = std::max(most, whole_vectors(copy.bytes));

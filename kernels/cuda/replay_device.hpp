@@ -4,7 +4,8 @@
 //
 //   streams      communication and gates at the highest priority, so that the blocks of an exchange
 //                get their SMs before those of a kernel that is launched at the same time
-//   products     told to leave the SMs that the plan lends; everything else takes what is free
+//   products     told to leave the SMs that the plan lends, or told nothing; everything else takes
+//                what is free
 //   marks        events; what gates count from is stamped besides, by a kernel of one thread
 //                (kernels/cuda/gate.hpp)
 //   the start    all streams wait kHeadStart for the host to hand out the first kernels
@@ -23,7 +24,7 @@ namespace orrery::cuda {
 
 class CudaReplayDevice : public ReplayDevice {
  public:
-  CudaReplayDevice();
+  explicit CudaReplayDevice(ProductSms told);
   ~CudaReplayDevice() override;
   std::string name() const override { return name_; }
   bool simulated() const override { return false; }
@@ -41,6 +42,7 @@ class CudaReplayDevice : public ReplayDevice {
 
  private:
   struct Parts;
+  ProductSms told_;
   std::unique_ptr<Parts> parts_;
   std::string name_;
 };

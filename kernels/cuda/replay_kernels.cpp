@@ -8,8 +8,9 @@
 
 namespace orrery::cuda {
 
-ReplayKernels::ReplayKernels(Stream stream)
-    : stream_(stream),
+ReplayKernels::ReplayKernels(ProductSms told, Stream stream)
+    : told_(told),
+      stream_(stream),
       multiplies_fp8_(multiplies_fp8()),
       operands_(std::make_unique<ReplayOperands>(stream)),
       lt_(std::make_unique<LtLibrary>()),
@@ -58,7 +59,8 @@ ReplayKernels::Launch ReplayKernels::product(const ReplayLaunch& launch, const K
                                     ? (weight ? LtPrecision::kFp8Weight : LtPrecision::kFp8)
                                     : (weight ? LtPrecision::kBf16Weight : LtPrecision::kBf16);
   const std::int64_t m = launch.m, n = launch.n, k = launch.k;
-  const LtShape shape{precision, m, n, k, weight, call.lent_sms > 0 ? sms_ - call.lent_sms : 0};
+  const bool leaves = told_ == ProductSms::kLeft && call.lent_sms > 0;
+  const LtShape shape{precision, m, n, k, weight, leaves ? sms_ - call.lent_sms : 0};
   // B of a forward or an input gradient is the layer's own weight; of a weight gradient both are
   // activations, and what it adds to is the layer's own.
   const std::int64_t b_count = n * k * launch.groups, d_count = m * n * launch.groups;

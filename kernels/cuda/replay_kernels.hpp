@@ -22,7 +22,7 @@ class ReplayOperands;
 class ReplayKernels {
  public:
   // `stream`: that of computation, on which kernels are also chosen by trying them.
-  explicit ReplayKernels(Stream stream);
+  ReplayKernels(ProductSms told, Stream stream);
   ~ReplayKernels();
   // Throws DeviceError where no kernel computes it here, or memory does not suffice.
   void make(const KernelCall& call);
@@ -36,6 +36,7 @@ class ReplayKernels {
   Launch permutation(const ReplayLaunch& launch);
   const LtGemm& gemm(const LtShape& shape, const LtOperands& operands);
 
+  ProductSms told_;
   Stream stream_;
   int sms_ = 0;  // of the device
   bool multiplies_fp8_ = false;

@@ -21,7 +21,7 @@ void between(Seconds time, Seconds least, Seconds most) {
 }
 
 TEST_CASE("a stream that holds does nothing for so long") {
-  CudaReplayDevice device;
+  CudaReplayDevice device(ProductSms::kLeft);
   device.prepare({}, {});
   device.begin(2);
   device.record(Lane::kCompute, 0, MarkUse::kTime);
@@ -33,7 +33,7 @@ TEST_CASE("a stream that holds does nothing for so long") {
 }
 
 TEST_CASE("a gate opens so long after what it counts from has ended, not after it was launched") {
-  CudaReplayDevice device;
+  CudaReplayDevice device(ProductSms::kLeft);
   device.prepare({}, {});
   device.begin(4);
   device.hold(Lane::kCompute, 3 * kMillisecond);
@@ -52,7 +52,7 @@ TEST_CASE("a gate opens so long after what it counts from has ended, not after i
 }
 
 TEST_CASE("an exchange of a replay lasts as long as it has to, beside computation") {
-  CudaReplayDevice device;
+  CudaReplayDevice device(ProductSms::kLeft);
   const PacedCopy copy{Bytes{100e6}, 20, 4 * kMillisecond};
   const Op op = orrery::copy("copy", 4096, 7168);
   const KernelCall call{&op, 20, 0};
@@ -115,7 +115,7 @@ TEST_CASE("every kind of op of a replay runs") {
     calls.push_back({&op, 0, 0});
     calls.push_back({&op, 20, 1});
   }
-  CudaReplayDevice device;
+  CudaReplayDevice device(ProductSms::kLeft);
   device.prepare(calls, {});
   device.begin(calls.size() + 1);
   device.record(Lane::kCompute, 0, MarkUse::kTime);
