@@ -15,8 +15,9 @@ namespace orrery::cuda {
 namespace {
 
 constexpr float kEpsilon = 1e-6f;
-// Of AdamW at once; more follow on the same ones, which by then have left L2.
+// Of AdamW and of a copy at once; more follow on the same ones, which by then have left L2.
 constexpr std::int64_t kMostParameters = std::int64_t{1} << 26;
+constexpr std::int64_t kMostCopied = std::int64_t{1} << 30;
 
 std::size_t size(std::int64_t count) {
   return static_cast<std::size_t>(count);
@@ -163,12 +164,15 @@ ReplayKernels::Launch ReplayKernels::streaming(const ReplayLaunch& launch, const
       };
     }
     case LaunchKind::kCopy: {
-      const std::int64_t bytes = launch.bytes;
-      const Bf16* from = operands.bf16(bytes / 2);
-      char* to = operands.result<char>(bytes);
+      const std::int64_t bytes = launch.bytes, part = std::min(bytes, kMostCopied);
+      const Bf16* from = operands.bf16(part / 2);
+      char* to = operands.result<char>(part);
       const int times = launch.times;
       return [=](Stream on) {
-        for (int time = 0; time < times; ++time) copy(from, to, size(bytes), 0, on);
+        for (int time = 0; time < times; ++time) {
+          for (std::int64_t done = 0; done < bytes; done += part)
+            copy(from, to, size(std::min(part, bytes - done)), 0, on);
+        }
       };
     }
     default: break;
