@@ -5,9 +5,11 @@
 
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
+#include "cli/replay.hpp"
 #include "core/diagnostic.hpp"
 #include "core/error.hpp"
 #include "core/timeline_json.hpp"
+#include "realrun/replay_record.hpp"
 #include "realrun/timeline_comparison.hpp"
 #include "reports/chrome_trace.hpp"
 #include "reports/gzip.hpp"
@@ -26,8 +28,18 @@ struct Options {
 int compare(const Options& options) {
   const Stopwatch stopwatch;
   check_outputs({options.trace}, {options.predicted, options.measured});
+  Diagnostics diagnostics;
+  const Document second = parse_file(options.measured, diagnostics);
+  if (is_replay_record(second)) {
+    if (!options.trace.empty()) {
+      throw InputError(
+          "error: --trace lays two whole timelines beside each other, and a replay is of one rank\n"
+          "  leave it out");
+    }
+    return compare_with_replay({options.predicted, options.limit, options.json}, second);
+  }
   const TimelineFile predicted = read_timeline(options.predicted);
-  const TimelineFile measured = read_timeline(options.measured);
+  const TimelineFile measured = read_timeline(second, diagnostics);
   const auto is_measured = [](const TimelineFile& file) {
     return file.run && !file.run->machine.empty();
   };
@@ -59,7 +71,8 @@ int compare(const Options& options) {
 Command add_compare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
-      "compare", "Lay a predicted and a measured timeline of one plan side by side");
+      "compare",
+      "Lay a predicted and a measured timeline of one plan side by side, or a replay of one rank");
   command->add_option("PREDICTED", options->predicted, "Timeline written by `orrery simulate -o`")
       ->required();
   command->add_option("MEASURED", options->measured, "Timeline written by `orrery realrun -o`")

@@ -7,6 +7,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
+#include "cli/replay.hpp"
 #include "core/catalog.hpp"
 #include "core/diagnostic.hpp"
 #include "core/error.hpp"
@@ -35,6 +36,7 @@ struct Options {
   std::string calibration;
   std::string loads;
   std::string output;
+  ReplayOptions replay;
 };
 
 // Comparisons let it pass that a number is none.
@@ -189,9 +191,10 @@ Command add_realrun(CLI::App& app) {
           "--mode", options->mode,
           "host: every rank a thread, or a process under mpirun; nccl: a process for each "
           "GPU, started by mpirun, srun or torchrun, whose data NCCL moves. Kernels on the "
-          "CPU in both")
+          "CPU in both. cuda-replay: one rank in real time on one GPU, the others replaced by "
+          "the times of their messages")
       ->capture_default_str()
-      ->check(CLI::IsMember({"host", "nccl"}));
+      ->check(CLI::IsMember({"host", "nccl", kReplayMode}));
   command
       ->add_option("--nccl-library", options->nccl_library,
                    "For --mode nccl: the library to load (default: libnccl.so.2)")
@@ -237,7 +240,9 @@ Command add_realrun(CLI::App& app) {
       ->check(finite());
   command->add_option(
       "--calibration", options->calibration,
-      "Of this host, for --pace (default: what ships under the plan's name for it)");
+      "Of this host, for --pace; of a replay's op times (default: what ships under the plan's "
+      "name for it)");
+  add_replay_options(*command, options->replay);
   command->add_option("--cores", training.cores, "Cores used at once (default: all)")
       ->check(CLI::Range(1, 4096));
   command->add_option("--loads", options->loads,
@@ -245,6 +250,9 @@ Command add_realrun(CLI::App& app) {
   command->add_option("-o,--output", options->output,
                       "Write the Timeline of the median step; - is standard output");
   return [options] {
+    if (options->mode == kReplayMode) {
+      return replay({options->plan, options->calibration, options->output}, options->replay);
+    }
     Processes processes = join(*options);
     try {
       return realrun(*options, std::move(processes));

@@ -19,13 +19,22 @@ if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
 endif()
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cpp)
-list(FILTER cuda_sources EXCLUDE REGEX "bench[^/]*\\.cpp$")
-add_library(orrery_cuda_kernels STATIC ${cuda_sources})
+list(FILTER cuda_sources EXCLUDE REGEX "(bench|plugin)[^/]*\\.cpp$")
+# Which kernel carries out an op is decided without CUDA; here in code that a shared library can hold.
+add_library(orrery_cuda_kernels STATIC ${cuda_sources} ${CMAKE_SOURCE_DIR}/kernels/replay_launch.cpp)
 target_compile_options(orrery_cuda_kernels PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>
                                                    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow>
                                                    $<$<AND:$<BOOL:${ORRERY_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
 target_include_directories(orrery_cuda_kernels PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(orrery_cuda_kernels PUBLIC CUDA::cudart_static CUDA::cublasLt ${ORRERY_CUDNN})
+
+# What `orrery realrun` loads for its modes on a GPU (kernels/cuda_plugin.hpp): beside the executable, which links none of it.
+file(GLOB plugin_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/plugin*.cpp)
+add_library(orrery_cuda SHARED ${plugin_sources})
+set_target_properties(orrery_cuda_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
+set_target_properties(orrery_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+target_compile_options(orrery_cuda PRIVATE -Wall -Wextra -Wshadow $<$<BOOL:${ORRERY_WERROR}>:-Werror>)
+target_link_libraries(orrery_cuda PRIVATE orrery_cuda_kernels)
 
 file(GLOB bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*bench*.cpp)
 add_executable(cuda_bench ${bench_sources})

@@ -5,34 +5,54 @@
 #                                                     (default: build/release, built first)
 #   scripts/measure_cuda.sh --pack FOLDER             collects them, with the libraries that a GPU
 #                                                     machine may lack, to be carried there
+#   scripts/measure_cuda.sh --no-replay ...           without the replay: where there is no FP8
 #
 # cuBLASLt, cuDNN and NVRTC are looked for in the toolkit and in the folders of Python packages. FILE
 # (default: build/cuda-kernels.json) is written after every kernel: a run that is cut short leaves what
 # it has (kernels/cuda/bench_report.hpp says what is in it). Exit code 0: all checks passed and
-# everything was measured; 3: there is no GPU. Half a minute on an H200, exchanges not counted.
+# everything was measured; 3: there is no GPU. Half a minute on an H200, exchanges and replay not counted.
+#
+# The replay: chunk pairs of one rank of DeepSeek-V3's step, carried out in real time and compared with
+# what calibration/h200.toml predicts of them, in replay-*.json and replay-*.txt beside FILE; products told to
+# leave the SMs that communication holds, then told nothing. Every part of it ends by itself within minutes.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 say() { printf '==> %s\n' "$*" >&2; }
 
 build() {
-  scripts/build.sh release cuda_tests cuda_bench
+  scripts/build.sh release cuda_tests cuda_bench orrery orrery_cuda
 }
 
 pack() {
   local folder=$1
   build
   mkdir -p "$folder"
-  cp build/release/tests/cuda_tests build/release/cuda_bench "$folder"
-  strip "$folder"/cuda_*
-  ldd "$folder"/cuda_* | awk '/=> \//{print $3}' | sort -u |
+  cp build/release/tests/cuda_tests build/release/{cuda_bench,orrery,liborrery_cuda.so} "$folder"
+  strip "$folder"/cuda_* "$folder"/orrery "$folder"/liborrery_cuda.so
+  ldd "$folder"/cuda_* "$folder"/orrery "$folder"/liborrery_cuda.so | awk '/=> \//{print $3}' | sort -u |
     grep -vE '/lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|cublasLt|cudnn)\.so' |
     while read -r library; do cp -L "$library" "$folder"; done
   say "packed into $folder: run scripts/measure_cuda.sh $folder where the GPU is"
 }
 
+# replay ORRERY FOLDER: $pairs pairs of a rank whose two stages have four MoE layers each.
+replay() {
+  local orrery=$1 into=$2 told rank=3 pairs=4
+  timeout 20 "$orrery" plan --model deepseek-v3 --cluster h800-2048 --calibration h200 --schedule dualpipe --top 1 \
+    --fix pp=16,ep=64,tp=1,cp=1,precision=fp8,recompute=selective,comm-sms=20,zero=1 -o "$into/replay-plan.json" > /dev/null
+  timeout 20 "$orrery" simulate "$into/replay-plan.json" -o "$into/replay-predicted.json" > /dev/null
+  for told in left all; do
+    say "replaying $pairs chunk pairs of rank $rank, --product-sms $told"
+    timeout 120 "$orrery" realrun "$into/replay-plan.json" --mode cuda-replay --rank "$rank" --pairs "$pairs" \
+      --arrivals "$into/replay-predicted.json" --product-sms "$told" -o "$into/replay-$told.json" > /dev/null
+    timeout 20 "$orrery" compare "$into/replay-predicted.json" "$into/replay-$told.json" | tee "$into/replay-$told.txt"
+  done
+}
+
 output=build/cuda-kernels.json
 folder=
+replays=yes
 while (($# > 0)); do
   case $1 in
     --pack)
@@ -43,15 +63,16 @@ while (($# > 0)); do
       output=$2
       shift
       ;;
+    --no-replay) replays= ;;
     *) folder=$1 ;;
   esac
   shift
 done
 
-tests=$folder/cuda_tests bench=$folder/cuda_bench
+tests=$folder/cuda_tests bench=$folder/cuda_bench orrery=$folder/orrery
 if [[ -z $folder ]]; then
   build
-  tests=build/release/tests/cuda_tests bench=build/release/cuda_bench
+  tests=build/release/tests/cuda_tests bench=build/release/cuda_bench orrery=build/release/orrery
 fi
 
 libraries=${folder:+$(readlink -f "$folder"):}
@@ -66,3 +87,4 @@ say "checking every kernel against its twin on the host"
 "$tests"
 say "measuring; results in $output"
 "$bench" "--out=$output"
+[[ -z $replays ]] || replay "$orrery" "$(dirname "$output")"

@@ -58,7 +58,7 @@ struct LtGemm::Plan {
   }
 
   void set_scales(const LtOperands& operands) const {
-    if (shape.precision == LtPrecision::kBf16) return;
+    if (!is_fp8(shape.precision)) return;
     set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, operands.b_scales, "scales of B");
     set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, operands.a_scales, "scales of A");
   }
@@ -77,7 +77,7 @@ struct LtGemm::Plan {
 // stored with k innermost, which FP8 on Hopper asks for: first transposed, second not.
 LtGemm::LtGemm(const LtLibrary& library, const LtShape& shape) : plan_(new Plan{library, shape}) {
   Plan& plan = *plan_;
-  const bool fp8 = shape.precision != LtPrecision::kBf16;
+  const bool fp8 = is_fp8(shape.precision);
   check_lt(cublasLtMatmulDescCreate(&plan.product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "product");
   plan.set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T, "transposition");
   plan.set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N, "transposition");
@@ -96,8 +96,9 @@ LtGemm::LtGemm(const LtLibrary& library, const LtShape& shape) : plan_(new Plan{
                      static_cast<const float*>(library.workspace()), nullptr});
   }
   const cudaDataType_t operand = fp8 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
-  const cudaDataType_t result =
-      shape.precision == LtPrecision::kFp8Weight ? CUDA_R_32F : CUDA_R_16BF;
+  const bool weight =
+      shape.precision == LtPrecision::kFp8Weight || shape.precision == LtPrecision::kBf16Weight;
+  const cudaDataType_t result = weight ? CUDA_R_32F : CUDA_R_16BF;
   const auto m = static_cast<std::uint64_t>(shape.m), n = static_cast<std::uint64_t>(shape.n),
              k = static_cast<std::uint64_t>(shape.k);
   check_lt(cublasLtMatrixLayoutCreate(&plan.weights, operand, k, n, shape.k), "layout of B");

@@ -2,6 +2,7 @@
 // Matrix products through cuBLASLt: D[m][n] (+)= A[m][k] B[n][k]^T, all row-major, in
 //
 //   kBf16        A, B, D BF16
+//   kBf16Weight  A and B BF16, D float: the weight gradient
 //   kFp8         A E4M3 with scales of rows, B with scales of blocks, D BF16: forward and input
 //                gradient (whose B is the weight's transpose)
 //   kFp8Weight   A and B E4M3 with scales of rows, D float: the weight gradient, of operands that
@@ -20,7 +21,11 @@ struct cublasLtContext;  // cublasLt.h: what a cublasLtHandle_t points to
 
 namespace orrery::cuda {
 
-enum class LtPrecision { kBf16, kFp8, kFp8Weight };
+enum class LtPrecision { kBf16, kBf16Weight, kFp8, kFp8Weight };
+
+constexpr bool is_fp8(LtPrecision precision) {
+  return precision == LtPrecision::kFp8 || precision == LtPrecision::kFp8Weight;
+}
 
 struct LtShape {
   LtPrecision precision = LtPrecision::kBf16;

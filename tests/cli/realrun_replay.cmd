@@ -1,0 +1,3 @@
+# Two co-scheduled pairs of DeepSeek-V3 in the steady state of DualPipe, predicted for an H200 and replayed on a simulated
+# device that has the kernels of the H800: nothing is measured.
+orrery plan --model deepseek-v3 --cluster h800-2048 --calibration h200 --fix pp=16,ep=64,tp=1,cp=1,precision=fp8,recompute=selective,comm-sms=20,zero=1 --schedule dualpipe --top 1 -o plan.json > plan.txt && orrery simulate plan.json -o predicted.json > simulated.txt && orrery realrun plan.json --mode cuda-replay --rank 3 --arrivals predicted.json --pairs 2 --simulated-device h800 -o measured.json > realrun.txt && orrery compare predicted.json measured.json | tee compared.txt && cmp realrun.txt compared.txt

@@ -1,0 +1,1 @@
+orrery plan --model deepseek-v2-lite --cluster h800-64 --global-batch 256 --fix pp=4,ep=8,tp=1 --schedule dualpipe --top 1 -o plan.json > plan.txt && orrery simulate plan.json -o predicted.json > simulated.txt && orrery realrun plan.json --mode cuda-replay --rank 1 --arrivals predicted.json --pairs 1000
