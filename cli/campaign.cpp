@@ -56,12 +56,12 @@ Campaign of_recipe(const Options& options) {
 }
 
 Campaign of_plan(const Options& options) {
-  if (!options.model.empty() || !options.cluster.empty())
+  if (!options.model.empty() || !options.cluster.empty() || !options.fix.empty())
     throw InputError(
-        "error: the plan file already decides model and cluster\n"
-        "  = leave --model and --cluster out");
+        "error: the plan file already decides model, cluster and layout\n"
+        "  = leave --model, --cluster and --fix out, or give --recipe");
   Plan plan = read_plan(options.plan_file);
-  if (!options.tokens.empty()) plan.training.tokens = parse_tokens(options.tokens);
+  set_tokens(plan.training, options.tokens);
   if (plan.training.tokens <= 0)
     throw InputError(
         "error: the plan does not say how many tokens the run has\n"
@@ -78,7 +78,7 @@ std::optional<Seconds> interval_of(const Options& options) {
   const auto parsed = read_quantity<Seconds>(options.interval);
   if (const auto* problem = std::get_if<UnitProblem>(&parsed))
     throw InputError("error: --checkpoint-every " + options.interval + ": " + problem->message +
-                     "\n  = such as \"30 min\"");
+                     "\n  = such as \"30 min\", \"2 h\" or \"1 d\"");
   if (std::get<Seconds>(parsed) <= Seconds{})
     throw InputError("error: --checkpoint-every must be more than 0");
   return std::get<Seconds>(parsed);
@@ -109,19 +109,22 @@ Command add_campaign(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "campaign", "Price a model's whole training: every phase, with failures and restarts");
   command->add_option("PLAN", options->plan_file, "A plan file: its own run is priced");
-  command->add_option("--recipe", options->recipe,
-                      "Recipe: a name in recipes/ or a TOML file; each phase gets its own layout");
+  CLI::Option* const recipe = command->add_option(
+      "--recipe", options->recipe,
+      "Recipe: a name in recipes/ or a TOML file; each phase gets its own layout");
   command->add_option("--model", options->model, "Another model than the recipe's");
   command->add_option("--cluster", options->cluster, "Another cluster than the recipe's");
   command->add_option("--calibration", options->calibration,
                       "Kernel rates: a name in calibration/ or a TOML file");
   command->add_option("--fix", options->fix, "Fix dimensions of every layout, such as tp=1,mbs=1")
       ->join(',');
-  command->add_option("--tokens", options->tokens, "Tokens of the plan's run, such as 14.8T");
+  command->add_option("--tokens", options->tokens, "Tokens of the plan's run, such as 14.8T")
+      ->excludes(recipe);
   command
       ->add_option("--finalists", options->finalists,
                    "Best plans of each phase to simulate with contention")
       ->capture_default_str()
+      ->needs(recipe)
       ->check(CLI::Range(1, 100));
   command->add_option("--checkpoint-every", options->interval,
                       "Work between two checkpoints, such as \"30 min\" (default: Daly's optimum)");

@@ -45,6 +45,19 @@ std::string near(const std::string& word, const std::vector<std::string>& known)
   throw orrery::InputError("error: unknown option '" + word + "'" + near(word, names));
 }
 
+// An empty value (`-o "$UNSET"`) would be taken as none given.
+void refuse_empty_values(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_max() == 0) continue;
+    option->check([](const std::string& value) {
+      return std::string(value.find_first_not_of(' ') == std::string::npos ? "the value is empty"
+                                                                           : "");
+    });
+  }
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    refuse_empty_values(*command);
+}
+
 int run(int argc, char** argv) {
   CLI::App app{
       "Predicts what training a mixture-of-experts model on a GPU cluster takes: step time, "
@@ -67,6 +80,7 @@ int run(int argc, char** argv) {
   commands["topology"] = add_topology(app);
   commands["campaign"] = add_campaign(app);
   commands["catalog"] = add_catalog(app);
+  refuse_empty_values(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

@@ -43,17 +43,30 @@ void add_setup_options(CLI::App& command, SetupOptions& options) {
                      "Tokens of the whole run, such as 14.8T: gives GPU-hours and dollars");
 }
 
-double parse_tokens(const std::string& text) {
-  if (text.empty()) return 0;
+void set_tokens(Training& training, const std::string& text) {
+  if (text.empty()) return;
+  constexpr double kMost = 1e18;  // a thousand times what any run has had, and more
   const auto parsed = parse_count(text);
-  if (const auto* problem = std::get_if<UnitProblem>(&parsed)) {
-    Diagnostics diagnostics;
-    diagnostics.error(command_line_place("--tokens " + text, 10 + static_cast<int>(problem->offset),
-                                         static_cast<int>(problem->length)),
-                      problem->message, problem->hint);
+  Diagnostics diagnostics;
+  const auto fail = [&](std::size_t offset, std::size_t length, std::string message,
+                        std::string hint) {
+    diagnostics.error(command_line_place("--tokens " + text, 10 + static_cast<int>(offset),
+                                         static_cast<int>(length)),
+                      std::move(message), std::move(hint));
     diagnostics.throw_if_errors();
+  };
+  if (const auto* problem = std::get_if<UnitProblem>(&parsed))
+    fail(problem->offset, problem->length, problem->message, problem->hint);
+  const double tokens = std::get<double>(parsed);
+  if (tokens < training.tokens_per_step()) {
+    fail(0, text.size(),
+         fmt::format("{} tokens are less than one step: {} sequences of {} tokens = {:.0f}", text,
+                     training.global_batch, training.sequence, training.tokens_per_step()),
+         "K, M, B and T stand for 1e3, 1e6, 1e9 and 1e12, such as 14.8T");
   }
-  return std::get<double>(parsed);
+  if (tokens > kMost)
+    fail(0, text.size(), fmt::format("{} tokens are beyond 1e18", text), "such as 14.8T");
+  training.tokens = tokens;
 }
 
 void write_output(const std::string& path, const std::string& text) {
@@ -77,8 +90,8 @@ void check_outputs(std::initializer_list<std::string> paths,
   const auto names_file = [](const std::string& path) { return !path.empty() && path != "-"; };
   const auto same = [&](const std::string& a, const std::string& b) {
     return names_file(a) && names_file(b) &&
-           std::filesystem::absolute(a).lexically_normal() ==
-               std::filesystem::absolute(b).lexically_normal();
+           weakly_canonical(std::filesystem::absolute(a)) ==
+               weakly_canonical(std::filesystem::absolute(b));
   };
   for (auto path = paths.begin(); path != paths.end(); ++path) {
     for (const std::string& input : inputs) {
@@ -119,7 +132,7 @@ Setup read_setup(const SetupOptions& options) {
   Training training;
   training.sequence = options.sequence;
   training.global_batch = options.global_batch;
-  training.tokens = parse_tokens(options.tokens);
+  set_tokens(training, options.tokens);
   const Model model = read_model(resolve(options.model, CatalogKind::kModel));
   const Cluster cluster = read_cluster(resolve(options.cluster, CatalogKind::kCluster));
   return {model, cluster, training,

@@ -34,8 +34,9 @@ struct Setup {
 Setup read_setup(const SetupOptions& options);
 DeviceModel find_device(const std::string& name_or_path, const Cluster& cluster);
 
-// "14.8T" -> 14.8e12; empty -> 0. Throws InputError.
-double parse_tokens(const std::string& text);
+// Sets the tokens of the run, "14.8T" -> 14.8e12; empty: leaves them. Throws InputError, also where
+// they are less than one step.
+void set_tokens(Training& training, const std::string& text);
 
 // Writes an output file (atomically) or, for "-", to standard output.
 void write_output(const std::string& path, const std::string& text);

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -70,7 +71,10 @@ SizeSearchRequest size_search(const Options& options, const Setup& setup, Crew* 
   request.effort = options.effort;
   request.crew = crew;
   if (options.pareto) request.front = FrontShape{};
-  sizes.gpus = options.gpus;
+  for (const int gpus : options.gpus) {
+    if (std::find(sizes.gpus.begin(), sizes.gpus.end(), gpus) == sizes.gpus.end())
+      sizes.gpus.push_back(gpus);
+  }
   if (sizes.gpus.empty()) sizes.gpus = {setup.cluster.gpus()};
   sizes.space = [&options, &setup](const Cluster& cluster) {
     LayoutSpace space = whole_space(setup.model, cluster);
@@ -102,7 +106,9 @@ int answer_front(const Options& options, const std::vector<SizeSearched>& sizes,
 int plan(const Options& options, Crew* crew) {
   const bool first = crew == nullptr || crew->rank() == 0;
   const Stopwatch stopwatch;
-  if (first) check_outputs({options.output});
+  if (first)
+    check_outputs({options.output},
+                  {options.setup.model, options.setup.cluster, options.setup.calibration});
   const Setup setup = read_setup(options.setup);
   const SizeSearchRequest wanted = size_search(options, setup, crew);
   const std::vector<SizeSearched> sizes =

@@ -82,8 +82,7 @@ Prepared from_file(const Options& options) {
   const std::string& named = options.setup.calibration;
   Prepared prepared{plan, find_device(named.empty() ? plan.calibration.name : named, plan.cluster)};
   if (named.empty()) warn_of_other_calibration(plan, prepared.device);
-  if (!options.setup.tokens.empty())
-    prepared.plan.training.tokens = parse_tokens(options.setup.tokens);
+  set_tokens(prepared.plan.training, options.setup.tokens);
   check(prepared.plan);
   return prepared;
 }
@@ -183,9 +182,9 @@ int simulate(const Options& options) {
                       "give either PLAN.json or --model, --cluster and --layout");
     diagnostics.throw_if_errors();
   }
-  if (!options.trace.empty() && options.trace == options.timeline) {
-    throw InputError("error: --trace and -o name the same file: one would overwrite the other");
-  }
+  check_outputs({options.timeline, options.trace, options.report},
+                {options.plan_file, options.loads, options.faults, options.setup.model,
+                 options.setup.cluster, options.setup.calibration});
   const Prepared prepared = options.plan_file.empty() ? from_options(options) : from_file(options);
   const Plan& plan = prepared.plan;
   const DeviceModel& device = prepared.device;

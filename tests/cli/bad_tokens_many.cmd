@@ -1,0 +1,1 @@
+orrery simulate tests/data/input/plan-small.json --tokens 1e30
