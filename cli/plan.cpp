@@ -18,6 +18,7 @@
 #include "realrun/transport_crew.hpp"
 #include "reports/plan_text.hpp"
 #include "reports/simulate_json.hpp"
+#include "reports/why_text.hpp"
 
 namespace orrery::cli {
 namespace {
@@ -145,7 +146,7 @@ int plan(const Options& options, Crew* crew) {
     text = sizes.size() == 1 ? plan_search_text(request, result)
                              : size_search_text(sizes, result.plans);
     text += plan_schedules_text(result.plans);
-    if (asked) text += "\n" + why_text(*asked, result, setup.device);
+    if (asked) text += "\n" + why_text(request, *asked, result, setup.device);
   }
   std::fputs(text.c_str(), answer_stream({options.output}));
   return code;

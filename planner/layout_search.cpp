@@ -9,7 +9,6 @@
 #include <type_traits>
 
 #include "core/error.hpp"
-#include "core/layout_check.hpp"
 #include "planner/forked.hpp"
 #include "planner/plan_builder.hpp"
 #include "planner/prediction.hpp"
@@ -54,40 +53,6 @@ void simulate(ScoredPlan& scored, const DeviceModel& device) {
 void sort_by_step(std::vector<ScoredPlan>::iterator begin, std::vector<ScoredPlan>::iterator end) {
   std::stable_sort(begin, end,
                    [](const ScoredPlan& a, const ScoredPlan& b) { return a.step < b.step; });
-}
-
-// The numbers behind a rejection.
-std::string arithmetic_of(const SearchRequest& request, const std::string& reason,
-                          const RejectedPoint& point) {
-  if (!point.arithmetic.empty()) return point.arithmetic;
-  Layout layout = point.layout;
-  if (reason == kStagesOnTwoRanks) {
-    return fmt::format("zero={}, but {} ({}) holds each stage on two ranks", layout.zero_stage,
-                       point.schedule, to_string(schedule_family(point.schedule).placement));
-  }
-  Diagnostics diagnostics;
-  layout.dp = 0;
-  check_layout(request.model, request.cluster, request.training, layout, diagnostics);
-  if (diagnostics.has_errors()) return diagnostics.all().front().message;
-  if (!point.schedule.empty()) {
-    const ScheduleFamily& family = schedule_family(point.schedule);
-    const StagePlacement placement = family.placement;
-    if (!chunks_suit(placement, layout.vpp)) {
-      const char* wanted = placement == StagePlacement::kWave ? "of 2 or more"
-                           : placement == StagePlacement::kV  ? "of 2"
-                                                              : "of 1";
-      return fmt::format("vpp={}, but {} ({}) needs a vpp {}", layout.vpp, point.schedule,
-                         to_string(placement), wanted);
-    }
-    const int layers = request.model.layers + request.model.mtp_depth;
-    if (layout.pp * layout.vpp > layers)
-      return fmt::format("pp*vpp = {}*{} stages, {} layers", layout.pp, layout.vpp, layers);
-    const int microbatches = request.training.global_batch / (layout.dp * layout.micro_batch);
-    const auto why =
-        family.why_not({.pp = layout.pp, .microbatches = microbatches, .chunks = layout.vpp});
-    if (why) return *why;
-  }
-  return reason;
 }
 
 class HostSearch {
@@ -255,8 +220,12 @@ SearchResult search_layouts(const SearchRequest& request, const DeviceModel& dev
   // All plans use the whole cluster, so GPU-hours and step time order them alike.
   for (ScoredPlan& plan : result.plans)
     plan.gpu_hours = plan.step.value() / 3600 * steps * request.cluster.gpus();
-  for (auto& [reason, point] : result.examples)
-    point.arithmetic = arithmetic_of(request, reason, point);
+  for (auto& [reason, point] : result.examples) {
+    if (point.arithmetic.empty()) {
+      point.arithmetic =
+          rejection_arithmetic(request.model, request.cluster, request.training, reason, point);
+    }
+  }
   return result;
 }
 

@@ -164,6 +164,7 @@ RunPrediction predict_run(const TrainingRun& run) {
     out.step = summary.step;
     for (const RankSummary& rank : summary.ranks) {
       out.memory = std::max(out.memory, rank.memory.total());
+      out.fits = out.fits && rank.memory.fits();
       out.compared = std::max(out.compared, compared(rank.memory, run.memory_is));
     }
   } catch (const InputError& error) {

@@ -42,8 +42,9 @@ std::vector<TrainingRun> read_training_runs(const std::string& path);
 struct RunPrediction {
   std::string why_not;  // it cannot be expressed; then nothing else is set
   Seconds step;
-  Bytes memory;    // of the fullest GPU
-  Bytes compared;  // the part of it that the published figure is of
+  Bytes memory;      // of the fullest GPU
+  bool fits = true;  // it: the run was made, so that where it does not fit the prediction is wrong
+  Bytes compared;    // the part of it that the published figure is of
 };
 
 // With contention, on the cluster of that GPU that ships, with as many nodes as the run had.

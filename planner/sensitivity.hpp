@@ -15,7 +15,9 @@ struct KnobEffect {
   Knob knob = Knob::kGemm;
   double deviation = 0;    // as the calibration states it
   double elasticity = 0;   // per cent of the step by which 1 % longer times lengthen it
-  Seconds faster, slower;  // the step with the knob's times one deviation shorter, longer
+  // The step with the knob's times one deviation shorter, longer; the rows of the busiest experts,
+  // even as calibrated, can only be more.
+  Seconds faster, slower;
   Seconds swing() const { return slower - faster; }
 };
 
@@ -31,7 +33,7 @@ struct SensitivityOptions {
   std::uint64_t seed = 1;
 };
 
-// Drawn factors are lognormal. `costs`: as calibrated.
+// Drawn factors are lognormal, those of the busiest experts' rows at least 1. `costs`: as calibrated.
 Sensitivity step_sensitivity(const Plan& plan, const Program& program, const CostSource& costs,
                              const Uncertainty& uncertainty,
                              const SensitivityOptions& options = {});

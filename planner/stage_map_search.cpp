@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "core/error.hpp"
@@ -21,13 +22,19 @@ bool is_layer(LayerKind kind) {
 }
 
 // A layer with what has to stay on its stage: the embedding before the first, the head after the
-// last.
+// last. Or one of these alone.
 struct Block {
   std::size_t first = 0, last = 0;  // range of entries
   double cost = 0;                  // seconds
 };
 
-std::vector<Block> blocks_of(std::span<const LayerKind> entries, std::span<const Seconds> costs) {
+// Which entries are a block without a layer.
+struct Alone {
+  bool embedding = false, head = false;
+};
+
+std::vector<Block> blocks_of(std::span<const LayerKind> entries, std::span<const Seconds> costs,
+                             Alone alone) {
   std::vector<Block> blocks;
   std::size_t first = 0;
   bool tail = false;  // behind the last layer
@@ -40,10 +47,14 @@ std::vector<Block> blocks_of(std::span<const LayerKind> entries, std::span<const
       first = entry + 1;
     } else if (kind == LayerKind::kEmbedding) {
       ORRERY_CHECK(entry == 0, "embedding at entry {}", entry);
+      if (!alone.embedding) continue;
+      blocks.push_back({0, 1, 0});
+      first = 1;
     } else {
       tail = true;
     }
   }
+  if (tail && alone.head) blocks.push_back({first, entries.size(), 0});
   if (!blocks.empty()) blocks.back().last = entries.size();
   for (Block& block : blocks) {
     for (std::size_t entry = block.first; entry < block.last; ++entry) {
@@ -96,24 +107,13 @@ double squares(double stage, double rest) {
   return stage * stage + rest;
 }
 
-}  // namespace
+// A map and its place in the order of maps.
+struct Cut {
+  StageMap map;
+  double slowest = 0, squares = 0;
+};
 
-StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seconds> costs,
-                        int pp) {
-  ORRERY_CHECK(entries.size() == costs.size(), "{} entries, {} costs", entries.size(),
-               costs.size());
-  const std::vector<Block> blocks = blocks_of(entries, costs);
-  if (pp < 1 || static_cast<std::size_t>(pp) > blocks.size()) {
-    reject_input(
-        fmt::format("{} layers cannot be spread over {} pipeline stages", blocks.size(), pp),
-        blocks.empty()
-            ? ""
-            : fmt::format(
-                  "choose pp from 1 to {}{}", blocks.size(),
-                  static_cast<std::size_t>(pp) <= blocks.size() + 2
-                      ? ", or give a stage map with embedding or head on stages of their own"
-                      : ""));
-  }
+Cut best_cut(std::span<const LayerKind> entries, std::span<const Block> blocks, int pp) {
   const Cuts slowest(blocks, pp, std::numeric_limits<double>::infinity(), slower);
   const double allowed = slowest(pp, 0) * (1 + kTie);
   const Cuts evenness(blocks, pp, allowed, squares);
@@ -132,7 +132,35 @@ StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seco
     map.emplace_back(entries.begin() + static_cast<std::ptrdiff_t>(blocks[first].first),
                      entries.begin() + static_cast<std::ptrdiff_t>(blocks[block - 1].last));
   }
-  return map;
+  return {std::move(map), slowest(pp, 0), evenness(pp, 0)};
+}
+
+bool more_even(const Cut& cut, const Cut& other) {
+  if (cut.slowest < other.slowest * (1 - kTie)) return true;
+  return cut.slowest <= other.slowest * (1 + kTie) && cut.squares < other.squares * (1 - kTie);
+}
+
+}  // namespace
+
+StageMap best_stage_map(std::span<const LayerKind> entries, std::span<const Seconds> costs,
+                        int pp) {
+  ORRERY_CHECK(entries.size() == costs.size(), "{} entries, {} costs", entries.size(),
+               costs.size());
+  std::optional<Cut> best;
+  // Those with more layers on the early stages last: of equals the first is taken.
+  for (const Alone alone :
+       {Alone{false, false}, Alone{true, false}, Alone{false, true}, Alone{true, true}}) {
+    const std::vector<Block> blocks = blocks_of(entries, costs, alone);
+    if (pp < 1 || blocks.size() < static_cast<std::size_t>(pp)) continue;
+    if (best && best->map.size() < blocks.size()) break;  // no stage without a layer is needed
+    Cut cut = best_cut(entries, blocks, pp);
+    if (!best || more_even(cut, *best)) best = std::move(cut);
+  }
+  if (best) return std::move(best->map);
+  const auto layers = std::count_if(entries.begin(), entries.end(), is_layer);
+  reject_input(fmt::format("{} layers, embedding and head cannot be spread over {} pipeline stages",
+                           layers, pp),
+               layers == 0 ? "" : fmt::format("choose pp from 1 to {}", entries.size()));
 }
 
 }  // namespace orrery

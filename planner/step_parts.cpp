@@ -30,7 +30,7 @@ void add_exposed(const Program& program, const Timeline& timeline, std::size_t r
 }  // namespace
 
 Seconds StepParts::total() const {
-  Seconds sum = compute + wait + bubble;
+  Seconds sum = compute + update + wait + bubble;
   for (const auto& [component, time] : exposed) sum += time;
   return sum;
 }
@@ -38,12 +38,16 @@ Seconds StepParts::total() const {
 StepParts step_parts(const Program& program, const Timeline& timeline, const StepSummary& summary) {
   StepParts parts;
   for (std::size_t rank = 0; rank < program.streams.size(); ++rank) {
-    for (const InstructionId id : stream(program, rank, Stream::kCompute))
-      parts.compute += timeline.at(id).length();
+    for (const InstructionId id : stream(program, rank, Stream::kCompute)) {
+      const Component component = program.work(program.instructions[id.index()]).component;
+      (component == Component::kOptimizer ? parts.update : parts.compute) +=
+          timeline.at(id).length();
+    }
     add_exposed(program, timeline, rank, parts.exposed);
   }
   const auto ranks = static_cast<double>(program.streams.size());
   parts.compute = parts.compute / ranks;
+  parts.update = parts.update / ranks;
   for (auto& [component, time] : parts.exposed) time = time / ranks;
   parts.wait = summary.mean.wait;
   parts.bubble = summary.mean.bubble;

@@ -10,7 +10,8 @@
 namespace orrery {
 
 struct StepParts {
-  Seconds compute;                       // kernels run, the optimizer's too
+  Seconds compute;                       // kernels run, but for the optimizer's
+  Seconds update;                        // the optimizer's run, or its part on the CPU
   std::map<Component, Seconds> exposed;  // communication runs and no kernel
   Seconds wait;                          // inside cells neither runs
   Seconds bubble;                        // between cells

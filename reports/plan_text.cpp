@@ -3,103 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 
-#include "core/stage_map.hpp"
 #include "planner/plan_schedule_search.hpp"
-#include "planner/step_parts.hpp"
 #include "reports/number.hpp"
-#include "reports/table.hpp"
-#include "sim/analytic.hpp"
-#include "workload/lower.hpp"
+#include "reports/plans_table.hpp"
+#include "reports/why_text.hpp"
 
 namespace orrery {
 namespace {
-
-enum class PlansOf {
-  kOneSize,
-  kSizes,
-  kFront,
-};
-
-std::string plans_table(const SearchRequest& request, const std::vector<ScoredPlan>& plans,
-                        PlansOf kind) {
-  const bool run = request.training.tokens > 0;
-  const bool front = kind == PlansOf::kFront;
-  Bytes most;
-  Seconds longest;
-  for (const ScoredPlan& plan : plans) {
-    most = std::max(most, plan.memory.total());
-    longest = std::max(longest, plan.step);
-  }
-  const MemoryUnit unit = memory_unit(most);
-  const TimeUnit time = time_unit(longest);
-  std::vector<Column> columns;
-  const auto add = [&](std::string title, std::string absent, bool left, auto cell) {
-    Column& column = columns.emplace_back(Column{std::move(title), std::move(absent), left, {}});
-    for (const ScoredPlan& plan : plans) column.cells.push_back(cell(plan));
-  };
-  const auto number = [&](const char* title, const char* absent, int Layout::*of) {
-    add(title, absent, false,
-        [&](const ScoredPlan& plan) { return std::to_string(plan.plan.layout.*of); });
-  };
-  int position = 0;
-  add("#", "", false, [&](const ScoredPlan&) { return std::to_string(++position); });
-  if (kind != PlansOf::kOneSize) {
-    add("GPUs", "", false, [](const ScoredPlan& plan) {
-      return grouped(static_cast<double>(plan.plan.cluster.gpus()));
-    });
-  }
-  add(fmt::format("step, {}", time.name), "", false,
-      [&](const ScoredPlan& plan) { return fmt::format("{:.3f}", plan.step / time.time); });
-  add("GPU-hours", "-", false,
-      [&](const ScoredPlan& plan) { return run ? grouped(plan.gpu_hours) : "-"; });
-  if (kind == PlansOf::kOneSize) {
-    add("behind", "", false, [&](const ScoredPlan& plan) {
-      return &plan == &plans.front() ? "-" : signed_percent(plan.step / plans.front().step - 1);
-    });
-  } else {
-    add("days", "-", false, [&](const ScoredPlan& plan) {
-      return run ? fmt::format("{:.1f}", plan.gpu_hours / plan.plan.cluster.gpus() / 24) : "-";
-    });
-  }
-  add(fmt::format("{}, {}", front ? "free" : "memory", unit.name), "", false,
-      [&](const ScoredPlan& plan) {
-        return fmt::format("{:.1f}",
-                           (front ? plan.memory.free() : plan.memory.total()) / unit.bytes);
-      });
-  add("fidelity", "", true, [](const ScoredPlan& plan) { return plan.fidelity; });
-  number("pp", "", &Layout::pp);
-  number("tp", "1", &Layout::tp);
-  number("cp", "1", &Layout::cp);
-  number("ep", request.model.moe.experts > 0 ? "" : "1", &Layout::ep);
-  number("etp", "1", &Layout::etp);
-  number("dp", "", &Layout::dp);
-  add("schedule", "", true, [](const ScoredPlan& plan) {
-    const bool searched = plan.searched != nullptr && plan.searched->better();
-    return plan.schedule + (searched ? ", searched" : "");
-  });
-  number("vpp", "1", &Layout::vpp);
-  number("mbs", "1", &Layout::micro_batch);
-  number("zero", "1", &Layout::zero_stage);
-  add("optimizer", "gpu", true,
-      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.optimizer)); });
-  add("EMA", "cpu", true,
-      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.ema)); });
-  add("recompute", "", true,
-      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.recompute)); });
-  add("precision", "", true,
-      [](const ScoredPlan& plan) { return std::string(to_string(plan.plan.layout.precision)); });
-  if (request.cluster.fabric.kind != FabricKind::kHost) number("SMs", "", &Layout::comm_sms);
-  add("stages", "", true,
-      [](const ScoredPlan& plan) { return format_stage_map(plan.plan.layout.stage_map); });
-  const bool host = request.cluster.fabric.kind == FabricKind::kHost;
-  return table_text(columns, plans.size()) +
-         fmt::format("  {} of the fullest {}, of {:.1f} {}\n\n",
-                     front ? "free is the memory" : "memory is that", host ? "rank" : "GPU",
-                     plans.front().memory.capacity / unit.bytes, unit.name);
-}
 
 template <class List, class Format>
 std::string listed(const List& list, Format format) {
@@ -167,56 +78,6 @@ bool any_truncated(const std::vector<SizeSearched>& sizes) {
                      [](const SizeSearched& size) { return size.result.truncated; });
 }
 
-std::string point_name(const RejectedPoint& point) {
-  Layout layout = point.layout;
-  return describe(layout) + (point.schedule.empty() ? "" : " " + point.schedule);
-}
-
-StepParts parts_of(const Plan& plan, const DeviceModel& device) {
-  const Program program = lower(plan);
-  const Timeline timeline = run_analytic(program, device.costs(), plan.layout.gpus());
-  return step_parts(program, timeline,
-                    summarise(plan, device.device(), program, timeline, device.costs()));
-}
-
-// Part by part, the largest difference first.
-std::string difference_text(const Plan& own, const Plan& best, const DeviceModel& device) {
-  const StepParts ours = parts_of(own, device), theirs = parts_of(best, device);
-  struct Line {
-    std::string name;
-    Seconds own, best;
-    Seconds more() const { return own - best; }
-  };
-  std::vector<Line> lines = {{"computation", ours.compute, theirs.compute},
-                             {"bubble", ours.bubble, theirs.bubble},
-                             {"waiting inside cells", ours.wait, theirs.wait}};
-  std::map<Component, Line> exposed;
-  for (const auto& [component, time] : ours.exposed) exposed[component].own = time;
-  for (const auto& [component, time] : theirs.exposed) exposed[component].best = time;
-  for (auto& [component, line] : exposed) {
-    line.name = "exposed " + std::string(to_string(component));
-    lines.push_back(line);
-  }
-  std::stable_sort(lines.begin(), lines.end(), [](const Line& a, const Line& b) {
-    return std::abs(a.more().value()) > std::abs(b.more().value());
-  });
-  lines.push_back({"the step", ours.total(), theirs.total()});
-  const TimeUnit unit = time_unit(lines.back().own);
-  std::vector<Column> columns = {
-      {fmt::format("where the difference lies, {}", unit.name), "", true, {}},
-      {"this plan", "", false, {}},
-      {"the best", "", false, {}},
-      {"more", "", false, {}}};
-  for (const Line& line : lines) {
-    columns[0].cells.push_back(line.name);
-    columns[1].cells.push_back(fmt::format("{:.3f}", line.own / unit.time));
-    columns[2].cells.push_back(fmt::format("{:.3f}", line.best / unit.time));
-    columns[3].cells.push_back(fmt::format("{:+.3f}", line.more() / unit.time));
-  }
-  return table_text(columns, lines.size()) +
-         "  means over the pipeline ranks, without contention between transfers\n";
-}
-
 }  // namespace
 
 std::string plan_search_text(const SearchRequest& request, const SearchResult& result) {
@@ -232,6 +93,7 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
   }
   const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
   text += counts_text(result) + "  " + space_text(request.space);
+  if (result.plans.empty()) return text + rejections_text(result);
   if (!result.rejected.empty()) text += "Rejected:\n";
   std::size_t width = 0;
   for (const auto& [reason, points] : result.rejected)
@@ -269,31 +131,6 @@ std::string front_text(const std::vector<SizeSearched>& sizes,
              "free, up to {:.1f} times the fastest of all.\n",
              in_gibibytes(shape.headroom), 2 * in_gibibytes(shape.headroom), shape.slowest) +
          sizes_counts(sizes) + kOneSize;
-}
-
-std::string why_text(const SearchResult& asked, const SearchResult& all,
-                     const DeviceModel& device) {
-  std::string text;
-  if (asked.plans.empty()) {
-    for (const auto& [reason, point] : asked.examples) {
-      text += fmt::format("{} ({} points), such as {}:\n  {}\n", reason,
-                          grouped(static_cast<double>(asked.rejected.at(reason))),
-                          point_name(point), point.arithmetic);
-    }
-    return text;
-  }
-  if (all.plans.empty()) return text;
-  const ScoredPlan& best = all.plans.front();
-  const ScoredPlan& own = asked.plans.front();
-  const std::string name = describe(own.plan.layout) + " " + own.schedule;
-  if (own.plan == best.plan)
-    return fmt::format("{}: this is the best plan, {:.3f} s a step\n", name, own.step.value());
-  const double behind = own.step / best.step - 1;
-  text += fmt::format("{}: feasible, {:.3f} s a step, {} {} {} {} ({:.3f} s)\n", name,
-                      own.step.value(), signed_percent(behind), behind < 0 ? "ahead of" : "behind",
-                      describe(best.plan.layout), best.schedule, best.step.value());
-  if (device.host() == nullptr) text += difference_text(own.plan, best.plan, device);
-  return text;
 }
 
 std::string plan_schedules_text(const std::vector<ScoredPlan>& plans) {

@@ -15,10 +15,6 @@ std::string size_search_text(const std::vector<SizeSearched>& sizes,
 std::string front_text(const std::vector<SizeSearched>& sizes,
                        const std::vector<ScoredPlan>& front);
 
-// Why not these layouts: the arithmetic of each rejection, or how far behind the best the best of
-// them is and where the difference lies.
-std::string why_text(const SearchResult& asked, const SearchResult& all, const DeviceModel& device);
-
 // What the search of each plan's schedule came to, where it was searched.
 std::string plan_schedules_text(const std::vector<ScoredPlan>& plans);
 

@@ -42,8 +42,11 @@ std::string sensitivity_text(const StepSummary& summary, const Sensitivity& sens
     return fmt::format("{} to {}", signed_percent(effect.faster / sensitivity.step - 1),
                        signed_percent(effect.slower / sensitivity.step - 1));
   });
-  std::string text = "What the step hangs on (its schedule as it is, links without contention)\n" +
-                     table_text(columns, sensitivity.effects.size());
+  std::string text =
+      fmt::format(
+          "What the step hangs on (its schedule as it is, links without contention: {:.3f} {})\n",
+          sensitivity.step / unit.time, unit.name) +
+      table_text(columns, sensitivity.effects.size());
   const double low = sensitivity.p10 / sensitivity.step,
                middle = sensitivity.p50 / sensitivity.step,
                high = sensitivity.p90 / sensitivity.step;
@@ -61,7 +64,10 @@ std::string sensitivity_text(const StepSummary& summary, const Sensitivity& sens
     text += band("cost", [&](double share) { return money(summary.cost * share); });
     text += "  1 % on the price of a GPU-hour is 1 % on the cost.\n";
   }
-  return text + "  Deviations: " + uncertainty.basis + "\n";
+  return text + "  Known within: " + uncertainty.basis +
+         ".\n  The busiest experts are taken to have at least the mean's rows. What is not "
+         "modelled "
+         "(README, \"What it does not model yet\")\n  is not in the band.\n";
 }
 
 }  // namespace orrery

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -18,13 +19,26 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // A bound and a score sum the same times in different orders.
 constexpr double kRounding = 1 - 1e-9;
-constexpr std::size_t kWave = 64;  // settings
+constexpr std::size_t kWave = 16;  // groups of settings that are looked at with one threshold
 
 struct Candidate {
   Setting setting;
   std::int64_t number = 0;  // of the setting in the space
-  std::size_t sums = 0;     // which
-  Seconds bound;
+  std::size_t kernels = 0;  // which settings launch the same kernels, but for those launched again
+  Seconds bound;            // of what is there whatever is computed again
+};
+
+// Candidates with one bound and the same kernels, which differ in pp: one thread looks at them
+// after each other, as they share what is timed.
+struct Group {
+  std::size_t begin = 0, end = 0;
+};
+
+// What the candidates of a group share: their sums for any number of SMs for communication that the
+// space has, and for each, once needed.
+struct GroupSums {
+  SettingSums any;
+  std::map<int, SettingSums> by_sms;
 };
 
 // A schedule that there is.
@@ -70,17 +84,18 @@ class Search {
     };
     std::size_t at = 0;
     while (at < effort && !done(at)) {
-      const std::size_t end = std::min(effort, at + kWave);
-      wave(at, end);
-      at = end;
+      std::vector<Group> groups;
+      while (groups.size() < kWave && at < effort) {
+        groups.push_back(group_from(at, effort));
+        at = groups.back().end;
+      }
+      wave(groups);
       if (progress) progress(static_cast<std::int64_t>(at), static_cast<std::int64_t>(count));
     }
     const bool truncated = !done(at);
     for (; at < count; ++at) {
-      const Candidate& candidate = candidates_[at];
-      const Choices& choices = choices_of(candidate.setting);
-      reject_schedules(candidate, choices, findings_);
-      for (const Choice& choice : choices.there) findings_.pruned += points(choice);
+      choices_of(candidates_[at].setting);
+      prune(candidates_[at], findings_);
     }
     if (progress) progress(static_cast<std::int64_t>(count), static_cast<std::int64_t>(count));
     return answer(truncated);
@@ -100,41 +115,60 @@ class Search {
     }
   }
 
-  // Settings whose micro-batches do the same share the sums of their kernels.
+  // Computing more again only adds kernels, so that what the setting without does bounds them all;
+  // a setting's own sums are made when its turn comes.
   void bound() {
     std::map<SettingKey, std::size_t> keys;
-    std::vector<const Layout*> layouts;
+    std::vector<Layout> layouts;
     for (Candidate& candidate : candidates_) {
-      const Layout& layout = candidate.setting.layout;
+      Layout layout = candidate.setting.layout;
+      if (space_.recompute.size() > 1) layout.recompute = Recompute::kNone;
       const auto [key, is_new] =
           keys.try_emplace(setting_key(problem_.cluster, layout), layouts.size());
-      if (is_new) layouts.push_back(&layout);
-      candidate.sums = key->second;
+      if (is_new) layouts.push_back(layout);
+      candidate.kernels = key->second;
     }
-    sums_.resize(layouts.size());
+    std::vector<SettingSums> sums(layouts.size());
     static_assert(std::is_trivially_copyable_v<SettingSums>);
-    const auto [least, most] = std::minmax_element(space_.comm_sms.begin(), space_.comm_sms.end());
-    const CommSms sms{*least, *most};
     work_.in_parallel(layouts.size(), [&](std::size_t which, std::size_t thread) {
-      sums_[which] = scorers_[thread]->sums(*layouts[which], sms);
+      sums[which] = scorers_[thread]->sums(layouts[which], all_sms());
     });
-    const auto bytes = [&](std::size_t which) { return reinterpret_cast<char*>(&sums_[which]); };
+    const auto bytes = [&](std::size_t which) { return reinterpret_cast<char*>(&sums[which]); };
     work_.share(
         layouts.size(), [&](std::size_t which) { return std::string(bytes(which), kSumBytes); },
         [&](std::size_t which, const std::string& from) {
           std::memcpy(bytes(which), from.data(), kSumBytes);
         });
     for (Candidate& candidate : candidates_)
-      candidate.bound = scorers_.front()->bound(candidate.setting, sums_[candidate.sums]);
-    std::stable_sort(candidates_.begin(), candidates_.end(),
-                     [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
+      candidate.bound = scorers_.front()->bound(candidate.setting, sums[candidate.kernels]);
+    const auto place = [](const Candidate& candidate) {
+      return std::tuple(candidate.bound, candidate.kernels, candidate.setting.layout.recompute,
+                        candidate.number);
+    };
+    std::sort(candidates_.begin(), candidates_.end(),
+              [&](const Candidate& a, const Candidate& b) { return place(a) < place(b); });
   }
 
-  void wave(std::size_t begin, std::size_t end) {
-    for (std::size_t at = begin; at < end; ++at) choices_of(candidates_[at].setting);
-    std::vector<Findings> found(end - begin);
-    work_.in_parallel(end - begin, [&](std::size_t at, std::size_t thread) {
-      look_at(candidates_[begin + at], *scorers_[thread], found[at]);
+  CommSms all_sms() const {
+    const auto [least, most] = std::minmax_element(space_.comm_sms.begin(), space_.comm_sms.end());
+    return {*least, *most};
+  }
+
+  Group group_from(std::size_t begin, std::size_t most) const {
+    const Candidate& first = candidates_[begin];
+    std::size_t end = begin + 1;
+    while (end < most && candidates_[end].kernels == first.kernels &&
+           candidates_[end].setting.layout.recompute == first.setting.layout.recompute)
+      ++end;
+    return {begin, end};
+  }
+
+  void wave(const std::vector<Group>& groups) {
+    for (std::size_t at = groups.front().begin; at < groups.back().end; ++at)
+      choices_of(candidates_[at].setting);
+    std::vector<Findings> found(groups.size());
+    work_.in_parallel(groups.size(), [&](std::size_t which, std::size_t thread) {
+      look_at(groups[which], *scorers_[thread], found[which]);
     });
     work_.share(
         found.size(), [&](std::size_t at) { return pack(found[at]); },
@@ -153,14 +187,38 @@ class Search {
     threshold_ = *last;
   }
 
-  void look_at(const Candidate& candidate, LayoutScorer& scorer, Findings& found) const {
+  void look_at(const Group& group, LayoutScorer& scorer, Findings& found) const {
+    GroupSums sums{scorer.sums(candidates_[group.begin].setting.layout, all_sms()), {}};
+    for (std::size_t at = group.begin; at < group.end; ++at) {
+      const Candidate& candidate = candidates_[at];
+      if (above(scorer.bound(candidate.setting, sums.any), threshold_)) {
+        prune(candidate, found);
+      } else {
+        look_at(candidate, scorer, sums, found);
+      }
+    }
+  }
+
+  void prune(const Candidate& candidate, Findings& found) const {
+    const Choices& choices =
+        choices_.at({candidate.setting.layout.pp, candidate.setting.microbatches});
+    reject_schedules(candidate, choices, found);
+    for (const Choice& choice : choices.there) found.pruned += points(choice);
+  }
+
+  void look_at(const Candidate& candidate, LayoutScorer& scorer, GroupSums& group_sums,
+               Findings& found) const {
     const Setting& setting = candidate.setting;
     const Choices& choices = choices_.at({setting.layout.pp, setting.microbatches});
     reject_schedules(candidate, choices, found);
-    std::map<int, SettingSums> by_sms;
     for (const Choice& choice : choices.there) {
       const RowKey key = row_key(setting.layout, choice.schedule.family, choice.schedule.vpp);
-      const SettingSums& sums = sums_[candidate.sums];
+      const SettingSums& sums = group_sums.any;
+      const CellForms& forms = schedule_family(choice.schedule.family).forms;
+      if (above(scorer.bound(setting, sums, forms), limit(key, found))) {
+        found.pruned += points(choice);
+        continue;
+      }
       LayoutScorer::Shape shape(scorer, setting, sums, choice.schedule);
       std::map<int, std::vector<std::size_t>> fitting;  // of the states, by ZeRO stage
       bool longer = false;  // what a ZeRO stage is too long for, higher ones are
@@ -180,7 +238,9 @@ class Search {
               fitting[zero].push_back(state);
             }
           } else {
-            found.reject_memory(static_cast<std::int64_t>(space_.comm_sms.size()), shape.layout(),
+            Layout layout = shape.layout();
+            apply(states_[state], layout);
+            found.reject_memory(static_cast<std::int64_t>(space_.comm_sms.size()), layout,
                                 choice.schedule.family, memory.table, memory.rank);
           }
         }
@@ -188,7 +248,7 @@ class Search {
       if (fitting.empty()) continue;
       for (std::size_t which = 0; which < space_.comm_sms.size(); ++which) {
         const int comm_sms = space_.comm_sms[which];
-        const auto [own, is_new] = by_sms.try_emplace(comm_sms);
+        const auto [own, is_new] = group_sums.by_sms.try_emplace(comm_sms);
         if (is_new) own->second = scorer.sums(setting.layout, {comm_sms, comm_sms});
         longer = false;
         for (const auto& [zero, states] : fitting) {
@@ -243,7 +303,7 @@ class Search {
         Layout layout = candidate.setting.layout;
         layout.vpp = choice.schedule.vpp;
         layout.zero_stage = zero;
-        found.reject(kStagesOnTwoRanks, points(states), layout, choice.schedule.family);
+        found.reject(rejections::kStagesOnTwoRanks, points(states), layout, choice.schedule.family);
       }
     }
   }
@@ -337,7 +397,6 @@ class Search {
   std::map<int, std::vector<std::size_t>> stages_;      // states by ZeRO stage; 1: those below 2
   std::vector<std::unique_ptr<LayoutScorer>> scorers_;  // one a thread
   std::vector<Candidate> candidates_;
-  std::vector<SettingSums> sums_;
   std::map<std::pair<int, int>, Choices> choices_;  // by pp and micro-batches
   double threshold_ = kInfinity;                    // the score of the last row wanted
   Findings findings_;

@@ -57,14 +57,6 @@ struct FoundLayout {
   Rank fullest;
 };
 
-// A point that was rejected: of all with its reason the first, of those beyond the memory the one
-// that lacks least.
-struct RejectedPoint {
-  Layout layout;
-  std::string schedule;    // empty: whatever the schedule
-  std::string arithmetic;  // of memory; empty: as check_layout says
-};
-
 struct LayoutsFound {
   std::map<std::string, std::int64_t> rejected;   // by reason
   std::map<std::string, RejectedPoint> examples;  // by reason

@@ -6,9 +6,29 @@
 
 #include "core/diagnostic.hpp"
 #include "core/layout_check.hpp"
+#include "planner/schedules/families.hpp"
 
 namespace orrery {
 namespace {
+
+constexpr const char* kSchedule = "schedule";
+
+// The text without its schedule=..., which is no key of a layout; parse_layout reports the rest.
+std::string without_schedule(const std::string& text, Diagnostics& diagnostics) {
+  std::string rest;
+  int found = 0;
+  std::stringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    std::string trimmed = item;
+    std::erase(trimmed, ' ');
+    if (trimmed.starts_with(std::string(kSchedule) + "=")) {
+      if (++found > 1) diagnostics.error({}, "'schedule' is given twice");
+    } else {
+      rest += (rest.empty() ? "" : ",") + item;
+    }
+  }
+  return rest;
+}
 
 // "pp=16, ep=64" -> {pp: "16", ep: "64"}; what is malformed is left for parse_layout to report.
 std::map<std::string, std::string> keys_of(const std::string& text) {
@@ -27,18 +47,18 @@ std::map<std::string, std::string> keys_of(const std::string& text) {
 void fix_dimensions(LayoutSpace& space, const std::string& text, const std::string& over) {
   Diagnostics diagnostics;
   for (const std::string& given : {text, over}) {
-    if (!given.empty()) parse_layout(given, diagnostics);
+    if (!given.empty()) parse_layout(without_schedule(given, diagnostics), diagnostics);
   }
   diagnostics.throw_if_errors();
   std::map<std::string, std::string> keys = keys_of(over);
   keys.merge(keys_of(text));
   if (keys.contains("dp")) {
-    diagnostics.error({}, "dp follows from pp, tp, cp and the number of GPUs", "leave dp out");
+    diagnostics.error({}, "dp follows: GPUs / (pp*tp*cp)", "fix pp, tp and cp, and leave dp out");
   }
   diagnostics.throw_if_errors();
   std::string merged;
   for (const auto& [key, value] : keys) {
-    if (!key.empty()) merged += (merged.empty() ? "" : ",") + key + "=" + value;
+    if (!key.empty() && key != kSchedule) merged += (merged.empty() ? "" : ",") + key + "=" + value;
   }
   const Layout fixed = parse_layout(merged, diagnostics);
   if (fixed.attention != AttentionKernels::kFused)
@@ -51,6 +71,16 @@ void fix_dimensions(LayoutSpace& space, const std::string& text, const std::stri
   const auto one = [&](const char* key, auto& list, auto value) {
     if (keys.contains(key)) list = {value};
   };
+  if (const auto schedule = keys.find(kSchedule); schedule != keys.end()) {
+    schedule_family(schedule->second);
+    const bool given = space.schedule.size() == 1 && !keys_of(over).contains(kSchedule);
+    if (given && space.schedule.front() != schedule->second) {
+      diagnostics.error({}, "the schedule is given twice: " + space.schedule.front() + " and " +
+                                schedule->second);
+      diagnostics.throw_if_errors();
+    }
+    space.schedule = {schedule->second};
+  }
   one("pp", space.pp, fixed.pp);
   one("tp", space.tp, fixed.tp);
   one("cp", space.cp, fixed.cp);

@@ -31,6 +31,9 @@ struct Sum {
   double lone() const { return forward + gradient + W; }
   // What the compute stream needs, in the shortest way that there is.
   double least() const { return std::min(paired, forward + backward); }
+  double least(const CellForms& forms) const {
+    return forms.pairs ? least() : forms.full_backwards ? forward + backward : lone();
+  }
 };
 
 // `zero`: null below stage 2. Of a lone cell with collectives of ZeRO: its first gathering stands
@@ -104,9 +107,14 @@ SettingSums LayoutScorer::sums(const Layout& layout, CommSms sms) {
 }
 
 Seconds LayoutScorer::bound(const Setting& setting, const SettingSums& sums) const {
+  return bound(setting, sums, {.pairs = true});
+}
+
+Seconds LayoutScorer::bound(const Setting& setting, const SettingSums& sums,
+                            const CellForms& forms) const {
   // Each rank works off its share of every micro-batch, and none has less than the mean.
   const Sum all = sum_of(entries_, sums, nullptr);
-  return Seconds{setting.microbatches * std::max(all.least(), all.wire) / setting.layout.pp};
+  return Seconds{setting.microbatches * std::max(all.least(forms), all.wire) / setting.layout.pp};
 }
 
 LayoutScorer::ZeroKey LayoutScorer::zero_key(const Layout& layout, SharedMatrices shared) {
@@ -147,8 +155,9 @@ LayoutScorer::Shape::Shape(LayoutScorer& scorer, const Setting& setting, const S
                            const ScheduleChoice& choice)
     : scorer_(scorer), setting_(setting), sums_(sums), choice_(choice) {
   const int pp = setting.layout.pp;
-  const Shortened few = shorten(setting.microbatches, pp, kMemoryRounds * pp);
-  shortest_ = &scorer.orders_->get(choice.family, pp, few.near, choice.vpp);
+  family_ = &schedule_family(choice.family);
+  placement_ = place_stages(*family_,
+                            {.pp = pp, .microbatches = setting.microbatches, .chunks = choice.vpp});
   const int stages = pp * choice.vpp;
   const auto [map, is_new] =
       scorer.maps_.try_emplace({setting_key(scorer.cluster_, setting.layout), stages});
@@ -156,7 +165,16 @@ LayoutScorer::Shape::Shape(LayoutScorer& scorer, const Setting& setting, const S
   map_ = &map->second;
 }
 
-// Most shapes are pruned by their bound, which needs no plan.
+// Most shapes are pruned by their bound, which needs neither order nor plan.
+const FamilyOrder& LayoutScorer::Shape::order() {
+  if (order_ == nullptr) {
+    const int pp = setting_.layout.pp;
+    const Shortened few = shorten(setting_.microbatches, pp, kMemoryRounds * pp);
+    order_ = &scorer_.orders_->get(choice_.family, pp, few.near, choice_.vpp);
+  }
+  return *order_;
+}
+
 Plan& LayoutScorer::Shape::plan() {
   if (plan_) return *plan_;
   plan_.emplace();
@@ -166,17 +184,17 @@ Plan& LayoutScorer::Shape::plan() {
   plan_->layout = setting_.layout;
   plan_->layout.vpp = choice_.vpp;
   plan_->layout.stage_map = *map_;
-  plan_->schedule = shortest_->placement;
+  plan_->schedule = placement_;
   return *plan_;
 }
 
 SharedMatrices LayoutScorer::Shape::shared() {
-  if (!shared_) shared_ = shared_matrices(scorer_.model_, *map_, shortest_->placement);
+  if (!shared_) shared_ = shared_matrices(scorer_.model_, *map_, placement_);
   return *shared_;
 }
 
 Seconds LayoutScorer::Shape::bound(const SettingSums& sums, int zero_stage) {
-  const Schedule& placement = shortest_->placement;
+  const CellForms& forms = family_->forms;
   const ZeroSums* zero = nullptr;
   if (zero_stage >= 2) {
     Layout layout = setting_.layout;
@@ -194,23 +212,21 @@ Seconds LayoutScorer::Shape::bound(const SettingSums& sums, int zero_stage) {
     after += stages.back().way_back;
   }
   const double microbatches =
-      static_cast<double>(setting_.microbatches) / placement.directions;  // of a direction
+      static_cast<double>(setting_.microbatches) / placement_.directions;  // of a direction
   double longest = 0;
-  for (const auto& chunks : placement.chunks) {
+  for (const auto& chunks : placement_.chunks) {
     double work = 0, wire = 0;
     double earliest = std::numeric_limits<double>::infinity(), latest = earliest;
     for (const ChunkPlace& place : chunks) {
       const Sum& stage = stages[place.stage.index()];
-      work += shortest_->pairs            ? stage.least()
-              : shortest_->full_backwards ? stage.forward + stage.backward
-                                          : stage.lone();
+      work += stage.least(forms);
       wire += stage.wire;
       earliest = std::min(earliest, head[place.stage.index()]);
       // A full backward's gradient leaves before its weight gradient is done.
       latest = std::min(latest, std::max(0.0, tail[place.stage.index()] - stage.behind));
     }
     double time = earliest + microbatches * std::max(work, wire);
-    if (!shortest_->pairs && !shortest_->split_backwards) time += latest;
+    if (!forms.pairs && !forms.split_backwards) time += latest;
     longest = std::max(longest, time);
   }
   return Seconds{longest};
@@ -243,7 +259,7 @@ const std::vector<MemoryTable>& LayoutScorer::Shape::all_on_gpu(int zero_stage) 
   std::vector<MemoryTable>& tables = entry->second;
   if (!is_new) return tables;
   apply({zero_stage, Keep::kGpu, Keep::kGpu}, plan().layout);
-  tables = static_memory(plan(), scorer_.device_.device(), shortest_->pairs);
+  tables = static_memory(plan(), scorer_.device_.device(), order().pairs);
   const int pp = setting_.layout.pp;
   if (activations_.empty()) {
     const Shortened few = shorten(setting_.microbatches, pp, kMemoryRounds * pp);
@@ -256,7 +272,7 @@ const std::vector<MemoryTable>& LayoutScorer::Shape::all_on_gpu(int zero_stage) 
   for (std::size_t rank = 0; rank < tables.size(); ++rank) {
     tables[rank].activations = activations_[rank];
     // An activation and a gradient for each chunk may have arrived and wait.
-    const auto waiting = static_cast<double>(2 * shortest_->placement.chunks[rank].size());
+    const auto waiting = static_cast<double>(2 * placement_.chunks[rank].size());
     if (pp == 1) continue;
     tables[rank].received = waiting * sums_.boundary;
     tables[rank].buffers += tables[rank].received;
@@ -278,8 +294,8 @@ const LayoutScorer::Shape::Memory& LayoutScorer::Shape::memory(const StateChoice
 
 const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms, int zero_stage) {
   // Where nothing runs beside an exchange or a collective of ZeRO, no SM is lent.
-  const bool overlaps = zero_stage >= 2 ||
-                        (setting_.layout.ep > 1 && (shortest_->pairs || shortest_->full_backwards));
+  const bool overlaps =
+      zero_stage >= 2 || (setting_.layout.ep > 1 && (order().pairs || order().full_backwards));
   if (!overlaps) comm_sms = setting_.layout.comm_sms;
   const auto [entry, is_new] = ends_.try_emplace({comm_sms, std::max(1, zero_stage)});
   std::vector<double>& ends = entry->second;
@@ -287,9 +303,9 @@ const std::vector<double>& LayoutScorer::Shape::cell_ends(int comm_sms, int zero
   plan().layout.comm_sms = comm_sms;
   plan().layout.zero_stage = zero_stage;
   const int pp = setting_.layout.pp;
-  const CellTimes times = cell_times(shortest_->placement, plan().layout.stage_map,
-                                     place(scorer_.cluster_, plan().layout), shortest_->pairs,
-                                     scorer_.timer(plan().layout, shared()));
+  const CellTimes times =
+      cell_times(placement_, plan().layout.stage_map, place(scorer_.cluster_, plan().layout),
+                 order().pairs, scorer_.timer(plan().layout, shared()));
   const auto timed = [&](int microbatches) {
     const FamilyOrder& family = scorer_.orders_->get(choice_.family, pp, microbatches, choice_.vpp);
     const CompactProblem problem = compact_problem(

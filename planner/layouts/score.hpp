@@ -22,6 +22,7 @@
 #include "planner/layouts/setting_costs.hpp"
 #include "planner/layouts/space.hpp"
 #include "planner/memory.hpp"
+#include "planner/schedules/families.hpp"
 
 namespace orrery {
 
@@ -42,6 +43,8 @@ class LayoutScorer {
   // At least this long takes a step of every point of the setting whose SMs for communication are
   // in the range that `sums` were made for.
   Seconds bound(const Setting& setting, const SettingSums& sums) const;
+  // The same of the schedules whose backwards have these forms.
+  Seconds bound(const Setting& setting, const SettingSums& sums, const CellForms& forms) const;
 
   class Shape;
 
@@ -101,6 +104,7 @@ class LayoutScorer::Shape {
   };
   const std::vector<Closing>& closing(int zero_stage);
   Plan& plan();
+  const FamilyOrder& order();
   double peak_bytes(std::size_t rank, int microbatches);
   const std::vector<MemoryTable>& all_on_gpu(int zero_stage);
   const std::vector<double>& cell_ends(int comm_sms, int zero_stage);
@@ -113,7 +117,9 @@ class LayoutScorer::Shape {
   const StageMap* map_ = nullptr;
   std::optional<SharedMatrices> shared_;            // once they are needed
   std::optional<Plan> plan_;                        // once it is needed; schedule: the placement
-  const FamilyOrder* shortest_ = nullptr;           // with few micro-batches
+  const ScheduleFamily* family_;
+  Schedule placement_;                              // without cells
+  const FamilyOrder* order_ = nullptr;              // once it is needed; with few micro-batches
   std::vector<Bytes> activations_;                  // by rank
   std::map<int, std::vector<MemoryTable>> tables_;  // by ZeRO stage, all states on the GPU
   std::map<StateChoice, Memory> memory_;

@@ -20,9 +20,9 @@ bool divides(std::int64_t part, std::int64_t whole) {
   return whole % part == 0;
 }
 
-// Layers that can be cut apart: embedding and head stay with the first and the last.
-int blocks(const Model& model) {
-  return model.layers + model.mtp_depth;
+// What can have a stage of its own: every layer, embedding and head.
+int entries(const Model& model) {
+  return model.layers + model.mtp_depth + 2;
 }
 
 bool tensor_parallel_fits(const Model& model, const Training& training, const Layout& layout) {
@@ -34,6 +34,12 @@ bool tensor_parallel_fits(const Model& model, const Training& training, const La
          (model.moe_layers() == 0 || model.moe.shared_experts == 0 ||
           divides(tp, std::int64_t{model.moe.shared_experts} * model.moe.inter)) &&
          divides(tp, tokens);
+}
+
+// `vpp`: how many chunks a rank has of one direction.
+bool chunks_suit(StagePlacement placement, int vpp) {
+  if (placement == StagePlacement::kWave) return vpp >= 2;
+  return vpp == (placement == StagePlacement::kV ? 2 : 1);
 }
 
 }  // namespace
@@ -96,7 +102,7 @@ LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
   space.optimizer = {Keep::kGpu};
   space.ema = {Keep::kCpu};
   if (cluster.fabric.kind == FabricKind::kHost) {
-    space.pp = powers_of_two(std::min(blocks(model), cluster.gpus()));
+    space.pp = powers_of_two(std::min(model.layers + model.mtp_depth, cluster.gpus()));
     space.ep = powers_of_two(std::max(1, model.moe.experts));
     space.tp = space.cp = space.etp = space.micro_batch = space.vpp = space.zero = {1};
     space.precision = {Precision::kBf16};
@@ -105,7 +111,7 @@ LayoutSpace whole_space(const Model& model, const Cluster& cluster) {
     space.schedule = {"1f1b", "dualpipe"};
     return space;
   }
-  space.pp = powers_of_two(std::min(blocks(model), cluster.gpus()));
+  space.pp = powers_of_two(std::min(entries(model), cluster.gpus()));
   space.tp = space.cp = space.etp = powers_of_two(cluster.gpus_per_node);
   space.ep = powers_of_two(std::max(1, model.moe.experts));
   if (model.moe.experts == 0) space.etp = {1};
@@ -129,40 +135,35 @@ std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
                                     const Training& training, bool has_fp8, Setting& setting) {
   Layout& layout = setting.layout;
   const std::int64_t replica = std::int64_t{layout.pp} * layout.tp * layout.cp;
-  if (replica > cluster.gpus() || !divides(replica, cluster.gpus())) return "GPUs not divisible";
+  if (replica > cluster.gpus() || !divides(replica, cluster.gpus())) return rejections::kGpus;
   layout.dp = static_cast<int>(cluster.gpus() / replica);
-  if (layout.pp > blocks(model)) return "more stages than layers";
-  if (!tensor_parallel_fits(model, training, layout)) return "tp does not divide the model";
+  if (layout.pp > entries(model)) return rejections::kStages;
+  if (!tensor_parallel_fits(model, training, layout)) return rejections::kTensor;
   if (layout.cp > 1 && !divides(std::int64_t{2} * layout.cp, training.sequence))
-    return "cp does not divide the sequence";
+    return rejections::kContext;
   if (layout.etp > 1 && (!divides(layout.etp, layout.tp) || !divides(layout.etp, model.moe.inter)))
-    return "etp does not divide tp or the experts";
-  if (model.moe_layers() == 0 && layout.ep > 1) return "no experts";
+    return rejections::kExpertTensor;
+  if (model.moe_layers() == 0 && layout.ep > 1) return rejections::kNoExperts;
   if (model.moe_layers() > 0) {
-    if (!divides(layout.ep, model.moe.experts)) return "experts not divisible";
+    if (!divides(layout.ep, model.moe.experts)) return rejections::kExperts;
     if (!divides(layout.ep, std::int64_t{layout.dp} * layout.cp * (layout.tp / layout.etp)))
-      return "expert groups do not fit the replicas";
+      return rejections::kExpertGroups;
   }
   const std::int64_t at_once = std::int64_t{layout.dp} * layout.micro_batch;
-  if (!divides(at_once, training.global_batch)) return "batch not divisible";
+  if (!divides(at_once, training.global_batch)) return rejections::kBatch;
   setting.microbatches = static_cast<int>(training.global_batch / at_once);
-  if (is_fp8(layout.precision) && !has_fp8) return "no FP8 on this GPU";
+  if (is_fp8(layout.precision) && !has_fp8) return rejections::kNoFp8;
   return std::nullopt;
-}
-
-bool chunks_suit(StagePlacement placement, int vpp) {
-  if (placement == StagePlacement::kWave) return vpp >= 2;
-  return vpp == (placement == StagePlacement::kV ? 2 : 1);
 }
 
 std::optional<const char*> rule_out(const Model& model, const Setting& setting,
                                     const std::string& schedule, int vpp) {
   const ScheduleFamily& family = schedule_family(schedule);
-  if (!chunks_suit(family.placement, vpp)) return "vpp does not suit the schedule";
-  if (setting.layout.pp * vpp > blocks(model)) return "more stages than layers";
+  if (!chunks_suit(family.placement, vpp)) return rejections::kChunks;
+  if (setting.layout.pp * vpp > entries(model)) return rejections::kStages;
   if (family.why_not(
           {.pp = setting.layout.pp, .microbatches = setting.microbatches, .chunks = vpp}))
-    return "no schedule of this size";
+    return rejections::kNoSchedule;
   return std::nullopt;
 }
 

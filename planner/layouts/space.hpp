@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/plan.hpp"
+#include "planner/layouts/rejections.hpp"
 #include "planner/schedules/families.hpp"
 
 namespace orrery {
@@ -38,7 +39,7 @@ struct LayoutSpace {
   std::vector<StateChoice> states() const;  // every combination, the last list varying fastest
 };
 
-// Powers of two: pp up to the layers, tp and cp up to the GPUs of a node, ep up to the experts, etp
+// Powers of two: pp up to the layers, embedding and head included, tp and cp up to the GPUs of a node, ep up to the experts, etp
 // up to tp, up to 8 sequences a micro-batch, up to 8 chunks a rank; every precision and recompute
 // set; 8 to 32 SMs for communication; every ZeRO stage; optimizer and moving average on GPU and
 // CPU, where the cluster says how fast its hosts are; every schedule family. What makes no
@@ -57,18 +58,10 @@ struct Setting {
 // left open, the rest of the layout has the first value of its list.
 Setting setting_at(const LayoutSpace& space, std::int64_t number);
 
-// Why no point of the setting can be, in a few words that can be counted; sets layout.dp and the
-// number of micro-batches otherwise. The same rules as check_layout (core/layout_check.hpp), which
-// gives the arithmetic.
+// Why no point of the setting can be, one of `rejections`; sets layout.dp and the number of
+// micro-batches otherwise. The same rules as check_layout (core/layout_check.hpp).
 std::optional<const char*> rule_out(const Model& model, const Cluster& cluster,
                                     const Training& training, bool has_fp8, Setting& setting);
-
-// How many chunks a rank has of one direction.
-bool chunks_suit(StagePlacement placement, int vpp);
-
-// ZeRO 2 and 3 need schedules that hold each stage on one rank: mirrored ranks have the gradients
-// of a micro-batch at different times.
-inline constexpr const char* kStagesOnTwoRanks = "ZeRO 2 or 3 with each stage on two ranks";
 
 // Why there is no such schedule; nothing if there is one.
 std::optional<const char*> rule_out(const Model& model, const Setting& setting,

@@ -17,10 +17,18 @@ namespace orrery {
 enum class StagePlacement { kOneChunk, kWave, kV, kBidirectional };
 std::string_view to_string(StagePlacement placement);
 
+// The kinds of backward that a family's orders are made of.
+struct CellForms {
+  bool pairs = false;            // F&B cells
+  bool full_backwards = false;   // B cells
+  bool split_backwards = false;  // I and W cells
+};
+
 struct ScheduleFamily {
   std::string_view name;         // as on the command line: "dualpipe"
   std::string_view description;  // one line, no full stop
   StagePlacement placement = StagePlacement::kOneChunk;
+  CellForms forms;  // that an order may have: of a small one some may be missing
   // Of pp and the micro-batches m, in words: "pp even; m even and at least 2 pp".
   std::string_view requirement;
   // Throws InputError where why_not has an answer.
@@ -30,6 +38,9 @@ struct ScheduleFamily {
   // Its order of sends and receives, where it is not the default.
   P2pOrder (*p2p)(const ScheduleRequest& request) = nullptr;
 };
+
+// The stages of each rank, without cells. `request` as for generate; its micro-batches do not matter.
+Schedule place_stages(const ScheduleFamily& family, const ScheduleRequest& request);
 
 // All families, in a fixed order.
 std::span<const ScheduleFamily> schedule_families();

@@ -131,12 +131,11 @@ class Filler {
     const std::size_t turn = at_[rank];
     const double start = std::max(free_[rank], ready(rank, tokens[turn]));
     if (start <= free_[rank] + same_time_ || !may_change_[rank]) return start;
+    seen_ = {tokens[turn]};  // of those alike the first comes first
     for (std::size_t later = turn + 1; later < std::min(tokens.size(), turn + kAhead); ++later) {
       const Token token = tokens[later];
-      if (std::find(tokens.begin() + static_cast<std::ptrdiff_t>(turn),
-                    tokens.begin() + static_cast<std::ptrdiff_t>(later),
-                    token) != tokens.begin() + static_cast<std::ptrdiff_t>(later))
-        continue;  // one like it comes first
+      if (std::find(seen_.begin(), seen_.end(), token) != seen_.end()) continue;
+      seen_.push_back(token);
       if (ready(rank, token) > free_[rank] + same_time_) continue;
       // Only what fits into the wait, as far as that is known.
       const double end = free_[rank] + token_duration(problem_, static_cast<int>(rank), token);
@@ -204,6 +203,7 @@ class Filler {
   std::vector<double> live_bytes_;    // [rank]
   std::vector<bool> may_change_;      // [rank]: its order keeps the limits
   std::vector<std::size_t> touched_;  // by the token carried out last
+  std::vector<Token> seen_;           // by choose()
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 #pragma once
 // What a generator that tries many orders keeps of them.
+#include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "planner/schedules/compact.hpp"
 #include "planner/schedules/fill_waits.hpp"
@@ -14,6 +16,8 @@ class ShortestOrder {
 
   // `order` is valid and keeps the limits.
   void consider(const CompactOrder& order) {
+    if (std::find(tried_.begin(), tried_.end(), order) != tried_.end()) return;
+    tried_.push_back(order);
     CompactOrder filled = fill_waits(problem_, order);
     const double makespan = timer_.makespan(filled);
     if (makespan >= makespan_) return;
@@ -27,6 +31,7 @@ class ShortestOrder {
  private:
   const CompactProblem& problem_;
   CompactTimer timer_;
+  std::vector<CompactOrder> tried_;
   std::optional<CompactOrder> order_;
   double makespan_ = CompactTimer::kDeadlock;
 };

@@ -1,11 +1,14 @@
 #include "planner/schedules/v_blocks.hpp"
 
-#include <algorithm>
 #include <array>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/error.hpp"
-#include "planner/schedules/fill_waits.hpp"
 #include "planner/schedules/rank_cells.hpp"
+#include "planner/schedules/shortest_order.hpp"
 #include "planner/schedules/v_grid.hpp"
 
 namespace orrery {
@@ -46,29 +49,27 @@ Schedule generate(std::string_view family, const ScheduleRequest& request, int d
   CompactProblem problem =
       compact_problem(schedule, times_of_share(schedule, request.share, request.hop),
                       std::vector<int>(schedule.ranks.size(), 1));
-  CompactTimer timer(problem);
-  std::optional<CompactOrder> best;
-  int least = 0;
-  double fastest = 0;
+  std::vector<VGrid> grids;  // with the fewest activations
+  int least = std::numeric_limits<int>::max();
   for (int turns = 0; turns < kPeriod * kPeriod * kPeriod; ++turns) {
-    const auto grid =
+    auto grid =
         repeat_block(request.pp, request.microbatches, down,
                      {turns / (kPeriod * kPeriod), turns / kPeriod % kPeriod, turns % kPeriod});
     if (!grid) continue;
     const int peak = peak_of(*grid);
-    if (best && peak > least) continue;
-    problem.limits.assign(schedule.ranks.size(), peak);
-    for (const CompactOrder& order : {order_of(*grid), order_of(reorder(*grid))}) {
-      const CompactOrder filled = fill_waits(problem, order);
-      const double makespan = timer.makespan(filled);
-      if (best && peak == least && makespan >= fastest) continue;
-      best = filled;
-      least = peak;
-      fastest = makespan;
-    }
+    if (peak > least) continue;
+    if (peak < least) grids.clear();
+    least = peak;
+    grids.push_back(std::move(*grid));
   }
-  ORRERY_CHECK(best.has_value(), "no building block for {} with pp={}", family, request.pp);
-  return expand_order(schedule, *best);
+  problem.limits.assign(schedule.ranks.size(), least);
+  ShortestOrder best(problem);
+  for (const VGrid& grid : grids) {
+    best.consider(order_of(grid));
+    best.consider(order_of(reorder(grid)));
+  }
+  ORRERY_CHECK(best.order(), "no building block for {} with pp={}", family, request.pp);
+  return expand_order(schedule, *best.order());
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "planner/schedules/v_grid.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace orrery {
 namespace {
@@ -44,14 +45,31 @@ std::vector<int> weight_slots(const RankSlots& slots) {
   return weights;
 }
 
-int peak_of_rank(const RankSlots& slots, const std::vector<int>& weights) {
-  const std::vector<std::size_t> filled = timeline(slots);
+// The most activations at once on a rank, which has these steps in its slots and these weight
+// gradients.
+int peak_with(const std::vector<std::size_t>& filled, const std::vector<int>& weights) {
   std::size_t next = 0;
   int live = 0, most = 0;
   for (std::size_t slot = 0; slot < filled.size(); ++slot) {
     if (is_forward(filled[slot])) most = std::max(most, ++live);
     if (next < weights.size() && weights[next] == static_cast<int>(slot)) {
       ++next;
+      --live;
+    }
+  }
+  return most;
+}
+
+// The same with the weight gradients of weight_slots().
+int peak_drained(const std::vector<std::size_t>& filled) {
+  int live = 0, most = 0, waiting = 0;
+  for (const std::size_t step : filled) {
+    if (is_forward(step)) {
+      most = std::max(most, ++live);
+    } else if (is_gradient(step)) {
+      ++waiting;
+    } else if (waiting > 0) {
+      --waiting;
       --live;
     }
   }
@@ -144,6 +162,8 @@ void advance_cells(VGrid& grid, bool with_weights, int limit) {
   std::vector<std::vector<int>> weights;
   if (with_weights) weights = all_weight_slots(grid);
   std::vector<std::vector<char>> taken(grid.size());
+  std::vector<std::vector<std::size_t>> filled;  // [rank][slot], without weight gradients
+  for (const RankSlots& slots : grid) filled.push_back(timeline(slots));
   enum { kWarmUp, kSteady, kCoolDown } phase = kWarmUp;
   for (const GridCell& cell : cells_in_time(grid, weights)) {
     auto& own = taken[cell.rank];
@@ -158,12 +178,19 @@ void advance_cells(VGrid& grid, bool with_weights, int limit) {
     if (!stays) {
       int& place = cell.step == kWeight ? weights[cell.rank][cell.number]
                                         : grid[cell.rank][cell.step][cell.number];
+      std::vector<std::size_t>& steps = filled[cell.rank];
       for (slot = earliest(grid, weights, cell); slot < cell.slot; ++slot) {
         if (own[static_cast<std::size_t>(slot)] != 0) continue;
         place = slot;
-        const std::vector<int>& drained =
-            with_weights ? weights[cell.rank] : weight_slots(grid[cell.rank]);
-        if (peak_of_rank(grid[cell.rank], drained) <= limit) break;
+        if (cell.step == kWeight) break;  // sooner, it only makes room
+        std::swap(steps[static_cast<std::size_t>(slot)],
+                  steps[static_cast<std::size_t>(cell.slot)]);
+        // As long as weight gradients stay, only an earlier forward takes room.
+        if (with_weights && is_gradient(cell.step)) break;
+        if ((with_weights ? peak_with(steps, weights[cell.rank]) : peak_drained(steps)) <= limit)
+          break;
+        std::swap(steps[static_cast<std::size_t>(slot)],
+                  steps[static_cast<std::size_t>(cell.slot)]);
       }
       place = slot;
     }
@@ -177,8 +204,7 @@ void advance_cells(VGrid& grid, bool with_weights, int limit) {
 
 int peak_of(const VGrid& grid) {
   int most = 0;
-  for (const RankSlots& slots : grid)
-    most = std::max(most, peak_of_rank(slots, weight_slots(slots)));
+  for (const RankSlots& slots : grid) most = std::max(most, peak_drained(timeline(slots)));
   return most;
 }
 

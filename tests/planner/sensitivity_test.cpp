@@ -120,14 +120,35 @@ TEST_CASE("the elasticities of a step add up to nearly one", "[sensitivity]") {
     CHECK(result.effects[at - 1].swing() >= result.effects[at].swing());
   CHECK(result.p10 < result.p50);
   CHECK(result.p50 < result.p90);
-  // To first order the band of independent lognormal factors is theirs added in squares.
+  // To first order the band of independent lognormal factors is theirs added in squares; half a
+  // normal distribution, as the experts' rows have it, has 1 - 2/pi of its variance.
   double variance = 0;
-  for (const KnobEffect& effect : result.effects)
-    variance += std::pow(effect.elasticity * effect.deviation, 2);
+  for (const KnobEffect& effect : result.effects) {
+    const double share = effect.knob == Knob::kExperts ? 1 - 2 / M_PI : 1;
+    variance += share * std::pow(effect.elasticity * effect.deviation, 2);
+  }
   CHECK(std::log(result.p90 / result.p10) == Approx(2 * 1.2816 * std::sqrt(variance)).epsilon(0.2));
   const Sensitivity again =
       step_sensitivity(small.plan, small.program, small.device->costs(), uncertainty, {300, 7});
   CHECK(again.p90 == result.p90);
+}
+
+TEST_CASE("busier experts can only lengthen a step of even loads", "[sensitivity]") {
+  const Small small;
+  Uncertainty uncertainty;
+  uncertainty.deviation[static_cast<std::size_t>(Knob::kExperts)] = 0.1;
+  const Sensitivity result =
+      step_sensitivity(small.plan, small.program, small.device->costs(), uncertainty, {200, 7});
+  for (const KnobEffect& effect : result.effects) {
+    if (effect.knob != Knob::kExperts) continue;
+    CHECK(effect.faster == result.step);
+    CHECK(effect.slower > result.step);
+  }
+  CHECK(result.p10 >= result.step);
+  // The median of half a normal distribution is 0.6745 deviations.
+  ByKnob median = all(1);
+  median[static_cast<std::size_t>(Knob::kExperts)] = std::exp(0.1 * 0.6745);
+  CHECK(result.p50.value() == Approx(small.step(median).value()).epsilon(0.005));
 }
 
 }  // namespace

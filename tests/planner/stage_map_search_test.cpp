@@ -54,16 +54,18 @@ Value value_of(const StageMap& map, const Entries& entries) {
   return value;
 }
 
-// Every way to cut the entries, tried: the best (value, layer counts) there is.
+// Every way to cut the entries with so many stages without a layer, tried: the best (value, layer
+// counts) there is.
 struct BruteForce {
   const Entries& entries;
+  int without_layer = 0;
   std::optional<std::pair<Value, std::vector<int>>> best;
 
   void cut(StageMap map, std::size_t entry, int left) {
     if (left == 0) {
       if (entry != entries.kinds.size()) return;
       const std::vector<int> counts = layer_counts(map);
-      if (std::count(counts.begin(), counts.end(), 0) > 0) return;
+      if (std::count(counts.begin(), counts.end(), 0) != without_layer) return;
       std::pair candidate{value_of(map, entries), counts};
       if (!best || candidate < *best) best = candidate;
       return;
@@ -81,6 +83,7 @@ TEST_CASE("the stage map is the best of all maps and the smallest of the best") 
   const auto between = [&](int low, int high) {
     return std::uniform_int_distribution(low, high)(random);
   };
+  int more_stages = 0;
   for (int instance = 0; instance < 400; ++instance) {
     Entries entries;
     // Whole numbers, so that sums are exact; few different ones, so that there are ties.
@@ -91,11 +94,18 @@ TEST_CASE("the stage map is the best of all maps and the smallest of the best") 
     for (int layer = 0; layer < layers; ++layer) {
       entries.add(1, layer < dense ? kDense : kMoe, between(0, largest));
     }
-    entries.add(between(0, 2), kMtp, between(0, largest));
+    const int mtp = between(0, 2);
+    entries.add(mtp, kMtp, between(0, largest));
     if (between(0, 3) > 0) entries.add(1, kHead, between(0, 2 * largest));
-    const int pp = between(1, std::min(layers, 5));
+    // Now and then more stages than layers, as embedding and head can have their own.
+    const int ends = static_cast<int>(entries.kinds.front() == kEmbedding) +
+                     static_cast<int>(entries.kinds.back() == kHead);
+    const int pp =
+        instance % 4 == 0 ? layers + mtp + between(0, ends) : between(1, std::min(layers, 5));
+    if (pp > 7) continue;  // too many ways to try
+    more_stages += pp > layers + mtp;
 
-    BruteForce brute{entries, {}};
+    BruteForce brute{entries, std::max(0, pp - layers - mtp), {}};
     brute.cut({}, 0, pp);
     REQUIRE(brute.best);
     const StageMap map = best_stage_map(entries.kinds, entries.costs, pp);
@@ -104,6 +114,7 @@ TEST_CASE("the stage map is the best of all maps and the smallest of the best") 
     CHECK(value_of(map, entries) == brute.best->first);
     CHECK(layer_counts(map) == brute.best->second);
   }
+  CHECK(more_stages >= 20);
 }
 
 // 61 layers of equal cost and free embedding and head: 16 stages of at most 4, so 3 spare places.
@@ -154,15 +165,31 @@ TEST_CASE("the head stays with the last layer and an MTP module counts as one") 
   CHECK(longer.back() == std::vector{kMtp, kHead});
 }
 
+// Llama-3-405B: 126 layers on 16 x 8 stages.
+TEST_CASE("embedding and head have stages of their own where there are more stages than layers") {
+  Entries entries;
+  entries.add(1, kEmbedding, 1);
+  entries.add(126, kDense, 4);
+  entries.add(1, kHead, 5);
+  const StageMap both = best_stage_map(entries.kinds, entries.costs, 128);
+  CHECK(both.front() == std::vector{kEmbedding});
+  CHECK(both.back() == std::vector{kHead});
+  const StageMap one = best_stage_map(entries.kinds, entries.costs, 127);
+  CHECK(one.front() == std::vector{kEmbedding, kDense});
+  CHECK(one.back() == std::vector{kHead});
+  CHECK(best_stage_map(entries.kinds, entries.costs, 126).back() == std::vector{kDense, kHead});
+}
+
 TEST_CASE("fewer layers than stages is an error that says so") {
   Entries entries;
   entries.add(1, kEmbedding, 1);
   entries.add(3, kDense, 1);
   entries.add(1, kHead, 1);
   CHECK(layer_counts(best_stage_map(entries.kinds, entries.costs, 3)) == std::vector{1, 1, 1});
-  CHECK_THROWS_AS(best_stage_map(entries.kinds, entries.costs, 4), InputError);
-  CHECK_THROWS_WITH(best_stage_map(entries.kinds, entries.costs, 4),
-                    Catch::Contains("3 layers") && Catch::Contains("4 pipeline stages"));
+  CHECK_THROWS_AS(best_stage_map(entries.kinds, entries.costs, 6), InputError);
+  CHECK_THROWS_WITH(best_stage_map(entries.kinds, entries.costs, 6),
+                    Catch::Contains("3 layers") && Catch::Contains("6 pipeline stages") &&
+                        Catch::Contains("from 1 to 5"));
   CHECK_THROWS_AS(best_stage_map(entries.kinds, entries.costs, 0), InputError);
 }
 

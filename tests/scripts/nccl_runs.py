@@ -147,8 +147,7 @@ def refused(runs: Runs) -> None:
     no_gpu = runs.run(runs.nccl("one"), 3, ORRERY_NCCL_SHIM_GPUS="0")
     expect("there is no GPU for --mode nccl" in no_gpu.stderr, no_gpu.stderr)
     # Without the shim, and with the GPUs hidden where there are any.
-    real = [*runs.nccl("one"), "--nccl-library", ""]
-    hidden = runs.run(real, 3, CUDA_VISIBLE_DEVICES="")
+    hidden = runs.run(runs.nccl("one"), 3, ORRERY_NCCL_LIBRARY="", CUDA_VISIBLE_DEVICES="")
     expect("there is no GPU for --mode nccl" in hidden.stderr, hidden.stderr)
     few = runs.run(runs.nccl("one"), 3, ORRERY_NCCL_SHIM_GPUS="2", OMPI_COMM_WORLD_RANK="2", OMPI_COMM_WORLD_SIZE="3")
     expect("process 2 of this node has no GPU of its own: there are 2" in few.stderr, few.stderr)

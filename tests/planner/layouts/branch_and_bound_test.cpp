@@ -204,7 +204,13 @@ TEST_CASE("no bound exceeds the score, and score and memory are those of the Pro
       LayoutScorer::Shape shape(scorer, setting, sums, choice);
       const double score = shape.score(sms, states).value();
       CAPTURE(model, describe(setting.layout), choice.family, choice.vpp, sms, score);
-      CHECK(scorer.bound(setting, sums).value() <= score * (1 + 1e-9));
+      const double bound = scorer.bound(setting, sums).value();
+      CHECK(bound <= score * (1 + 1e-9));
+      const CellForms& forms = schedule_family(choice.family).forms;
+      CHECK(scorer.bound(setting, sums, forms).value() <= score * (1 + 1e-9));
+      Layout kept = setting.layout;  // nothing is computed again
+      kept.recompute = Recompute::kNone;
+      CHECK(scorer.bound(setting, scorer.sums(kept, {8, 32})).value() <= bound * (1 + 1e-9));
       CHECK(shape.bound(sums, states.zero).value() <=
             shape.bound(own, states.zero).value() * (1 + 1e-9));
       CHECK(shape.bound(own, states.zero).value() <= score * (1 + 1e-9));

@@ -9,6 +9,25 @@
 namespace orrery {
 namespace {
 
+CellForms forms_of(const Schedule& schedule) {
+  CellForms forms;
+  for (const auto& cells : schedule.ranks) {
+    for (const Cell& cell : cells) {
+      forms.pairs = forms.pairs || cell.kind == CellKind::kFB;
+      forms.full_backwards = forms.full_backwards || cell.kind == CellKind::kB;
+      forms.split_backwards =
+          forms.split_backwards || cell.kind == CellKind::kI || cell.kind == CellKind::kW;
+    }
+  }
+  return forms;
+}
+
+// Whether everything of `part` is in `whole`.
+bool within(const CellForms& part, const CellForms& whole) {
+  return part.pairs <= whole.pairs && part.full_backwards <= whole.full_backwards &&
+         part.split_backwards <= whole.split_backwards;
+}
+
 TEST_CASE("every schedule family generates a valid schedule of its name wherever it says it can") {
   for (const ScheduleFamily& family : schedule_families()) {
     int generated = 0;
@@ -26,9 +45,23 @@ TEST_CASE("every schedule family generates a valid schedule of its name wherever
         CHECK(schedule.pp() == pp);
         CHECK(schedule.microbatches == microbatches);
         CHECK(check_schedule(schedule).empty());
+        CHECK(within(forms_of(schedule), family.forms));
       }
     }
     CHECK(generated > 0);
+  }
+}
+
+// What the layout search takes its bounds from, before there is an order.
+TEST_CASE("a family's stages and forms of cells are those of its schedules") {
+  for (const ScheduleFamily& family : schedule_families()) {
+    const int chunks = family.placement == StagePlacement::kWave ? 3 : 0;
+    const ScheduleRequest request{.pp = 4, .microbatches = 24, .chunks = chunks};
+    CAPTURE(std::string(family.name));
+    Schedule schedule = make_schedule(family.name, request);
+    CHECK(within(family.forms, forms_of(schedule)));
+    for (auto& cells : schedule.ranks) cells.clear();
+    CHECK(place_stages(family, request) == schedule);
   }
 }
 
