@@ -167,7 +167,7 @@ Findings unpack_findings(const std::string& packed) {
 }
 
 std::string memory_arithmetic(const MemoryTable& memory, Rank rank) {
-  const auto gib = [](Bytes bytes) { return fmt::format("{:.1f}", in_gibibytes(bytes)); };
+  const auto gib = [](Bytes bytes) { return fmt::format("{:.2f}", in_gibibytes(bytes)); };
   std::string text = fmt::format("rank {}: weights {} + gradients {} + optimizer {}", rank.value,
                                  gib(memory.weights), gib(memory.gradients), gib(memory.optimizer));
   if (memory.ema.value() > 0) text += fmt::format(" + EMA {}", gib(memory.ema));
