@@ -46,7 +46,8 @@ std::int64_t sequence_index(const Plan& plan, const GpuPlace& place, int microba
 
 template <class T>
 HostRun<T>::HostRun(const Plan& plan, const Program& program, const Recipe& recipe,
-                    const HostRunOptions& options, std::vector<Transport*> transports)
+                    const HostRunOptions& options, std::vector<Transport*> transports,
+                    kernels::KernelSet<T>& set)
     : plan_(plan),
       world_(expand(program, plan_.layout)),
       options_(options),
@@ -62,7 +63,7 @@ HostRun<T>::HostRun(const Plan& plan, const Program& program, const Recipe& reci
   std::atomic<std::size_t> next = 0;
   const auto make = [&] {
     for (std::size_t rank = next++; rank < ranks_.size(); rank = next++)
-      ranks_[rank] = std::make_unique<RankState<T>>(plan_, recipe, transports_[rank]->rank());
+      ranks_[rank] = std::make_unique<RankState<T>>(plan_, recipe, transports_[rank]->rank(), set);
   };
   std::vector<std::future<void>> others;
   while (others.size() + 1 < std::min(ranks_.size(), static_cast<std::size_t>(cores_of(options))))

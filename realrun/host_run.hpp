@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/plan.hpp"
+#include "kernels/host_kernels.hpp"
 #include "realrun/batches.hpp"
 #include "realrun/rank_worker.hpp"
 #include "workload/loads.hpp"
@@ -52,8 +53,10 @@ class HostRun {
  public:
   // `program` is what lower(plan) gives (or a mutation of it, in tests). `transports`: those of the
   // ranks that this process runs; they outlive the run.
+  // `set`: the kernels of all ranks, likewise.
   HostRun(const Plan& plan, const Program& program, const Recipe& recipe,
-          const HostRunOptions& options, std::vector<Transport*> transports);
+          const HostRunOptions& options, std::vector<Transport*> transports,
+          kernels::KernelSet<T>& set = kernels::host_kernels<T>());
   ~HostRun();
 
   // Throws ProgramError with all that failed. Afterwards the run is over.
