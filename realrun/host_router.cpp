@@ -66,6 +66,10 @@ void choose_experts(RankState<T>& rank, Frame<T>& frame) {
   rank.kernels.router_choose_experts(
       shape, frame.scores.get(), rank.routing_bias.at({frame.stage, frame.layer}).data(),
       frame.groups.get(), frame.choice.make(rank.kept(frame), shape.tokens * shape.top_k));
+  if (rank.routing != nullptr) {
+    rank.routing->settle({frame.stage, frame.direction, frame.layer, frame.microbatch},
+                         {frame.choice.get(), static_cast<std::size_t>(frame.choice.size())});
+  }
 }
 
 template <class T>

@@ -20,6 +20,7 @@
 #include "realrun/moments.hpp"
 #include "realrun/parameters.hpp"
 #include "realrun/recipe.hpp"
+#include "realrun/routing_log.hpp"
 #include "workload/world.hpp"
 
 namespace orrery {
@@ -156,6 +157,7 @@ class RankState {
   } step_end;
   std::int64_t optimizer_steps = 0;
   bool evaluates = false;  // the step changes nothing
+  RoutingLog* routing = nullptr;
   Moments<T> moments;
   struct RowsSeen {
     double rows = 0;  // of the local experts, in the last MLP
