@@ -117,7 +117,7 @@ StepResult HostRun<T>::step(const TokenSource& source) {
     ranks_[rank]->begin_step(tokens_of(*ranks_[rank], source));
     workers.push_back(std::make_unique<RankWorker<T>>(
         program, *ranks_[rank], *transports_[rank], gate_, control, options_.pace, measurement,
-        options_.time_ops ? &samples[rank] : nullptr));
+        options_.time_ops ? &samples[rank] : nullptr, options_.timer));
   }
   for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
     control.on_failure(

@@ -26,6 +26,9 @@ struct HostRunOptions {
   Seconds patience{20};                    // of the watchdog
   const InstructionTimes* pace = nullptr;  // of the world's Program; null: unpaced
   bool time_ops = false;
+  // What times them; null: the clock of the thread that runs them, and neither ops without anything
+  // to do on the host nor the optimizer.
+  OpTimer* timer = nullptr;
 };
 
 struct StepResult {
