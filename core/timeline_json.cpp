@@ -53,6 +53,7 @@ class TimelineReader {
       spans->finish();
     }
     auto run = root_.optional_table("run");
+    auto kernels = root_.optional_table("kernels");
     root_.optional_table("plan");  // read by itself, as a plan file
     root_.finish();
     // Elements are checked against counts, so those have to be right first.
@@ -68,6 +69,7 @@ class TimelineReader {
     diagnostics_.throw_if_errors();
     read_spans(columns);
     if (run) file_.run = read_run_record(*run, static_cast<std::size_t>(instructions_));
+    if (kernels) file_.kernels = read_kernel_record(*kernels);
     diagnostics_.throw_if_errors();
     return std::move(file_);
   }
@@ -198,7 +200,7 @@ std::vector<GpuRange> gpus_of_ranks(int gpus, int pp) {
 }
 
 std::string to_json(const Program& program, const Timeline& timeline, const Plan* plan,
-                    const RunRecord* run) {
+                    const RunRecord* run, const KernelRecord* kernels) {
   const std::size_t count = program.instructions.size();
   ORRERY_CHECK(timeline.spans.size() == count, "{} spans of {} instructions", timeline.spans.size(),
                count);
@@ -244,6 +246,7 @@ std::string to_json(const Program& program, const Timeline& timeline, const Plan
   column("end_s", [&](std::size_t row) { return shortest(timeline.spans[row].end.value()); });
   out += "  }";
   if (run != nullptr) out += ",\n  \"run\": " + to_json(*run);
+  if (kernels != nullptr) out += ",\n  \"kernels\": " + to_json(*kernels);
   if (plan != nullptr) out += ",\n  \"plan\": " + to_json(*plan);
   if (out.back() == '\n') out.pop_back();
   out += "\n}\n";

@@ -9,8 +9,10 @@
 //    "spans": {"id": [0, 1, ...], "rank": [0, 0, ...], "stream": [0, 1, ...],
 //              "start_s": [0, 0.00123, ...], "end_s": [...]},
 //    "run": {...},
+//    "kernels": {...},
 //    "plan": {...}}
 //
+// `kernels` is there where every kernel was timed by itself (core/kernel_record.hpp).
 // `plan` is the plan file that was carried out, so that the Program can be made again; `run` is
 // there where the host was the cluster, modelled or real (core/run_record.hpp).
 // gpus_of_rank gives the first and last GPU that each rank stands for; a stream is an index into
@@ -28,6 +30,7 @@
 #include "core/diagnostic.hpp"
 #include "core/document.hpp"
 #include "core/fingerprint.hpp"
+#include "core/kernel_record.hpp"
 #include "core/plan.hpp"
 #include "core/program.hpp"
 #include "core/run_record.hpp"
@@ -51,6 +54,7 @@ struct TimelineFile {
   std::vector<Rank> ranks;      // by instruction
   std::vector<Stream> streams;  // by instruction
   std::optional<RunRecord> run;
+  std::optional<KernelRecord> kernels;
   std::optional<Plan> plan;
 };
 
@@ -58,7 +62,7 @@ struct TimelineFile {
 std::vector<GpuRange> gpus_of_ranks(int gpus, int pp);
 
 std::string to_json(const Program& program, const Timeline& timeline, const Plan* plan = nullptr,
-                    const RunRecord* run = nullptr);
+                    const RunRecord* run = nullptr, const KernelRecord* kernels = nullptr);
 
 // Throws InputError with all errors: a time that is negative, not finite or before its start; a
 // span given twice or missing; a rank or stream that does not exist; an end after the step's.

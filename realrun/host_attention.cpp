@@ -119,34 +119,39 @@ void reduce_latents_end(RankState<T>& rank, Frame<T>& frame, const std::vector<T
 // By name
 
 template <class T>
-constexpr NamedOp<T> kForward[] = {
-    {"pre-attention norm", pre_norm<T>},
-    {"cast for q_down",
-     [](RankState<T>& rank, Frame<T>& frame) { quantise_rows(frame.normed, rank.sizes.hidden); }},
-    {"q_down fprop", query_down<T>},
-    {"q_proj fprop", query_projection<T>},
-    {"cast for kv_down", nullptr},  // the same input as q_down's
-    {"kv_down fprop", key_down<T>},
-    {"position indices", nullptr},
-    {"q_lora norm", query_norm<T>},
-    {"slice kv_lora", nullptr},
-    {"kv_lora norm", key_norm<T>},
-    {"slice k_rope", nullptr},
-    {"cast q_lora", [](RankState<T>& rank,
-                       Frame<T>& frame) { quantise_rows(frame.query_normed, rank.sizes.q_rank); }},
-    {"q_up fprop", query_up<T>},
-    {"cast kv_lora", [](RankState<T>& rank,
-                        Frame<T>& frame) { quantise_rows(frame.key_normed, rank.sizes.kv_rank); }},
-    {"kv_up fprop", key_up<T>},
-    {"rotary k_rope", rope_key<T>},
-    {"assemble k and v", place_keys<T>},
-    {"broadcast k_rope to heads", broadcast_key<T>},
-    {"rotary q_rope", rope_query<T>},
-    {"attention forward", attend<T>},
-    {"cast attention output to E5M6", store_narrow<T>},
-    {"cast for o_proj", cast_attended<T>},
-    {"o_proj fprop", output_projection<T>},
-    {"scale", add_residual<T>}};
+constexpr NamedOp<T> kForward[] = {{"pre-attention norm", pre_norm<T>},
+                                   {"cast for q_down",
+                                    [](RankState<T>& rank, Frame<T>& frame) {
+                                      quantise_rows(rank, frame.normed, rank.sizes.hidden);
+                                    }},
+                                   {"q_down fprop", query_down<T>},
+                                   {"q_proj fprop", query_projection<T>},
+                                   {"cast for kv_down", nullptr},  // the same input as q_down's
+                                   {"kv_down fprop", key_down<T>},
+                                   {"position indices", nullptr},
+                                   {"q_lora norm", query_norm<T>},
+                                   {"slice kv_lora", nullptr},
+                                   {"kv_lora norm", key_norm<T>},
+                                   {"slice k_rope", nullptr},
+                                   {"cast q_lora",
+                                    [](RankState<T>& rank, Frame<T>& frame) {
+                                      quantise_rows(rank, frame.query_normed, rank.sizes.q_rank);
+                                    }},
+                                   {"q_up fprop", query_up<T>},
+                                   {"cast kv_lora",
+                                    [](RankState<T>& rank, Frame<T>& frame) {
+                                      quantise_rows(rank, frame.key_normed, rank.sizes.kv_rank);
+                                    }},
+                                   {"kv_up fprop", key_up<T>},
+                                   {"rotary k_rope", rope_key<T>},
+                                   {"assemble k and v", place_keys<T>},
+                                   {"broadcast k_rope to heads", broadcast_key<T>},
+                                   {"rotary q_rope", rope_query<T>},
+                                   {"attention forward", attend<T>},
+                                   {"cast attention output to E5M6", store_narrow<T>},
+                                   {"cast for o_proj", cast_attended<T>},
+                                   {"o_proj fprop", output_projection<T>},
+                                   {"scale", add_residual<T>}};
 
 template <class T>
 constexpr NamedOp<T> kInputGradient[] = {
@@ -157,16 +162,20 @@ constexpr NamedOp<T> kInputGradient[] = {
     {"cast and transpose attention output", cast_attended_operand<T>},
     {"cast and transpose dY",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.projected_operand, rank.sizes.hidden);
+       quantise_columns(rank, frame.projected_operand, rank.sizes.hidden);
      }},
     {"q_lora norm recompute", query_norm_again<T>},
     {"slice kv_lora", nullptr},
     {"kv_lora norm recompute", key_norm_again<T>},
-    {"cast q_lora", [](RankState<T>& rank,
-                       Frame<T>& frame) { quantise_rows(frame.query_normed, rank.sizes.q_rank); }},
+    {"cast q_lora",
+     [](RankState<T>& rank, Frame<T>& frame) {
+       quantise_rows(rank, frame.query_normed, rank.sizes.q_rank);
+     }},
     {"q_up recompute", query_up<T>},
-    {"cast kv_lora", [](RankState<T>& rank,
-                        Frame<T>& frame) { quantise_rows(frame.key_normed, rank.sizes.kv_rank); }},
+    {"cast kv_lora",
+     [](RankState<T>& rank, Frame<T>& frame) {
+       quantise_rows(rank, frame.key_normed, rank.sizes.kv_rank);
+     }},
     {"kv_up recompute", key_up<T>},
     {"rotary k_rope", rope_key<T>},
     {"assemble k and v", place_keys<T>},
@@ -178,7 +187,7 @@ constexpr NamedOp<T> kInputGradient[] = {
     {"rotary backward q", rope_query_backward<T>},
     {"cast dq",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_rows(frame.q_gradient, rank.sizes.heads * rank.sizes.qk);
+       quantise_rows(rank, frame.q_gradient, rank.sizes.heads * rank.sizes.qk);
      }},
     {"q_up dgrad", query_up_dgrad<T>},
     {"reduce k_rope gradient over heads", reduce_key<T>},
@@ -187,24 +196,25 @@ constexpr NamedOp<T> kInputGradient[] = {
     {"copy dv", take_values<T>},
     {"cast dkv",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_rows(frame.up_gradient, rank.sizes.heads * (rank.sizes.nope + rank.sizes.v));
+       quantise_rows(rank, frame.up_gradient, rank.sizes.heads * (rank.sizes.nope + rank.sizes.v));
      }},
     {"kv_up dgrad", key_up_dgrad<T>},
     {"cast and transpose dkv",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.up_operand, rank.sizes.heads * (rank.sizes.nope + rank.sizes.v));
+       quantise_columns(rank, frame.up_operand,
+                        rank.sizes.heads * (rank.sizes.nope + rank.sizes.v));
      }},
     {"cast and transpose kv_lora",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.key_normed_operand, rank.sizes.kv_rank);
+       quantise_columns(rank, frame.key_normed_operand, rank.sizes.kv_rank);
      }},
     {"cast and transpose dq",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.q_operand, rank.sizes.heads * rank.sizes.qk);
+       quantise_columns(rank, frame.q_operand, rank.sizes.heads * rank.sizes.qk);
      }},
     {"cast and transpose q_lora",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.query_normed_operand, rank.sizes.q_rank);
+       quantise_columns(rank, frame.query_normed_operand, rank.sizes.q_rank);
      }},
     {"kv_lora norm backward", key_norm_backward<T>},
     {"norm weight gradient", nullptr},      // part of the norm's backward
@@ -214,24 +224,25 @@ constexpr NamedOp<T> kInputGradient[] = {
     {"pre-attention norm recompute", ensure_normed<T>},
     {"cast d(kv_down output)",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_rows(frame.key_latent_gradient, rank.sizes.kv_rank + rank.sizes.rope);
+       quantise_rows(rank, frame.key_latent_gradient, rank.sizes.kv_rank + rank.sizes.rope);
      }},
     {"kv_down dgrad", key_down_dgrad<T>},
     {"cast and transpose X",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.normed_operand, rank.sizes.hidden);
+       quantise_columns(rank, frame.normed_operand, rank.sizes.hidden);
      }},
     {"cast and transpose d(kv_down output)",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.key_latent_operand, rank.sizes.kv_rank + rank.sizes.rope);
+       quantise_columns(rank, frame.key_latent_operand, rank.sizes.kv_rank + rank.sizes.rope);
      }},
     {"cast d(q_down output)",
      [](RankState<T>& rank,
-        Frame<T>& frame) { quantise_rows(frame.query_latent_gradient, rank.sizes.q_rank); }},
+        Frame<T>& frame) { quantise_rows(rank, frame.query_latent_gradient, rank.sizes.q_rank); }},
     {"q_down dgrad", query_down_dgrad<T>},
     {"cast and transpose d(q_down output)",
      [](RankState<T>& rank,
-        Frame<T>& frame) { quantise_columns(frame.query_latent_operand, rank.sizes.q_rank); }},
+        Frame<T>&
+            frame) { quantise_columns(rank, frame.query_latent_operand, rank.sizes.q_rank); }},
     {"q_proj dgrad", query_projection_dgrad<T>},
     {"add projection gradients", nullptr},  // the second projection adds to the first
     {"pre-attention norm backward", pre_norm_backward<T>}};
@@ -293,9 +304,9 @@ HostCollective<T> attention_collective(Pass pass, std::string_view tensor) {
     return {[](RankState<T>&, Frame<T>& frame, std::vector<T>& own) {
               give(frame.mlp_input_gradient, own);
             },
-            [](RankState<T>&, Frame<T>& frame, const std::vector<T>& sum) {
-              kernels::accumulate<T>(static_cast<std::int64_t>(sum.size()), sum.data(),
-                                     frame.normed_gradient.get());
+            [](RankState<T>& rank, Frame<T>& frame, const std::vector<T>& sum) {
+              accumulate(rank, static_cast<std::int64_t>(sum.size()), sum.data(),
+                         frame.normed_gradient.get());
               frame.mlp_input_gradient.drop();
             }};
   }

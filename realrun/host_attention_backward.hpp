@@ -16,9 +16,10 @@ void output_projection_dgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   if (!frame.projected_operand.made())
     frame.projected_operand.copy(frame.operands, frame.projected_gradient);
-  linear_input_gradient(s.tokens, s.hidden, s.heads * s.v, frame.projected_gradient.get(),
-                        rank.weight(frame, Param::kOutput).quantised,
-                        frame.attended_gradient.make(frame.transient, s.tokens * s.heads * s.v));
+  rank.kernels.linear_input_gradient(
+      {s.tokens, s.hidden, s.heads * s.v, layer_product(rank)}, frame.projected_gradient.get(),
+      rank.weight(frame, Param::kOutput).quantised,
+      frame.attended_gradient.make(frame.transient, s.tokens * s.heads * s.v), false);
   frame.projected_gradient.drop();
 }
 
@@ -33,9 +34,9 @@ template <class T>
 void attend_backward_delta(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   Tensor<T>& out = rank.fp8() ? frame.attended_kept : frame.attended;
-  kernels::attention_backward_delta<T>(attention_shape<T>(s), out.get(),
-                                       frame.attended_gradient.get(),
-                                       frame.delta.make(frame.transient, s.tokens * s.heads));
+  rank.kernels.attention_backward_delta(attention_shape<T>(s), out.get(),
+                                        frame.attended_gradient.get(),
+                                        frame.delta.make(frame.transient, s.tokens * s.heads));
   // The output is an operand of the projection's weight gradient from here on.
   if (!frame.attended_operand.made()) frame.attended_operand.take(frame.operands, out);
 }
@@ -45,8 +46,10 @@ void attend_backward(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   ensure_normed_latents(rank, frame);
   const std::int64_t keys = s.tokens * s.heads * s.qk;
-  kernels::attention_backward<T>(
-      attention_shape<T>(s), score_scale(s), frame.q.get(), frame.k.get(), frame.v.get(),
+  // The output that delta was made of.
+  Tensor<T>& out = rank.fp8() ? frame.attended_kept : frame.attended_operand;
+  rank.kernels.attention_backward(
+      attention_shape<T>(s), score_scale(s), frame.q.get(), frame.k.get(), frame.v.get(), out.get(),
       frame.attended_gradient.get(), frame.lse.get(), frame.delta.get(),
       frame.q_gradient.make(frame.transient, keys), frame.k_gradient.make(frame.transient, keys),
       frame.v_gradient.make(frame.transient, s.tokens * s.heads * s.v));
@@ -57,17 +60,18 @@ void attend_backward(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void rope_query_backward(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::rope_backward<T>({s.tokens, s.heads, s.qk, s.nope, s.rope}, rank.positions.data(),
-                            rank.recipe.rope_theta, frame.q_gradient.get());
+  rank.kernels.rope({s.tokens, s.heads, s.qk, s.nope, s.rope}, rank.positions.data(),
+                    rank.recipe.rope_theta, true, frame.q_gradient.get());
   frame.q_operand.copy(frame.operands, frame.q_gradient);
 }
 
 template <class T>
 void query_up_dgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_input_gradient(s.tokens, s.heads * s.qk, s.q_rank, frame.q_gradient.get(),
-                        rank.weight(frame, Param::kQueryUp).quantised,
-                        frame.query_normed_gradient.make(frame.transient, s.tokens * s.q_rank));
+  rank.kernels.linear_input_gradient(
+      {s.tokens, s.heads * s.qk, s.q_rank, layer_product(rank)}, frame.q_gradient.get(),
+      rank.weight(frame, Param::kQueryUp).quantised,
+      frame.query_normed_gradient.make(frame.transient, s.tokens * s.q_rank), false);
   frame.q_gradient.drop();
   frame.query_normed_operand.take(frame.operands, frame.query_normed);
 }
@@ -75,7 +79,7 @@ void query_up_dgrad(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void reduce_key(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::reduce_rope_key_gradient<T>(
+  rank.kernels.reduce_rope_key_gradient(
       mla_layout<T>(s), frame.k_gradient.get(),
       frame.rope_key_gradient.make(frame.transient, s.tokens * s.rope));
 }
@@ -83,14 +87,14 @@ void reduce_key(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void rope_key_backward(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::rope_backward<T>({s.tokens, 1, s.rope, 0, s.rope}, rank.positions.data(),
-                            rank.recipe.rope_theta, frame.rope_key_gradient.get());
+  rank.kernels.rope({s.tokens, 1, s.rope, 0, s.rope}, rank.positions.data(), rank.recipe.rope_theta,
+                    true, frame.rope_key_gradient.get());
 }
 
 template <class T>
 void take_keys(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::take_key_gradient<T>(
+  rank.kernels.take_key_gradient(
       mla_layout<T>(s), frame.k_gradient.get(),
       frame.up_gradient.make(frame.transient, s.tokens * s.heads * (s.nope + s.v)));
   frame.k_gradient.drop();
@@ -98,8 +102,8 @@ void take_keys(RankState<T>& rank, Frame<T>& frame) {
 
 template <class T>
 void take_values(RankState<T>& rank, Frame<T>& frame) {
-  kernels::take_value_gradient<T>(mla_layout<T>(rank.sizes), frame.v_gradient.get(),
-                                  frame.up_gradient.get());
+  rank.kernels.take_value_gradient(mla_layout<T>(rank.sizes), frame.v_gradient.get(),
+                                   frame.up_gradient.get());
   frame.v_gradient.drop();
   frame.up_operand.copy(frame.operands, frame.up_gradient);
 }
@@ -107,9 +111,10 @@ void take_values(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void key_up_dgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_input_gradient(s.tokens, s.heads * (s.nope + s.v), s.kv_rank, frame.up_gradient.get(),
-                        rank.weight(frame, Param::kKeyUp).quantised,
-                        frame.key_normed_gradient.make(frame.transient, s.tokens * s.kv_rank));
+  rank.kernels.linear_input_gradient(
+      {s.tokens, s.heads * (s.nope + s.v), s.kv_rank, layer_product(rank)}, frame.up_gradient.get(),
+      rank.weight(frame, Param::kKeyUp).quantised,
+      frame.key_normed_gradient.make(frame.transient, s.tokens * s.kv_rank), false);
   frame.up_gradient.drop();
   frame.key_normed_operand.take(frame.operands, frame.key_normed);
 }
@@ -167,18 +172,18 @@ void key_down_dgrad(RankState<T>& rank, Frame<T>& frame) {
   if (!frame.normed_operand.made()) frame.normed_operand.copy(frame.operands, frame.normed);
   const bool first = !frame.normed_gradient.made();
   if (first) frame.normed_gradient.make(frame.transient, s.local * s.hidden);
-  linear_input_gradient(s.local, s.kv_rank + s.rope, s.hidden, frame.key_latent_gradient.get(),
-                        rank.weight(frame, Param::kKeyDown).quantised, frame.normed_gradient.get(),
-                        !first);
+  rank.kernels.linear_input_gradient(
+      {s.local, s.kv_rank + s.rope, s.hidden, layer_product(rank)}, frame.key_latent_gradient.get(),
+      rank.weight(frame, Param::kKeyDown).quantised, frame.normed_gradient.get(), !first);
   frame.key_latent_gradient.drop();
 }
 
 template <class T>
 void query_down_dgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_input_gradient(s.local, s.q_rank, s.hidden, frame.query_latent_gradient.get(),
-                        rank.weight(frame, Param::kQueryDown).quantised,
-                        frame.normed_gradient.get(), true);
+  rank.kernels.linear_input_gradient(
+      {s.local, s.q_rank, s.hidden, layer_product(rank)}, frame.query_latent_gradient.get(),
+      rank.weight(frame, Param::kQueryDown).quantised, frame.normed_gradient.get(), true);
   frame.query_latent_gradient.drop();
 }
 
@@ -187,13 +192,14 @@ template <class T>
 void query_projection_dgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   if (!divided(rank)) {
-    linear_input_gradient(s.tokens, s.heads * s.qk, s.hidden, frame.q_gradient.get(),
-                          rank.weight(frame, Param::kQueryProjection).quantised,
-                          frame.normed_gradient.get(), true);
+    rank.kernels.linear_input_gradient(
+        {s.tokens, s.heads * s.qk, s.hidden, layer_product(rank)}, frame.q_gradient.get(),
+        rank.weight(frame, Param::kQueryProjection).quantised, frame.normed_gradient.get(), true);
   } else {
-    linear_input_gradient(s.tokens, s.heads * s.qk, s.hidden, frame.q_gradient.get(),
-                          rank.weight(frame, Param::kQueryProjection).quantised,
-                          frame.mlp_input_gradient.make(frame.transient, s.tokens * s.hidden));
+    rank.kernels.linear_input_gradient(
+        {s.tokens, s.heads * s.qk, s.hidden, layer_product(rank)}, frame.q_gradient.get(),
+        rank.weight(frame, Param::kQueryProjection).quantised,
+        frame.mlp_input_gradient.make(frame.transient, s.tokens * s.hidden), false);
   }
   frame.q_gradient.drop();
 }
@@ -205,7 +211,7 @@ void pre_norm_backward(RankState<T>& rank, Frame<T>& frame) {
   T* gradient = frame.in_gradient.make(frame.passing, elements);
   norm_backward(rank, frame, Param::kAttentionNorm, s.local, s.hidden, frame.x.get(),
                 frame.normed_rms, frame.normed_gradient.get(), gradient);
-  kernels::accumulate<T>(elements, frame.middle_gradient.get(), gradient);
+  accumulate(rank, elements, frame.middle_gradient.get(), gradient);
   frame.transient.drop_all();
 }
 
@@ -216,13 +222,13 @@ template <class T>
 void cast_output_gradient(RankState<T>& rank, Frame<T>& frame) {
   if (!frame.projected_operand.made())
     frame.projected_operand.copy(frame.operands, frame.projected_gradient);
-  quantise_rows(frame.projected_gradient, rank.sizes.hidden);
+  quantise_rows(rank, frame.projected_gradient, rank.sizes.hidden);
 }
 
 template <class T>
 void cast_attended_operand(RankState<T>& rank, Frame<T>& frame) {
   frame.attended_operand.copy(frame.operands, frame.attended_kept);
-  quantise_columns(frame.attended_operand, rank.sizes.heads * rank.sizes.v);
+  quantise_columns(rank, frame.attended_operand, rank.sizes.heads * rank.sizes.v);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -231,39 +237,45 @@ void cast_attended_operand(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void output_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, s.hidden, s.heads * s.v, frame.projected_operand.get(),
-                         frame.attended_operand.get(), rank.gradient(frame, Param::kOutput));
+  rank.kernels.linear_weight_gradient({s.tokens, s.hidden, s.heads * s.v, layer_product(rank)},
+                                      frame.projected_operand.get(), frame.attended_operand.get(),
+                                      rank.gradient(frame, Param::kOutput));
 }
 template <class T>
 void key_up_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, s.heads * (s.nope + s.v), s.kv_rank, frame.up_operand.get(),
-                         frame.key_normed_operand.get(), rank.gradient(frame, Param::kKeyUp));
+  rank.kernels.linear_weight_gradient(
+      {s.tokens, s.heads * (s.nope + s.v), s.kv_rank, layer_product(rank)}, frame.up_operand.get(),
+      frame.key_normed_operand.get(), rank.gradient(frame, Param::kKeyUp));
 }
 template <class T>
 void query_up_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, s.heads * s.qk, s.q_rank, frame.q_operand.get(),
-                         frame.query_normed_operand.get(), rank.gradient(frame, Param::kQueryUp));
+  rank.kernels.linear_weight_gradient({s.tokens, s.heads * s.qk, s.q_rank, layer_product(rank)},
+                                      frame.q_operand.get(), frame.query_normed_operand.get(),
+                                      rank.gradient(frame, Param::kQueryUp));
 }
 template <class T>
 void key_down_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.local, s.kv_rank + s.rope, s.hidden, frame.key_latent_operand.get(),
-                         frame.normed_operand.get(), rank.gradient(frame, Param::kKeyDown));
+  rank.kernels.linear_weight_gradient({s.local, s.kv_rank + s.rope, s.hidden, layer_product(rank)},
+                                      frame.key_latent_operand.get(), frame.normed_operand.get(),
+                                      rank.gradient(frame, Param::kKeyDown));
 }
 template <class T>
 void query_down_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.local, s.q_rank, s.hidden, frame.query_latent_operand.get(),
-                         frame.normed_operand.get(), rank.gradient(frame, Param::kQueryDown));
+  rank.kernels.linear_weight_gradient({s.local, s.q_rank, s.hidden, layer_product(rank)},
+                                      frame.query_latent_operand.get(), frame.normed_operand.get(),
+                                      rank.gradient(frame, Param::kQueryDown));
 }
 template <class T>
 void query_projection_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   Tensor<T>& input = divided(rank) ? frame.normed_all_operand : frame.normed_operand;
-  linear_weight_gradient(s.tokens, s.heads * s.qk, s.hidden, frame.q_operand.get(), input.get(),
-                         rank.gradient(frame, Param::kQueryProjection));
+  rank.kernels.linear_weight_gradient({s.tokens, s.heads * s.qk, s.hidden, layer_product(rank)},
+                                      frame.q_operand.get(), input.get(),
+                                      rank.gradient(frame, Param::kQueryProjection));
 }
 
 }  // namespace orrery::host::attention

@@ -4,11 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/attention.hpp"
-#include "kernels/elementwise.hpp"
-#include "kernels/fp8_tiles.hpp"
-#include "kernels/mla_layout.hpp"
-#include "kernels/rope.hpp"
 #include "realrun/host_math.hpp"
 #include "realrun/host_tables.hpp"
 
@@ -63,27 +58,27 @@ void pre_norm(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void query_down(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.local, s.q_rank, s.hidden, frame.normed.get(),
-         rank.weight(frame, Param::kQueryDown).quantised,
-         frame.query_latent.make(rank.kept(frame), s.local * s.q_rank));
+  rank.kernels.linear({s.local, s.q_rank, s.hidden, layer_product(rank)}, frame.normed.get(),
+                      rank.weight(frame, Param::kQueryDown).quantised,
+                      frame.query_latent.make(rank.kept(frame), s.local * s.q_rank));
 }
 
 template <class T>
 void query_projection(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   Tensor<T>& input = divided(rank) ? frame.normed_all : frame.normed;
-  linear(s.tokens, s.heads * s.qk, s.hidden, input.get(),
-         rank.weight(frame, Param::kQueryProjection).quantised,
-         frame.q.make(rank.kept(frame), s.tokens * s.heads * s.qk));
+  rank.kernels.linear({s.tokens, s.heads * s.qk, s.hidden, layer_product(rank)}, input.get(),
+                      rank.weight(frame, Param::kQueryProjection).quantised,
+                      frame.q.make(rank.kept(frame), s.tokens * s.heads * s.qk));
 }
 
 template <class T>
 void key_down(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   const std::int64_t width = s.kv_rank + s.rope;
-  linear(s.local, width, s.hidden, frame.normed.get(),
-         rank.weight(frame, Param::kKeyDown).quantised,
-         frame.key_latent.make(rank.kept(frame), s.local * width));
+  rank.kernels.linear({s.local, width, s.hidden, layer_product(rank)}, frame.normed.get(),
+                      rank.weight(frame, Param::kKeyDown).quantised,
+                      frame.key_latent.make(rank.kept(frame), s.local * width));
 }
 
 // The normed query latent of `rows` tokens.
@@ -124,25 +119,25 @@ void key_norm_again(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void query_up(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.tokens, s.heads * s.qk, s.q_rank, frame.query_normed.get(),
-         rank.weight(frame, Param::kQueryUp).quantised,
-         frame.q.make(rank.kept_without_recompute(frame), s.tokens * s.heads * s.qk));
+  rank.kernels.linear({s.tokens, s.heads * s.qk, s.q_rank, layer_product(rank)},
+                      frame.query_normed.get(), rank.weight(frame, Param::kQueryUp).quantised,
+                      frame.q.make(rank.kept_without_recompute(frame), s.tokens * s.heads * s.qk));
 }
 
 template <class T>
 void key_up(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   const std::int64_t width = s.heads * (s.nope + s.v);
-  linear(s.tokens, width, s.kv_rank, frame.key_normed.get(),
-         rank.weight(frame, Param::kKeyUp).quantised,
-         frame.up.make(frame.transient, s.tokens * width));
+  rank.kernels.linear({s.tokens, width, s.kv_rank, layer_product(rank)}, frame.key_normed.get(),
+                      rank.weight(frame, Param::kKeyUp).quantised,
+                      frame.up.make(frame.transient, s.tokens * width));
 }
 
 template <class T>
 void rope_key(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::rope_forward<T>({s.tokens, 1, s.rope, 0, s.rope}, rank.positions.data(),
-                           rank.recipe.rope_theta, frame.rope_key.get());
+  rank.kernels.rope({s.tokens, 1, s.rope, 0, s.rope}, rank.positions.data(), rank.recipe.rope_theta,
+                    false, frame.rope_key.get());
 }
 
 template <class T>
@@ -151,13 +146,13 @@ void place_keys(RankState<T>& rank, Frame<T>& frame) {
   Lifetime& kept = rank.kept_without_recompute(frame);
   T* k = frame.k.make(kept, s.tokens * s.heads * s.qk);
   T* v = frame.v.make(kept, s.tokens * s.heads * s.v);
-  kernels::place_keys_and_values<T>(mla_layout<T>(s), frame.up.get(), k, v);
+  rank.kernels.place_keys_and_values(mla_layout<T>(s), frame.up.get(), k, v);
   frame.up.drop();
 }
 
 template <class T>
 void broadcast_key(RankState<T>& rank, Frame<T>& frame) {
-  kernels::broadcast_rope_key<T>(mla_layout<T>(rank.sizes), frame.rope_key.get(), frame.k.get());
+  rank.kernels.broadcast_rope_key(mla_layout<T>(rank.sizes), frame.rope_key.get(), frame.k.get());
 }
 
 // A full query projection is stored turned, so it is turned once only.
@@ -166,8 +161,8 @@ void rope_query(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   if (s.q_rank == 0 && frame.backward && rank.plan.layout.recompute == Recompute::kSelective)
     return;
-  kernels::rope_forward<T>({s.tokens, s.heads, s.qk, s.nope, s.rope}, rank.positions.data(),
-                           rank.recipe.rope_theta, frame.q.get());
+  rank.kernels.rope({s.tokens, s.heads, s.qk, s.nope, s.rope}, rank.positions.data(),
+                    rank.recipe.rope_theta, false, frame.q.get());
 }
 
 // FP8 training stores the output apart from the copy that the projection reads: in E5M6 where the
@@ -178,37 +173,37 @@ void attend(RankState<T>& rank, Frame<T>& frame) {
   T* out = frame.attended.make(rank.fp8() ? frame.transient : rank.kept(frame),
                                s.tokens * s.heads * s.v);
   T* lse = frame.lse.make(rank.kept(frame), s.tokens * s.heads);
-  kernels::attention_forward<T>(attention_shape<T>(s), score_scale(s), frame.q.get(), frame.k.get(),
-                                frame.v.get(), out, lse);
+  rank.kernels.attention_forward(attention_shape<T>(s), score_scale(s), frame.q.get(),
+                                 frame.k.get(), frame.v.get(), out, lse);
 }
 
 template <class T>
 void store_narrow(RankState<T>& rank, Frame<T>& frame) {
   const std::int64_t elements = frame.attended.size();
-  kernels::fake_quantise_e5m6<T>(elements, frame.attended.get(),
-                                 frame.attended_kept.make(rank.kept(frame), elements));
+  rank.kernels.narrow_to_e5m6(elements, frame.attended.get(),
+                              frame.attended_kept.make(rank.kept(frame), elements));
 }
 
 template <class T>
 void cast_attended(RankState<T>& rank, Frame<T>& frame) {
   if (!frame.attended_kept.made()) frame.attended_kept.copy(rank.kept(frame), frame.attended);
-  quantise_rows(frame.attended, rank.sizes.heads * rank.sizes.v);
+  quantise_rows(rank, frame.attended, rank.sizes.heads * rank.sizes.v);
 }
 
 template <class T>
 void output_projection(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.tokens, s.hidden, s.heads * s.v, frame.attended.get(),
-         rank.weight(frame, Param::kOutput).quantised,
-         frame.projected.make(frame.transient, s.tokens * s.hidden));
+  rank.kernels.linear({s.tokens, s.hidden, s.heads * s.v, layer_product(rank)},
+                      frame.attended.get(), rank.weight(frame, Param::kOutput).quantised,
+                      frame.projected.make(frame.transient, s.tokens * s.hidden));
 }
 
 template <class T>
 void add_residual(RankState<T>& rank, Frame<T>& frame) {
   const std::int64_t elements = rank.sizes.local * rank.sizes.hidden;
   Tensor<T> sum("residual between attention and MLP");
-  kernels::add<T>(elements, frame.x.get(), frame.projected.get(),
-                  sum.make(frame.passing, elements));
+  rank.kernels.add(elements, frame.x.get(), frame.projected.get(),
+                   sum.make(frame.passing, elements));
   frame.projected.drop();
   // What was made again is what the backward needs.
   if (!rank.keeps_in_backward(frame)) frame.transient.drop_all();

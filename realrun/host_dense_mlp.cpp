@@ -1,6 +1,4 @@
 // The dense MLP on the host (workload/edge_ops.cpp).
-#include "kernels/elementwise.hpp"
-#include "kernels/swiglu.hpp"
 #include "realrun/host_math.hpp"
 #include "realrun/host_tables.hpp"
 
@@ -32,33 +30,34 @@ Tensor<T>& input(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void fc1(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.tokens, 2 * s.dense, s.hidden, input(rank, frame).get(),
-         rank.weight(frame, Param::kFc1).quantised,
-         frame.fc1.make(rank.kept(frame), s.tokens * 2 * s.dense));
+  rank.kernels.linear({s.tokens, 2 * s.dense, s.hidden, layer_product(rank)},
+                      input(rank, frame).get(), rank.weight(frame, Param::kFc1).quantised,
+                      frame.fc1.make(rank.kept(frame), s.tokens * 2 * s.dense));
 }
 
 template <class T>
 void swiglu(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::swiglu_forward<T>(
+  rank.kernels.swiglu_forward(
       {s.tokens, s.dense}, frame.fc1.get(), nullptr,
       frame.act.make(rank.kept_without_recompute(frame), s.tokens * s.dense));
-  if (rank.fp8()) quantise_rows(frame.act, s.dense);
+  if (rank.fp8()) quantise_rows(rank, frame.act, s.dense);
 }
 
 template <class T>
 void fc2(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.tokens, s.hidden, s.dense, frame.act.get(), rank.weight(frame, Param::kFc2).quantised,
-         frame.fc2.make(frame.transient, s.tokens * s.hidden));
+  rank.kernels.linear({s.tokens, s.hidden, s.dense, layer_product(rank)}, frame.act.get(),
+                      rank.weight(frame, Param::kFc2).quantised,
+                      frame.fc2.make(frame.transient, s.tokens * s.hidden));
 }
 
 template <class T>
 void add_residual(RankState<T>& rank, Frame<T>& frame) {
   const std::int64_t elements = rank.sizes.local * rank.sizes.hidden;
   if (frame.backward) return;  // made again only as far as the backward needs it
-  kernels::add<T>(elements, frame.middle.get(), frame.fc2.get(),
-                  frame.out.make(frame.passing, elements));
+  rank.kernels.add(elements, frame.middle.get(), frame.fc2.get(),
+                   frame.out.make(frame.passing, elements));
   frame.transient.drop_all();
 }
 
@@ -70,25 +69,26 @@ void fc2_dgrad(RankState<T>& rank, Frame<T>& frame) {
     frame.gathered_operand.copy(frame.operands, frame.out_gradient);
   Tensor<T> operand("output gradient of the MLP");
   operand.copy(frame.transient, frame.gathered_operand);
-  if (rank.fp8()) quantise_rows(operand, s.hidden);
-  linear_input_gradient(s.tokens, s.hidden, s.dense, operand.get(),
-                        rank.weight(frame, Param::kFc2).quantised,
-                        frame.act_gradient.make(frame.transient, s.tokens * s.dense));
+  if (rank.fp8()) quantise_rows(rank, operand, s.hidden);
+  rank.kernels.linear_input_gradient({s.tokens, s.hidden, s.dense, layer_product(rank)},
+                                     operand.get(), rank.weight(frame, Param::kFc2).quantised,
+                                     frame.act_gradient.make(frame.transient, s.tokens * s.dense),
+                                     false);
 }
 
 template <class T>
 void swiglu_again(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::swiglu_forward<T>({s.tokens, s.dense}, frame.fc1.get(), nullptr,
-                             frame.act_operand.make(frame.operands, s.tokens * s.dense));
-  if (rank.fp8()) quantise_columns(frame.act_operand, s.dense);
+  rank.kernels.swiglu_forward({s.tokens, s.dense}, frame.fc1.get(), nullptr,
+                              frame.act_operand.make(frame.operands, s.tokens * s.dense));
+  if (rank.fp8()) quantise_columns(rank, frame.act_operand, s.dense);
 }
 
 template <class T>
 void swiglu_backward(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   if (!frame.act_operand.made()) frame.act_operand.take(frame.operands, frame.act);
-  kernels::swiglu_backward_input<T>(
+  rank.kernels.swiglu_backward_input(
       {s.tokens, s.dense}, frame.fc1.get(), nullptr, frame.act_gradient.get(),
       frame.fc1_gradient.make(frame.transient, s.tokens * 2 * s.dense));
   frame.act_gradient.drop();
@@ -98,9 +98,10 @@ void swiglu_backward(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void fc1_dgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_input_gradient(s.tokens, 2 * s.dense, s.hidden, frame.fc1_gradient.get(),
-                        rank.weight(frame, Param::kFc1).quantised,
-                        frame.mlp_input_gradient.make(frame.transient, s.tokens * s.hidden));
+  rank.kernels.linear_input_gradient(
+      {s.tokens, 2 * s.dense, s.hidden, layer_product(rank)}, frame.fc1_gradient.get(),
+      rank.weight(frame, Param::kFc1).quantised,
+      frame.mlp_input_gradient.make(frame.transient, s.tokens * s.hidden), false);
   frame.fc1_gradient.drop();
 }
 
@@ -123,36 +124,41 @@ void pre_norm_backward(RankState<T>& rank, Frame<T>& frame) {
 
 template <class T>
 void add_residual_gradient(RankState<T>& rank, Frame<T>& frame) {
-  kernels::accumulate<T>(rank.sizes.local * rank.sizes.hidden, frame.out_gradient.get(),
-                         frame.middle_gradient.get());
+  accumulate(rank, rank.sizes.local * rank.sizes.hidden, frame.out_gradient.get(),
+             frame.middle_gradient.get());
   frame.out_gradient.drop();
 }
 
 template <class T>
 void fc2_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, s.hidden, s.dense, frame.gathered_operand.get(),
-                         frame.act_operand.get(), rank.gradient(frame, Param::kFc2));
+  rank.kernels.linear_weight_gradient({s.tokens, s.hidden, s.dense, layer_product(rank)},
+                                      frame.gathered_operand.get(), frame.act_operand.get(),
+                                      rank.gradient(frame, Param::kFc2));
 }
 
 template <class T>
 void fc1_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, 2 * s.dense, s.hidden, frame.fc1_operand.get(),
-                         frame.mlp_operand.get(), rank.gradient(frame, Param::kFc1));
+  rank.kernels.linear_weight_gradient({s.tokens, 2 * s.dense, s.hidden, layer_product(rank)},
+                                      frame.fc1_operand.get(), frame.mlp_operand.get(),
+                                      rank.gradient(frame, Param::kFc1));
 }
 
 template <class T>
-constexpr NamedOp<T> kForward[] = {
-    {"pre-MLP norm", pre_norm<T>},
-    {"cast for fc1", [](RankState<T>& rank,
-                        Frame<T>& frame) { quantise_rows(input(rank, frame), rank.sizes.hidden); }},
-    {"dense fc1 fprop", fc1<T>},
-    {"dense SwiGLU", swiglu<T>},
-    {"dense fc2 fprop", fc2<T>},
-    {"cast fc1 output for caching",
-     [](RankState<T>& rank, Frame<T>& frame) { quantise_rows(frame.fc1, 2 * rank.sizes.dense); }},
-    {"add residual", add_residual<T>}};
+constexpr NamedOp<T> kForward[] = {{"pre-MLP norm", pre_norm<T>},
+                                   {"cast for fc1",
+                                    [](RankState<T>& rank, Frame<T>& frame) {
+                                      quantise_rows(rank, input(rank, frame), rank.sizes.hidden);
+                                    }},
+                                   {"dense fc1 fprop", fc1<T>},
+                                   {"dense SwiGLU", swiglu<T>},
+                                   {"dense fc2 fprop", fc2<T>},
+                                   {"cast fc1 output for caching",
+                                    [](RankState<T>& rank, Frame<T>& frame) {
+                                      quantise_rows(rank, frame.fc1, 2 * rank.sizes.dense);
+                                    }},
+                                   {"add residual", add_residual<T>}};
 
 template <class T>
 constexpr NamedOp<T> kInputGradient[] = {
@@ -161,22 +167,24 @@ constexpr NamedOp<T> kInputGradient[] = {
     {"dense fc2 dgrad", fc2_dgrad<T>},
     {"cast and transpose dY",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.gathered_operand, rank.sizes.hidden);
+       quantise_columns(rank, frame.gathered_operand, rank.sizes.hidden);
      }},
     {"dense SwiGLU", swiglu_again<T>},
     {"dense SwiGLU backward", swiglu_backward<T>},
-    {"cast dH", [](RankState<T>& rank,
-                   Frame<T>& frame) { quantise_rows(frame.fc1_gradient, 2 * rank.sizes.dense); }},
+    {"cast dH",
+     [](RankState<T>& rank, Frame<T>& frame) {
+       quantise_rows(rank, frame.fc1_gradient, 2 * rank.sizes.dense);
+     }},
     {"dense fc1 dgrad", fc1_dgrad<T>},
     {"cast and transpose dH",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.fc1_operand, 2 * rank.sizes.dense);
+       quantise_columns(rank, frame.fc1_operand, 2 * rank.sizes.dense);
      }},
     {"pre-MLP norm recompute", pre_norm_again<T>},
     {"cast and transpose X",
      [](RankState<T>& rank, Frame<T>& frame) {
        if (!frame.mlp_operand.made()) keep_input(rank, frame);
-       quantise_columns(frame.mlp_operand, rank.sizes.hidden);
+       quantise_columns(rank, frame.mlp_operand, rank.sizes.hidden);
      }},
     {"pre-MLP norm backward", pre_norm_backward<T>},
     {"norm weight gradient", nullptr},      // part of the norm's backward

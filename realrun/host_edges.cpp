@@ -1,7 +1,5 @@
 // Embedding, MTP projection and output head on the host (workload/edge_ops.cpp).
 #include "kernels/cross_entropy.hpp"
-#include "kernels/elementwise.hpp"
-#include "kernels/embedding.hpp"
 #include "realrun/host_math.hpp"
 #include "realrun/host_tables.hpp"
 
@@ -25,9 +23,9 @@ kernels::EmbeddingShape table_shape(const RankState<T>& rank) {
 template <class T>
 void lookup(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::embedding_lookup<T>(table_shape(rank), rank.tokens(frame.microbatch).inputs.data(),
-                               rank.weight(frame, Param::kEmbedding).value,
-                               frame.out.make(frame.passing, s.tokens * s.hidden));
+  rank.kernels.embedding_lookup(table_shape(rank), rank.tokens(frame.microbatch).inputs.data(),
+                                rank.weight(frame, Param::kEmbedding).value,
+                                frame.out.make(frame.passing, s.tokens * s.hidden));
 }
 
 // Where the embedding's gradient waits for its weight gradient: all tokens of the micro-batch.
@@ -40,9 +38,9 @@ void keep_embedding_gradient(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void table_gradient(RankState<T>& rank, Frame<T>& frame) {
   keep_embedding_gradient(rank, frame);
-  kernels::embedding_gradient<T>(table_shape(rank), rank.tokens(frame.microbatch).inputs.data(),
-                                 frame.embedding_gradient.get(),
-                                 rank.gradient(frame, Param::kEmbedding));
+  rank.kernels.embedding_gradient(table_shape(rank), rank.tokens(frame.microbatch).inputs.data(),
+                                  frame.embedding_gradient.get(),
+                                  rank.gradient(frame, Param::kEmbedding));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -53,9 +51,9 @@ template <class T>
 void mtp_lookup(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   take_input(rank, frame, frame.mtp_hidden, frame.until_input);
-  kernels::embedding_lookup<T>(table_shape(rank), rank.tokens(frame.microbatch).targets.data(),
-                               rank.weight(frame, Param::kEmbedding).value,
-                               frame.mtp_embedding.make(frame.until_input, s.tokens * s.hidden));
+  rank.kernels.embedding_lookup(table_shape(rank), rank.tokens(frame.microbatch).targets.data(),
+                                rank.weight(frame, Param::kEmbedding).value,
+                                frame.mtp_embedding.make(frame.until_input, s.tokens * s.hidden));
 }
 
 // Both norms side by side, [l, 2h]: the hidden state first.
@@ -83,9 +81,9 @@ void mtp_join(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void mtp_project(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.local, s.hidden, 2 * s.hidden, frame.mtp_joined.get(),
-         rank.weight(frame, Param::kProjection).quantised,
-         frame.x.make(frame.until_input, s.local * s.hidden));
+  rank.kernels.linear({s.local, s.hidden, 2 * s.hidden, layer_product(rank)},
+                      frame.mtp_joined.get(), rank.weight(frame, Param::kProjection).quantised,
+                      frame.x.make(frame.until_input, s.local * s.hidden));
   frame.mtp_joined.drop();
 }
 
@@ -96,10 +94,11 @@ void mtp_project_dgrad(RankState<T>& rank, Frame<T>& frame) {
   join_normed(rank, frame, frame.operands);
   Tensor<T> operand("MTP projection output gradient");
   operand.copy(frame.transient, frame.mtp_output_gradient);
-  if (rank.fp8()) quantise_rows(operand, s.hidden);
-  linear_input_gradient(s.local, s.hidden, 2 * s.hidden, operand.get(),
-                        rank.weight(frame, Param::kProjection).quantised,
-                        frame.normed_gradient.make(frame.transient, s.local * 2 * s.hidden));
+  if (rank.fp8()) quantise_rows(rank, operand, s.hidden);
+  rank.kernels.linear_input_gradient(
+      {s.local, s.hidden, 2 * s.hidden, layer_product(rank)}, operand.get(),
+      rank.weight(frame, Param::kProjection).quantised,
+      frame.normed_gradient.make(frame.transient, s.local * 2 * s.hidden), false);
 }
 
 // One half of the joined gradient back through its norm.
@@ -123,7 +122,7 @@ void mtp_hidden_backward(RankState<T>& rank, Frame<T>& frame) {
   const std::int64_t elements = rank.sizes.local * rank.sizes.hidden;
   half_backward(rank, frame, Param::kHiddenNorm, frame.mtp_hidden, 0,
                 frame.in_gradient.make(frame.passing, elements));
-  kernels::accumulate<T>(elements, frame.mtp_pass_gradient.get(), frame.in_gradient.get());
+  accumulate(rank, elements, frame.mtp_pass_gradient.get(), frame.in_gradient.get());
   frame.mtp_pass_gradient.drop();
 }
 
@@ -139,15 +138,16 @@ void mtp_embedding_backward(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void mtp_project_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.local, s.hidden, 2 * s.hidden, frame.mtp_output_gradient.get(),
-                         frame.mtp_joined.get(), rank.gradient(frame, Param::kProjection));
+  rank.kernels.linear_weight_gradient({s.local, s.hidden, 2 * s.hidden, layer_product(rank)},
+                                      frame.mtp_output_gradient.get(), frame.mtp_joined.get(),
+                                      rank.gradient(frame, Param::kProjection));
 }
 
 template <class T>
 void mtp_table_gradient(RankState<T>& rank, Frame<T>& frame) {
-  kernels::embedding_gradient<T>(table_shape(rank), rank.tokens(frame.microbatch).targets.data(),
-                                 frame.embedding_gradient.get(),
-                                 rank.gradient(frame, Param::kEmbedding));
+  rank.kernels.embedding_gradient(table_shape(rank), rank.tokens(frame.microbatch).targets.data(),
+                                  frame.embedding_gradient.get(),
+                                  rank.gradient(frame, Param::kEmbedding));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -170,9 +170,9 @@ void final_norm(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void logits(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.tokens, s.vocab, s.hidden, frame.head_normed.get(),
-         rank.weight(frame, Param::kHead).value,
-         frame.vocabulary.make(frame.until_weight, s.tokens * s.vocab));
+  rank.kernels.linear({s.tokens, s.vocab, s.hidden, kernels::ProductType::kBf16},
+                      frame.head_normed.get(), rank.weight(frame, Param::kHead).value,
+                      frame.vocabulary.make(frame.until_weight, s.tokens * s.vocab));
 }
 
 template <class T>
@@ -190,9 +190,23 @@ template <class T>
 void statistics(RankState<T>& rank, Frame<T>& frame) {
   const std::int64_t tokens = rank.sizes.tokens;
   T* part = frame.statistics.make(frame.passing, 3 * tokens);
-  kernels::cross_entropy_statistics<T>(loss_shape(rank), frame.vocabulary.get(),
-                                       targets(rank, frame), part, part + tokens,
-                                       part + 2 * tokens);
+  rank.kernels.cross_entropy_statistics(loss_shape(rank), frame.vocabulary.get(),
+                                        targets(rank, frame), part, part + tokens,
+                                        part + 2 * tokens);
+}
+
+// Every tensor-parallel GPU has the whole loss: it counts on the first.
+template <class T>
+void count_loss(RankState<T>& rank, Frame<T>& frame, const std::vector<T>& losses) {
+  double sum = 0;
+  for (T loss : losses) sum += static_cast<double>(loss);
+  frame.loss = rank.place.tensor == 0 ? sum : 0;
+}
+
+template <class T>
+T loss_scale(const RankState<T>& rank, const Frame<T>& frame) {
+  const double weight = frame.kind == LayerKind::kMtp ? rank.recipe.mtp_weight : 1;
+  return static_cast<T>(rank.loss_scale * weight);
 }
 
 // From the statistics of all parts of the vocabulary, one after another.
@@ -209,21 +223,18 @@ void loss_gradient(RankState<T>& rank, Frame<T>& frame) {
   std::vector<T> losses(static_cast<std::size_t>(tokens));
   kernels::cross_entropy_loss<T>(tokens, targets(rank, frame), all, all + tokens, all + 2 * tokens,
                                  losses.data());
-  double sum = 0;
-  for (T loss : losses) sum += static_cast<double>(loss);
-  // Every tensor-parallel GPU has the whole loss: it counts on the first.
-  frame.loss = rank.place.tensor == 0 ? sum : 0;
-  const double weight = frame.kind == LayerKind::kMtp ? rank.recipe.mtp_weight : 1;
-  kernels::cross_entropy_gradient<T>(loss_shape(rank), targets(rank, frame), all, all + tokens,
-                                     static_cast<T>(rank.loss_scale * weight),
-                                     frame.vocabulary.get());
+  count_loss(rank, frame, losses);
+  rank.kernels.cross_entropy_gradient(loss_shape(rank), targets(rank, frame), all, all + tokens,
+                                      loss_scale(rank, frame), frame.vocabulary.get());
   frame.statistics.drop();
 }
 
 template <class T>
 void loss(RankState<T>& rank, Frame<T>& frame) {
-  statistics(rank, frame);
-  loss_gradient(rank, frame);
+  std::vector<T> losses(static_cast<std::size_t>(rank.sizes.tokens));
+  rank.kernels.cross_entropy(loss_shape(rank), targets(rank, frame), loss_scale(rank, frame),
+                             frame.vocabulary.get(), losses.data());
+  count_loss(rank, frame, losses);
 }
 
 template <class T>
@@ -233,9 +244,10 @@ void head_dgrad(RankState<T>& rank, Frame<T>& frame) {
     // The gradient of the main model comes first and waits for the module's own.
     rank.take_output_gradient(frame, frame.mtp_pass_gradient, frame.passing);
   }
-  linear_input_gradient(s.tokens, s.vocab, s.hidden, frame.vocabulary.get(),
-                        rank.weight(frame, Param::kHead).value,
-                        frame.head_gradient.make(frame.passing, s.tokens * s.hidden));
+  rank.kernels.linear_input_gradient({s.tokens, s.vocab, s.hidden, kernels::ProductType::kBf16},
+                                     frame.vocabulary.get(), rank.weight(frame, Param::kHead).value,
+                                     frame.head_gradient.make(frame.passing, s.tokens * s.hidden),
+                                     false);
 }
 
 template <class T>
@@ -255,8 +267,9 @@ void final_norm_backward(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void head_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, s.vocab, s.hidden, frame.vocabulary.get(),
-                         frame.head_normed.get(), rank.gradient(frame, Param::kHead));
+  rank.kernels.linear_weight_gradient({s.tokens, s.vocab, s.hidden, kernels::ProductType::kBf16},
+                                      frame.vocabulary.get(), frame.head_normed.get(),
+                                      rank.gradient(frame, Param::kHead));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -274,7 +287,8 @@ constexpr NamedOp<T> kMtpForward[] = {{"embedding lookup", mtp_lookup<T>},
                                       {"concatenate", mtp_join<T>},
                                       {"cast for MTP projection",
                                        [](RankState<T>& rank, Frame<T>& frame) {
-                                         quantise_rows(frame.mtp_joined, 2 * rank.sizes.hidden);
+                                         quantise_rows(rank, frame.mtp_joined,
+                                                       2 * rank.sizes.hidden);
                                        }},
                                       {"MTP projection fprop", mtp_project<T>}};
 template <class T>
@@ -283,11 +297,11 @@ constexpr NamedOp<T> kMtpInputGradient[] = {
     {"MTP projection dgrad", mtp_project_dgrad<T>},
     {"cast and transpose X",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.mtp_joined, 2 * rank.sizes.hidden);
+       quantise_columns(rank, frame.mtp_joined, 2 * rank.sizes.hidden);
      }},
     {"cast and transpose dY",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.mtp_output_gradient, rank.sizes.hidden);
+       quantise_columns(rank, frame.mtp_output_gradient, rank.sizes.hidden);
      }},
     {"MTP hidden norm backward", mtp_hidden_backward<T>},
     {"MTP embedding norm backward", mtp_embedding_backward<T>},

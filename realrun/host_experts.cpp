@@ -22,10 +22,11 @@ constexpr NamedOp<T> kForward[] = {
     {"shared fc2 fprop", shared_fc2<T>},
     {"cast routed fc1 output for caching",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_rows(frame.rows_fc1, 2 * rank.sizes.inter);
+       quantise_rows(rank, frame.rows_fc1, 2 * rank.sizes.inter);
      }},
-    {"cast shared fc1 output for caching",
-     [](RankState<T>& rank, Frame<T>& frame) { quantise_rows(frame.fc1, 2 * rank.sizes.shared); }}};
+    {"cast shared fc1 output for caching", [](RankState<T>& rank, Frame<T>& frame) {
+       quantise_rows(rank, frame.fc1, 2 * rank.sizes.shared);
+     }}};
 
 template <class T>
 constexpr NamedOp<T> kInputGradient[] = {
@@ -33,7 +34,7 @@ constexpr NamedOp<T> kInputGradient[] = {
     {"shared fc2 dgrad", shared_fc2_dgrad<T>},
     {"cast and transpose shared dY",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.gathered_operand, rank.sizes.hidden);
+       quantise_columns(rank, frame.gathered_operand, rank.sizes.hidden);
      }},
     {"shared SwiGLU recompute", shared_swiglu_again<T>},
     {"shared SwiGLU backward", shared_swiglu_backward<T>},
@@ -44,33 +45,33 @@ constexpr NamedOp<T> kInputGradient[] = {
     {"routing weight gradient", routing_weight_gradient<T>},
     {"cast and transpose routed fc2 input",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.rows_act_operand, rank.sizes.inter);
+       quantise_columns(rank, frame.rows_act_operand, rank.sizes.inter);
      }},
     {"scale routing weights", scatter_weight_gradient<T>},
     {"pre-MoE norm recompute", norm_again<T>},
     {"cast recomputed MoE input", nullptr},  // the operand is cast where it is made
     {"cast routed dH",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_rows(frame.rows_fc1_gradient, 2 * rank.sizes.inter);
+       quantise_rows(rank, frame.rows_fc1_gradient, 2 * rank.sizes.inter);
      }},
     {"routed fc1 dgrad", routed_fc1_dgrad<T>},
     {"reduce expanded rows", reduce_gradient<T>},
     {"cast and transpose routed dH",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.rows_fc1_operand, 2 * rank.sizes.inter);
+       quantise_columns(rank, frame.rows_fc1_operand, 2 * rank.sizes.inter);
      }},
     {"cast shared expert input back", nullptr},
     {"cast shared dH",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_rows(frame.fc1_gradient, 2 * rank.sizes.shared);
+       quantise_rows(rank, frame.fc1_gradient, 2 * rank.sizes.shared);
      }},
     {"shared fc1 dgrad", shared_fc1_dgrad<T>},
     {"cast and transpose shared dH",
      [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.fc1_operand, 2 * rank.sizes.shared);
+       quantise_columns(rank, frame.fc1_operand, 2 * rank.sizes.shared);
      }},
     {"cast and transpose shared X", [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_columns(frame.mlp_operand, rank.sizes.hidden);
+       quantise_columns(rank, frame.mlp_operand, rank.sizes.hidden);
      }}};
 
 template <class T>

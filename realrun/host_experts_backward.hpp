@@ -16,25 +16,26 @@ void shared_fc2_dgrad(RankState<T>& rank, Frame<T>& frame) {
     frame.gathered_operand.copy(frame.operands, frame.out_gradient);
   Tensor<T> operand("output gradient of the shared expert");
   operand.copy(frame.transient, frame.gathered_operand);
-  if (rank.fp8()) quantise_rows(operand, s.hidden);
-  linear_input_gradient(s.tokens, s.hidden, s.shared, operand.get(),
-                        rank.weight(frame, Param::kSharedFc2).quantised,
-                        frame.act_gradient.make(frame.transient, s.tokens * s.shared));
+  if (rank.fp8()) quantise_rows(rank, operand, s.hidden);
+  rank.kernels.linear_input_gradient({s.tokens, s.hidden, s.shared, layer_product(rank)},
+                                     operand.get(), rank.weight(frame, Param::kSharedFc2).quantised,
+                                     frame.act_gradient.make(frame.transient, s.tokens * s.shared),
+                                     false);
 }
 
 template <class T>
 void shared_swiglu_again(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::swiglu_forward<T>({s.tokens, s.shared}, frame.fc1.get(), nullptr,
-                             frame.act_operand.make(frame.operands, s.tokens * s.shared));
-  if (rank.fp8()) quantise_columns(frame.act_operand, s.shared);
+  rank.kernels.swiglu_forward({s.tokens, s.shared}, frame.fc1.get(), nullptr,
+                              frame.act_operand.make(frame.operands, s.tokens * s.shared));
+  if (rank.fp8()) quantise_columns(rank, frame.act_operand, s.shared);
 }
 
 template <class T>
 void shared_swiglu_backward(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   if (!frame.act_operand.made()) frame.act_operand.take(frame.operands, frame.act);
-  kernels::swiglu_backward_input<T>(
+  rank.kernels.swiglu_backward_input(
       {s.tokens, s.shared}, frame.fc1.get(), nullptr, frame.act_gradient.get(),
       frame.fc1_gradient.make(frame.transient, s.tokens * 2 * s.shared));
   frame.act_gradient.drop();
@@ -45,17 +46,18 @@ template <class T>
 void expand_gradient(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   receive_own_gradient(rank, frame);
-  kernels::expand_rows<T>(rows(frame), s.hidden, frame.token_of_row.get(),
-                          frame.received_gradient.get(),
-                          frame.rows_gradient.make(frame.transient, rows(frame) * s.hidden));
-  if (rank.fp8()) quantise_rows(frame.rows_gradient, s.hidden);
+  rank.kernels.expand_rows(rows(frame), s.hidden, kernels::RowType::kBf16,
+                           received_tokens(frame, s.top_k), frame.token_of_row.get(),
+                           frame.received_gradient.get(),
+                           frame.rows_gradient.make(frame.transient, rows(frame) * s.hidden));
+  if (rank.fp8()) quantise_rows(rank, frame.rows_gradient, s.hidden);
   weigh_rows(rank, frame);
 }
 
 template <class T>
 void routed_fc2_dgrad(RankState<T>& rank, Frame<T>& frame) {
-  kernels::grouped_input_gradient<T>(
-      fc2_shape(rank, frame), frame.rows_gradient.get(),
+  rank.kernels.grouped_input_gradient(
+      fc2_shape(rank, frame), layer_product(rank), frame.rows_gradient.get(),
       rank.weight(frame, Param::kExpertFc2).quantised,
       frame.rows_act_gradient.make(frame.transient, rows(frame) * rank.sizes.inter));
   frame.rows_gradient.drop();
@@ -68,10 +70,10 @@ void routed_swiglu_backward(RankState<T>& rank, Frame<T>& frame) {
   if (rank.plan.layout.recompute == Recompute::kNone) {
     frame.rows_act_operand.take(frame.operands, frame.rows_act);
   } else {
-    kernels::swiglu_forward<T>(shape, frame.rows_fc1.get(), frame.row_weights.get(),
-                               frame.rows_act_operand.make(frame.operands, rows(frame) * inter));
+    rank.kernels.swiglu_forward(shape, frame.rows_fc1.get(), frame.row_weights.get(),
+                                frame.rows_act_operand.make(frame.operands, rows(frame) * inter));
   }
-  kernels::swiglu_backward_input<T>(
+  rank.kernels.swiglu_backward_input(
       shape, frame.rows_fc1.get(), frame.row_weights.get(), frame.rows_act_gradient.get(),
       frame.rows_fc1_gradient.make(frame.transient, rows(frame) * 2 * inter));
   frame.rows_fc1_operand.copy(frame.operands, frame.rows_fc1_gradient);
@@ -79,7 +81,7 @@ void routed_swiglu_backward(RankState<T>& rank, Frame<T>& frame) {
 
 template <class T>
 void routing_weight_gradient(RankState<T>& rank, Frame<T>& frame) {
-  kernels::swiglu_row_weight_gradient<T>(
+  rank.kernels.swiglu_row_weight_gradient(
       {rows(frame), rank.sizes.inter}, frame.rows_fc1.get(), frame.rows_act_gradient.get(),
       frame.row_weights_gradient.make(frame.transient, rows(frame)));
   frame.rows_act_gradient.drop();
@@ -100,8 +102,8 @@ void norm_again(RankState<T>& rank, Frame<T>& frame) {
 
 template <class T>
 void routed_fc1_dgrad(RankState<T>& rank, Frame<T>& frame) {
-  kernels::grouped_input_gradient<T>(
-      fc1_shape(rank, frame), frame.rows_fc1_gradient.get(),
+  rank.kernels.grouped_input_gradient(
+      fc1_shape(rank, frame), layer_product(rank), frame.rows_fc1_gradient.get(),
       rank.weight(frame, Param::kExpertFc1).quantised,
       frame.rows_in_gradient.make(frame.transient, rows(frame) * rank.sizes.hidden));
   frame.rows_fc1_gradient.drop();
@@ -110,8 +112,8 @@ void routed_fc1_dgrad(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void reduce_gradient(RankState<T>& rank, Frame<T>& frame) {
   const kernels::PermuteShape shape = permute_shape(rank, frame);
-  kernels::reduce_rows<T>(
-      shape, rank.sizes.hidden, frame.row_of.get(), frame.rows_in_gradient.get(),
+  rank.kernels.reduce_rows(
+      shape, rank.sizes.hidden, rows(frame), frame.row_of.get(), frame.rows_in_gradient.get(),
       frame.reduced_gradient.make(frame.transient, shape.tokens * rank.sizes.hidden));
   frame.rows_in_gradient.drop();
   return_own_gradient(rank, frame);
@@ -124,9 +126,10 @@ void shared_fc1_dgrad(RankState<T>& rank, Frame<T>& frame) {
     norm_experts_input(rank, frame);
     frame.mlp_operand.copy(frame.operands, divided(rank) ? frame.mlp_gathered : frame.mlp_normed);
   }
-  linear_input_gradient(s.tokens, 2 * s.shared, s.hidden, frame.fc1_gradient.get(),
-                        rank.weight(frame, Param::kSharedFc1).quantised,
-                        frame.mlp_input_gradient.make(frame.transient, s.tokens * s.hidden));
+  rank.kernels.linear_input_gradient(
+      {s.tokens, 2 * s.shared, s.hidden, layer_product(rank)}, frame.fc1_gradient.get(),
+      rank.weight(frame, Param::kSharedFc1).quantised,
+      frame.mlp_input_gradient.make(frame.transient, s.tokens * s.hidden), false);
   frame.fc1_gradient.drop();
 }
 
@@ -136,24 +139,28 @@ void shared_fc1_dgrad(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void shared_fc2_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, s.hidden, s.shared, frame.gathered_operand.get(),
-                         frame.act_operand.get(), rank.gradient(frame, Param::kSharedFc2));
+  rank.kernels.linear_weight_gradient({s.tokens, s.hidden, s.shared, layer_product(rank)},
+                                      frame.gathered_operand.get(), frame.act_operand.get(),
+                                      rank.gradient(frame, Param::kSharedFc2));
 }
 
 template <class T>
 void shared_fc1_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_weight_gradient(s.tokens, 2 * s.shared, s.hidden, frame.fc1_operand.get(),
-                         frame.mlp_operand.get(), rank.gradient(frame, Param::kSharedFc1));
+  rank.kernels.linear_weight_gradient({s.tokens, 2 * s.shared, s.hidden, layer_product(rank)},
+                                      frame.fc1_operand.get(), frame.mlp_operand.get(),
+                                      rank.gradient(frame, Param::kSharedFc1));
 }
 
 // Rows of the experts from the tokens received, again: they are kept once a token only.
 template <class T>
-T* expand_for_weights(RankState<T>& rank, Frame<T>& frame, Tensor<T>& source, Tensor<T>& expanded) {
+T* expand_for_weights(RankState<T>& rank, Frame<T>& frame, kernels::RowType type, Tensor<T>& source,
+                      Tensor<T>& expanded) {
   const std::int64_t hidden = rank.sizes.hidden;
   T* values = expanded.make(frame.transient, rows(frame) * hidden);
-  kernels::expand_rows<T>(rows(frame), hidden, frame.token_of_row.get(), source.get(), values);
-  if (rank.fp8()) quantise_columns(expanded, hidden);
+  rank.kernels.expand_rows(rows(frame), hidden, type, received_tokens(frame, rank.sizes.top_k),
+                           frame.token_of_row.get(), source.get(), values);
+  if (rank.fp8()) quantise_columns(rank, expanded, hidden);
   return values;
 }
 
@@ -161,18 +168,21 @@ template <class T>
 void routed_fc2_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const auto experts = static_cast<int>(rank.sizes.local_experts);
   Tensor<T> expanded("expanded gradients");
-  const T* gradient = expand_for_weights(rank, frame, frame.received_gradient, expanded);
-  kernels::grouped_weight_gradient<T>(fc2_shape(rank, frame), frame.rows_act_operand.get(),
-                                      gradient, rank.gradient(frame, Param::kExpertFc2, experts));
+  const T* gradient =
+      expand_for_weights(rank, frame, kernels::RowType::kBf16, frame.received_gradient, expanded);
+  rank.kernels.grouped_weight_gradient(fc2_shape(rank, frame), layer_product(rank),
+                                       frame.rows_act_operand.get(), gradient,
+                                       rank.gradient(frame, Param::kExpertFc2, experts));
 }
 
 template <class T>
 void routed_fc1_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const auto experts = static_cast<int>(rank.sizes.local_experts);
   Tensor<T> expanded("expanded rows");
-  const T* input = expand_for_weights(rank, frame, frame.received, expanded);
-  kernels::grouped_weight_gradient<T>(fc1_shape(rank, frame), input, frame.rows_fc1_operand.get(),
-                                      rank.gradient(frame, Param::kExpertFc1, experts));
+  const T* input = expand_for_weights(rank, frame, dispatched_rows(rank), frame.received, expanded);
+  rank.kernels.grouped_weight_gradient(fc1_shape(rank, frame), layer_product(rank), input,
+                                       frame.rows_fc1_operand.get(),
+                                       rank.gradient(frame, Param::kExpertFc1, experts));
 }
 
 }  // namespace orrery::host::experts

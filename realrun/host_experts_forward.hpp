@@ -3,10 +3,7 @@
 // (workload/moe_ops.cpp).
 #include <algorithm>
 
-#include "kernels/elementwise.hpp"
-#include "kernels/grouped_gemm.hpp"
 #include "kernels/permute.hpp"
-#include "kernels/swiglu.hpp"
 #include "realrun/host_math.hpp"
 #include "realrun/host_tables.hpp"
 
@@ -27,6 +24,12 @@ std::int64_t rows(const Frame<T>& frame) {
   return frame.offsets.empty() ? 0 : frame.offsets.back();
 }
 
+// Tokens are dispatched as the cast before has stored them.
+template <class T>
+kernels::RowType dispatched_rows(const RankState<T>& rank) {
+  return rank.fp8() ? kernels::RowType::kFp8 : kernels::RowType::kBf16;
+}
+
 template <class T>
 kernels::PermuteShape permute_shape(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
@@ -42,9 +45,10 @@ Tensor<T>& shared_input(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void shared_fc1(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.tokens, 2 * s.shared, s.hidden, shared_input(rank, frame).get(),
-         rank.weight(frame, Param::kSharedFc1).quantised,
-         frame.fc1.make(rank.kept(frame), s.tokens * 2 * s.shared));
+  rank.kernels.linear({s.tokens, 2 * s.shared, s.hidden, layer_product(rank)},
+                      shared_input(rank, frame).get(),
+                      rank.weight(frame, Param::kSharedFc1).quantised,
+                      frame.fc1.make(rank.kept(frame), s.tokens * 2 * s.shared));
 }
 
 template <class T>
@@ -70,8 +74,10 @@ void map_rows(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void expand(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::expand_rows<T>(rows(frame), s.hidden, frame.token_of_row.get(), frame.received.get(),
-                          frame.rows_in.make(frame.transient, rows(frame) * s.hidden));
+  rank.kernels.expand_rows(rows(frame), s.hidden, dispatched_rows(rank),
+                           received_tokens(frame, s.top_k), frame.token_of_row.get(),
+                           frame.received.get(),
+                           frame.rows_in.make(frame.transient, rows(frame) * s.hidden));
 }
 
 template <class T>
@@ -87,8 +93,9 @@ kernels::GroupedShape fc2_shape(RankState<T>& rank, Frame<T>& frame) {
 
 template <class T>
 void routed_fc1(RankState<T>& rank, Frame<T>& frame) {
-  kernels::grouped_forward<T>(
-      fc1_shape(rank, frame), frame.rows_in.get(), rank.weight(frame, Param::kExpertFc1).quantised,
+  rank.kernels.grouped_forward(
+      fc1_shape(rank, frame), layer_product(rank), frame.rows_in.get(),
+      rank.weight(frame, Param::kExpertFc1).quantised,
       frame.rows_fc1.make(rank.kept(frame), rows(frame) * 2 * rank.sizes.inter));
   frame.rows_in.drop();
 }
@@ -102,16 +109,17 @@ void weigh_rows(RankState<T>& rank, Frame<T>& frame) {
 
 template <class T>
 void routed_swiglu(RankState<T>& rank, Frame<T>& frame) {
-  kernels::swiglu_forward<T>(
+  rank.kernels.swiglu_forward(
       {rows(frame), rank.sizes.inter}, frame.rows_fc1.get(), frame.row_weights.get(),
       frame.rows_act.make(rank.kept_without_recompute(frame), rows(frame) * rank.sizes.inter));
-  if (rank.fp8()) quantise_rows(frame.rows_act, rank.sizes.inter);
+  if (rank.fp8()) quantise_rows(rank, frame.rows_act, rank.sizes.inter);
 }
 
 template <class T>
 void routed_fc2(RankState<T>& rank, Frame<T>& frame) {
-  kernels::grouped_forward<T>(
-      fc2_shape(rank, frame), frame.rows_act.get(), rank.weight(frame, Param::kExpertFc2).quantised,
+  rank.kernels.grouped_forward(
+      fc2_shape(rank, frame), layer_product(rank), frame.rows_act.get(),
+      rank.weight(frame, Param::kExpertFc2).quantised,
       frame.rows_out.make(frame.transient, rows(frame) * rank.sizes.hidden));
   if (rank.plan.layout.recompute != Recompute::kNone) frame.rows_act.drop();
 }
@@ -119,26 +127,27 @@ void routed_fc2(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void reduce(RankState<T>& rank, Frame<T>& frame) {
   const kernels::PermuteShape shape = permute_shape(rank, frame);
-  kernels::reduce_rows<T>(shape, rank.sizes.hidden, frame.row_of.get(), frame.rows_out.get(),
-                          frame.reduced.make(frame.transient, shape.tokens * rank.sizes.hidden));
+  rank.kernels.reduce_rows(shape, rank.sizes.hidden, rows(frame), frame.row_of.get(),
+                           frame.rows_out.get(),
+                           frame.reduced.make(frame.transient, shape.tokens * rank.sizes.hidden));
   frame.rows_out.drop();
 }
 
 template <class T>
 void shared_swiglu(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::swiglu_forward<T>(
+  rank.kernels.swiglu_forward(
       {s.tokens, s.shared}, frame.fc1.get(), nullptr,
       frame.act.make(rank.kept_without_recompute(frame), s.tokens * s.shared));
-  if (rank.fp8()) quantise_rows(frame.act, s.shared);
+  if (rank.fp8()) quantise_rows(rank, frame.act, s.shared);
 }
 
 template <class T>
 void shared_fc2(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.tokens, s.hidden, s.shared, frame.act.get(),
-         rank.weight(frame, Param::kSharedFc2).quantised,
-         frame.fc2.make(frame.transient, s.tokens * s.hidden));
+  rank.kernels.linear({s.tokens, s.hidden, s.shared, layer_product(rank)}, frame.act.get(),
+                      rank.weight(frame, Param::kSharedFc2).quantised,
+                      frame.fc2.make(frame.transient, s.tokens * s.hidden));
   if (rank.plan.layout.recompute != Recompute::kNone) frame.act.drop();
 }
 

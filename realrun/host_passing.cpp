@@ -1,5 +1,4 @@
 // How tensors pass between layers and, without expert parallelism, to the experts of the same GPU.
-#include "kernels/elementwise.hpp"
 #include "realrun/host_math.hpp"
 #include "realrun/host_tables.hpp"
 
@@ -12,8 +11,8 @@ void finish_forward(RankState<T>& rank, Frame<T>& frame) {
   const std::int64_t elements = rank.sizes.local * rank.sizes.hidden;
   Tensor<T>& routed = rank.plan.layout.ep == 1 ? frame.reduced : frame.combined;
   T* out = frame.out.make(frame.passing, elements);
-  kernels::add<T>(elements, frame.middle.get(), routed.get(), out);
-  if (rank.sizes.shared > 0) kernels::accumulate<T>(elements, frame.fc2.get(), out);
+  rank.kernels.add(elements, frame.middle.get(), routed.get(), out);
+  if (rank.sizes.shared > 0) host::accumulate(rank, elements, frame.fc2.get(), out);
   frame.transient.drop_all();
 }
 

@@ -1,6 +1,5 @@
 // The gate of an expert layer on the host: norm, scores, choice, weights, and back
 // (workload/moe_ops.cpp). Its ops run in the attention's works.
-#include "kernels/elementwise.hpp"
 #include "kernels/router.hpp"
 #include "realrun/host_math.hpp"
 #include "realrun/host_tables.hpp"
@@ -35,26 +34,26 @@ void pre_norm_again(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void gate(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear(s.local, s.experts, s.hidden, frame.mlp_normed.get(),
-         rank.weight(frame, Param::kRouter).value,
-         frame.logits.make(frame.transient, s.local * s.experts));
+  rank.kernels.linear({s.local, s.experts, s.hidden, kernels::ProductType::kFloat},
+                      frame.mlp_normed.get(), rank.weight(frame, Param::kRouter).value,
+                      frame.logits.make(frame.transient, s.local * s.experts));
 }
 
 // Scores first: every way of choosing needs them, and a gate without groups starts at the experts.
 template <class T>
 void score(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  kernels::router_scores<T>(router_shape(rank), frame.logits.get(),
-                            frame.scores.make(rank.kept(frame), s.local * s.experts));
+  rank.kernels.router_scores(router_shape(rank), frame.logits.get(),
+                             frame.scores.make(rank.kept(frame), s.local * s.experts));
 }
 
 template <class T>
 void choose_groups(RankState<T>& rank, Frame<T>& frame) {
   const kernels::RouterShape shape = router_shape(rank);
   score(rank, frame);
-  kernels::router_choose_groups<T>(shape, frame.scores.get(),
-                                   rank.routing_bias.at({frame.stage, frame.layer}).data(),
-                                   frame.groups.make(frame.transient, shape.tokens * shape.groups));
+  rank.kernels.router_choose_groups(
+      shape, frame.scores.get(), rank.routing_bias.at({frame.stage, frame.layer}).data(),
+      frame.groups.make(frame.transient, shape.tokens * shape.groups));
 }
 
 template <class T>
@@ -64,17 +63,21 @@ void choose_experts(RankState<T>& rank, Frame<T>& frame) {
     score(rank, frame);
     std::fill_n(frame.groups.make(frame.transient, shape.tokens), shape.tokens, 1);
   }
-  kernels::router_choose_experts<T>(
+  rank.kernels.router_choose_experts(
       shape, frame.scores.get(), rank.routing_bias.at({frame.stage, frame.layer}).data(),
       frame.groups.get(), frame.choice.make(rank.kept(frame), shape.tokens * shape.top_k));
+  if (rank.routing != nullptr) {
+    rank.routing->settle({frame.stage, frame.direction, frame.layer, frame.microbatch},
+                         {frame.choice.get(), static_cast<std::size_t>(frame.choice.size())});
+  }
 }
 
 template <class T>
 void weigh(RankState<T>& rank, Frame<T>& frame) {
   const kernels::RouterShape shape = router_shape(rank);
-  kernels::router_weights<T>(shape, frame.scores.get(), frame.choice.get(),
-                             rank.recipe.routed_scale,
-                             frame.weights.make(rank.kept(frame), shape.tokens * shape.top_k));
+  rank.kernels.router_weights(shape, frame.scores.get(), frame.choice.get(),
+                              rank.recipe.routed_scale,
+                              frame.weights.make(rank.kept(frame), shape.tokens * shape.top_k));
   const auto experts = static_cast<std::size_t>(shape.experts);
   frame.expert_counts.assign(experts, 0);
   kernels::router_count(shape, frame.choice.get(), frame.expert_counts.data());
@@ -92,33 +95,34 @@ void backward(RankState<T>& rank, Frame<T>& frame) {
   const kernels::BalanceLoss loss = balance(rank, frame);
   frame.balance_loss =
       static_cast<double>(kernels::balance_loss_terms<T>(shape, loss, frame.scores.get()));
-  kernels::router_backward<T>(shape, frame.scores.get(), frame.choice.get(),
-                              rank.recipe.routed_scale, frame.weights_gradient.get(), &loss,
-                              rank.sequence_scale,
-                              frame.logits_gradient.make(frame.transient, s.local * s.experts));
+  rank.kernels.router_backward(shape, frame.scores.get(), frame.choice.get(),
+                               rank.recipe.routed_scale, frame.weights_gradient.get(), &loss,
+                               rank.sequence_scale,
+                               frame.logits_gradient.make(frame.transient, s.local * s.experts));
 }
 
 template <class T>
 void gate_dgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
-  linear_input_gradient(s.local, s.experts, s.hidden, frame.logits_gradient.get(),
-                        rank.weight(frame, Param::kRouter).value, frame.routed_gradient.get(),
-                        true);
+  rank.kernels.linear_input_gradient(
+      {s.local, s.experts, s.hidden, kernels::ProductType::kBf16}, frame.logits_gradient.get(),
+      rank.weight(frame, Param::kRouter).value, frame.routed_gradient.get(), true);
 }
 
 template <class T>
 void gate_wgrad(RankState<T>& rank, Frame<T>& frame) {
   const Sizes& s = rank.sizes;
   pre_norm_again(rank, frame);
-  linear_weight_gradient(s.local, s.experts, s.hidden, frame.logits_gradient.get(),
-                         frame.mlp_normed.get(), rank.gradient(frame, Param::kRouter));
+  rank.kernels.linear_weight_gradient({s.local, s.experts, s.hidden, kernels::ProductType::kBf16},
+                                      frame.logits_gradient.get(), frame.mlp_normed.get(),
+                                      rank.gradient(frame, Param::kRouter));
 }
 
 template <class T>
 void add_shared(RankState<T>& rank, Frame<T>& frame) {
   if (!frame.mlp_input_gradient.made()) return;
-  kernels::accumulate<T>(rank.sizes.local * rank.sizes.hidden, frame.mlp_input_gradient.get(),
-                         frame.routed_gradient.get());
+  accumulate(rank, rank.sizes.local * rank.sizes.hidden, frame.mlp_input_gradient.get(),
+             frame.routed_gradient.get());
   frame.mlp_input_gradient.drop();
 }
 
@@ -129,7 +133,7 @@ void pre_norm_backward(RankState<T>& rank, Frame<T>& frame) {
   norm_backward(rank, frame, Param::kExpertsNorm, s.local, s.hidden, frame.middle.get(),
                 frame.mlp_rms, frame.routed_gradient.get(),
                 frame.middle_gradient.make(frame.transient, elements));
-  kernels::accumulate<T>(elements, frame.out_gradient.get(), frame.middle_gradient.get());
+  accumulate(rank, elements, frame.out_gradient.get(), frame.middle_gradient.get());
   for (Tensor<T>* used : {&frame.routed_gradient, &frame.logits_gradient, &frame.mlp_normed,
                           &frame.weights_gradient, &frame.out_gradient})
     used->drop();
@@ -143,7 +147,7 @@ constexpr NamedOp<T> kForward[] = {
     {"router expert top-k", choose_experts<T>},
     {"router scores, masks, counters", weigh<T>},
     {"cast before dispatch", [](RankState<T>& rank, Frame<T>& frame) {
-       quantise_rows(frame.mlp_normed, rank.sizes.hidden);
+       quantise_rows(rank, frame.mlp_normed, rank.sizes.hidden);
      }}};
 
 template <class T>

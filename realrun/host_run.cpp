@@ -46,7 +46,8 @@ std::int64_t sequence_index(const Plan& plan, const GpuPlace& place, int microba
 
 template <class T>
 HostRun<T>::HostRun(const Plan& plan, const Program& program, const Recipe& recipe,
-                    const HostRunOptions& options, std::vector<Transport*> transports)
+                    const HostRunOptions& options, std::vector<Transport*> transports,
+                    kernels::KernelSet<T>& set)
     : plan_(plan),
       world_(expand(program, plan_.layout)),
       options_(options),
@@ -62,7 +63,7 @@ HostRun<T>::HostRun(const Plan& plan, const Program& program, const Recipe& reci
   std::atomic<std::size_t> next = 0;
   const auto make = [&] {
     for (std::size_t rank = next++; rank < ranks_.size(); rank = next++)
-      ranks_[rank] = std::make_unique<RankState<T>>(plan_, recipe, transports_[rank]->rank());
+      ranks_[rank] = std::make_unique<RankState<T>>(plan_, recipe, transports_[rank]->rank(), set);
   };
   std::vector<std::future<void>> others;
   while (others.size() + 1 < std::min(ranks_.size(), static_cast<std::size_t>(cores_of(options))))
@@ -116,7 +117,7 @@ StepResult HostRun<T>::step(const TokenSource& source) {
     ranks_[rank]->begin_step(tokens_of(*ranks_[rank], source));
     workers.push_back(std::make_unique<RankWorker<T>>(
         program, *ranks_[rank], *transports_[rank], gate_, control, options_.pace, measurement,
-        options_.time_ops ? &samples[rank] : nullptr));
+        options_.time_ops ? &samples[rank] : nullptr, options_.timer));
   }
   for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
     control.on_failure(

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/plan.hpp"
+#include "kernels/host_kernels.hpp"
 #include "realrun/batches.hpp"
 #include "realrun/rank_worker.hpp"
 #include "workload/loads.hpp"
@@ -25,6 +26,9 @@ struct HostRunOptions {
   Seconds patience{20};                    // of the watchdog
   const InstructionTimes* pace = nullptr;  // of the world's Program; null: unpaced
   bool time_ops = false;
+  // What times them; null: the clock of the thread that runs them, and neither ops without anything
+  // to do on the host nor the optimizer.
+  OpTimer* timer = nullptr;
 };
 
 struct StepResult {
@@ -52,8 +56,10 @@ class HostRun {
  public:
   // `program` is what lower(plan) gives (or a mutation of it, in tests). `transports`: those of the
   // ranks that this process runs; they outlive the run.
+  // `set`: the kernels of all ranks, likewise.
   HostRun(const Plan& plan, const Program& program, const Recipe& recipe,
-          const HostRunOptions& options, std::vector<Transport*> transports);
+          const HostRunOptions& options, std::vector<Transport*> transports,
+          kernels::KernelSet<T>& set = kernels::host_kernels<T>());
   ~HostRun();
 
   // Throws ProgramError with all that failed. Afterwards the run is over.

@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "kernels/adamw.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace orrery {
 
@@ -22,12 +22,12 @@ class Moments {
     }
   }
 
-  void update(std::size_t group, std::int64_t first, std::int64_t count,
+  void update(kernels::KernelSet<T>& set, std::size_t group, std::int64_t first, std::int64_t count,
               const kernels::AdamwStep& step, const T* gradient, T* parameter) {
     std::visit(
         [&](auto& store) {
-          kernels::adamw(count, step, gradient, parameter, store.first[group].data() + first,
-                         store.second[group].data() + first);
+          set.adamw(count, step, gradient, parameter, store.first[group].data() + first,
+                    store.second[group].data() + first);
         },
         store_);
   }

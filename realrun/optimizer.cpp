@@ -5,7 +5,6 @@
 
 #include "kernels/adamw.hpp"
 #include "kernels/router.hpp"
-#include "kernels/sum.hpp"
 
 namespace orrery {
 namespace {
@@ -87,10 +86,7 @@ double squared_norm(const RankState<T>& rank) {
   for (std::size_t group = 0; group < rank.gradients.size(); ++group) {
     const IndexRange share = replica_share(rank, group);
     const T* first = rank.gradients[group].data() + share.begin;
-    sum += kernels::sum_of<double>(share.count, [first](std::int64_t at) {
-      const auto value = static_cast<double>(first[at]);
-      return value * value;
-    });
+    sum += rank.kernels.squared_sum(share.count, first);
   }
   return sum;
 }
@@ -215,7 +211,7 @@ void update_parameters(RankState<T>& rank, double parameters) {
     const std::int64_t last = std::min(block.offset + block.elements(), shard.begin + shard.count);
     if (first >= last) continue;
     step.weight_decay = block.is_norm ? 0 : recipe.weight_decay;
-    rank.moments.update(group, first - shard.begin, last - first, step,
+    rank.moments.update(rank.kernels, group, first - shard.begin, last - first, step,
                         rank.gradients[group].data() + first, rank.values[group].data() + first);
   }
   update_bias(rank);

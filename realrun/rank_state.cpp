@@ -1,7 +1,6 @@
 #include "realrun/rank_state.hpp"
 
 #include "core/error.hpp"
-#include "kernels/fp8_tiles.hpp"
 
 namespace orrery {
 namespace {
@@ -66,11 +65,13 @@ Sizes::Sizes(const Plan& plan, const GpuPlace& place) {
 }
 
 template <class T>
-RankState<T>::RankState(const Plan& plan_of_run, const Recipe& recipe_of_run, int gpu_number)
+RankState<T>::RankState(const Plan& plan_of_run, const Recipe& recipe_of_run, int gpu_number,
+                        kernels::KernelSet<T>& set)
     : plan(plan_of_run),
       recipe(recipe_of_run),
       gpu(gpu_number),
       place(gpu_place(plan.layout, gpu_number)),
+      kernels(set),
       sizes(plan, place),
       parameters(gpu_parameters(plan, place)) {
   for (const HeldGroup& group : parameters.groups) {
@@ -233,9 +234,8 @@ void RankState<T>::quantise_weights() {
   for (const ParameterBlock& block : parameters.blocks) {
     if (block.is_norm) continue;
     const auto group = static_cast<std::size_t>(block.group);
-    kernels::fake_quantise_blocks<T>({block.held_rows(), block.columns_held.count},
-                                     values[group].data() + block.offset,
-                                     quantised[group].data() + block.offset);
+    kernels.quantise({block.held_rows(), block.columns_held.count}, kernels::Tiles::kBlocks,
+                     values[group].data() + block.offset, quantised[group].data() + block.offset);
   }
 }
 

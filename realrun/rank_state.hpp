@@ -15,10 +15,12 @@
 #include <vector>
 
 #include "core/plan.hpp"
+#include "kernels/kernel_set.hpp"
 #include "realrun/frame.hpp"
 #include "realrun/moments.hpp"
 #include "realrun/parameters.hpp"
 #include "realrun/recipe.hpp"
+#include "realrun/routing_log.hpp"
 #include "workload/world.hpp"
 
 namespace orrery {
@@ -77,7 +79,8 @@ struct MicrobatchTokens {
 template <class T>
 class RankState {
  public:
-  RankState(const Plan& plan, const Recipe& recipe, int gpu);
+  // `set`: what its ops are carried out with; outlives it.
+  RankState(const Plan& plan, const Recipe& recipe, int gpu, kernels::KernelSet<T>& set);
 
   // Frames, by stage, direction, layer and micro-batch of an instruction.
   Frame<T>& frame(Stage stage, int direction, int layer, Microbatch microbatch);
@@ -131,6 +134,7 @@ class RankState {
   const Recipe recipe;
   const int gpu;
   const GpuPlace place;
+  kernels::KernelSet<T>& kernels;
   const Sizes sizes;
   GpuParameters parameters;
   std::vector<std::vector<T>> values, gradients, quantised;      // by group, padded to its replicas
@@ -153,6 +157,7 @@ class RankState {
   } step_end;
   std::int64_t optimizer_steps = 0;
   bool evaluates = false;  // the step changes nothing
+  RoutingLog* routing = nullptr;
   Moments<T> moments;
   struct RowsSeen {
     double rows = 0;  // of the local experts, in the last MLP

@@ -4,7 +4,6 @@
 
 #include "core/error.hpp"
 #include "realrun/cpu_clock.hpp"
-#include "realrun/optimizer.hpp"
 #include "realrun/thread_sleep.hpp"
 #include "sim/dependency_tracker.hpp"
 
@@ -23,7 +22,7 @@ constexpr std::array<Stream, kStreams - 1> kLaneStreams = {
 template <class T>
 RankWorker<T>::RankWorker(const Program& program, RankState<T>& rank, Transport& transport,
                           CoreGate& gate, RunControl& control, const InstructionTimes* pace,
-                          Measurement& measurement, std::vector<OpSample>* samples)
+                          Measurement& measurement, std::vector<OpSample>* samples, OpTimer* timer)
     : program_(program),
       rank_(rank),
       transport_(transport),
@@ -31,21 +30,11 @@ RankWorker<T>::RankWorker(const Program& program, RankState<T>& rank, Transport&
       control_(control),
       pace_(pace),
       measurement_(measurement),
-      samples_(samples),
       communication_(program, rank, transport),
-      ops_(program.works.size()),
+      ops_(program, rank, list(Stream::kCompute), samples, timer),
       done_(program.instructions.size(), 0),
       ended_at_(program.instructions.size()),
       activation_(program.buffers.size(), 0) {
-  for (InstructionId id : list(Stream::kCompute)) {
-    const WorkId work = at(id).work;
-    if (!ops_[work.index()].empty()) continue;
-    const Work& own = program.works[work.index()];
-    for (const Op& op : own.ops) {
-      const bool optimizer = own.component == Component::kOptimizer;
-      ops_[work.index()].push_back(optimizer ? nullptr : host_op<T>(own.component, own.pass, op));
-    }
-  }
   for (Stream stream : kLaneStreams) {
     Lane& lane = lanes_.emplace_back();
     lane.stream = stream;
@@ -171,41 +160,6 @@ std::string RankWorker<T>::describe_wait() {
 // Computation
 
 template <class T>
-void RankWorker<T>::run_ops(const Instruction& instruction) {
-  const Work& work = program_.work(instruction);
-  if (work.component == Component::kOptimizer) {
-    const Op& op = work.ops.front();
-    if (op.name == "gradient norm") {
-      check_reduced(rank_);
-      rank_.own_squares = squared_norm(rank_);
-    } else {
-      update_parameters(rank_, op.m);
-    }
-    return;
-  }
-  Frame<T>& frame = rank_.frame(instruction.stage, instruction.direction, instruction.layer,
-                                instruction.microbatch);
-  const std::vector<HostOp<T>>& ops = ops_[instruction.work.index()];
-  Seconds before = samples_ == nullptr ? Seconds{} : thread_cpu();
-  for (std::size_t number = 0; number < ops.size(); ++number) {
-    if (ops[number] == nullptr) continue;
-    if (samples_ == nullptr) {
-      ops[number](rank_, frame);
-      continue;
-    }
-    ops[number](rank_, frame);
-    const Seconds now = thread_cpu();
-    const bool routed = work.component == Component::kMlp && !frame.offsets.empty();
-    const auto slots = static_cast<double>(rank_.sizes.top_k);
-    samples_->push_back({instruction.id, instruction.work, static_cast<std::int32_t>(number),
-                         routed ? static_cast<double>(frame.offsets.back()) : 0,
-                         routed ? static_cast<double>(frame.received_experts.size()) / slots : 0,
-                         now - before});
-    before = now;
-  }
-}
-
-template <class T>
 void RankWorker<T>::carry_out_compute(InstructionId id) {
   const Instruction& instruction = at(id);
   Seconds ready;
@@ -223,7 +177,7 @@ void RankWorker<T>::carry_out_compute(InstructionId id) {
     // In paced runs it lasts from when it is ready, as on a device of its own.
     span.start = least_length(instruction) > Seconds{} ? ready : transport_.now();
     allocate(instruction);
-    run_ops(instruction);
+    ops_.run(instruction);
     release(instruction);
     // With what the worker did since its last instruction: looking, waiting, taking the core.
     const Seconds now = thread_cpu();

@@ -23,7 +23,7 @@
 
 #include "core/timeline.hpp"
 #include "realrun/core_gate.hpp"
-#include "realrun/host_ops.hpp"
+#include "realrun/op_runner.hpp"
 #include "realrun/rank_operation.hpp"
 #include "realrun/run_control.hpp"
 #include "sim/host_engine.hpp"
@@ -39,23 +39,13 @@ struct Measurement {
   std::vector<Seconds> work;
 };
 
-// The time of one op, for calibration.
-struct OpSample {
-  InstructionId instruction;
-  WorkId work;
-  std::int32_t op = 0;
-  double rows = 0;    // of the local experts then; 0 outside of their ops
-  double tokens = 0;  // received then
-  Seconds time;       // of the CPU, with one reading of its clock
-};
-
 template <class T>
 class RankWorker {
  public:
-  // `pace` may be null: nothing is paced. `samples` may be null: ops are not timed one by one.
+  // `pace` may be null: nothing is paced. `samples` and `timer` as in OpRunner.
   RankWorker(const Program& program, RankState<T>& rank, Transport& transport, CoreGate& gate,
              RunControl& control, const InstructionTimes* pace, Measurement& measurement,
-             std::vector<OpSample>* samples);
+             std::vector<OpSample>* samples, OpTimer* timer);
 
   // The two loops, each for a thread of its own; they return when the step is over or has failed.
   void compute();
@@ -87,7 +77,6 @@ class RankWorker {
   void release(const Instruction& instruction);
   Seconds ready_since(const Instruction& instruction, Seconds before) const;
   void ended(const Instruction& instruction, Span span);
-  void run_ops(const Instruction& instruction);
   void carry_out_compute(InstructionId id);
   bool advance_lane(Lane& lane);
   void begin_lane(Lane& lane);
@@ -107,9 +96,8 @@ class RankWorker {
   RunControl& control_;
   const InstructionTimes* pace_;
   Measurement& measurement_;
-  std::vector<OpSample>* samples_;
   RankCommunication<T> communication_;
-  std::vector<std::vector<HostOp<T>>> ops_;  // by work; filled for the works of this rank
+  OpRunner<T> ops_;
   std::vector<Lane> lanes_;
   // CPU time of the two threads that some instruction has been given.
   Seconds compute_counted_, communication_counted_;

@@ -102,9 +102,9 @@ ReplayComparison compare_replay(const Program& program, const Timeline& predicte
     return std::pair(work.times.predicted, work.times.measured);
   });
   largest_first(comparison.ops,
-                [](const ReplayedOp& op) { return std::pair(op.predicted, op.measured); });
+                [](const MeasuredOp& op) { return std::pair(op.predicted, op.measured); });
   Seconds of_ops;
-  for (const ReplayedOp& op : comparison.ops) of_ops += op.predicted;
+  for (const MeasuredOp& op : comparison.ops) of_ops += op.predicted;
   comparison.ops_off = predicted_work > Seconds{} ? of_ops / predicted_work - 1 : 0;
   return comparison;
 }

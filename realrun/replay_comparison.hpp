@@ -38,7 +38,7 @@ struct ReplayComparison {
   ReplayTimes computing;  // time in which the compute stream does something
   std::vector<ReplayedPair> pairs;
   std::vector<ReplayedWork> works;  // those with the largest difference first
-  std::vector<ReplayedOp> ops;      // likewise
+  std::vector<MeasuredOp> ops;      // likewise
   // What the op times add up to, over what the prediction has for the same work, less 1: not 0
   // where it was made with another calibration, or for uneven loads.
   double ops_off = 0;

@@ -31,13 +31,13 @@ class Ops {
       const KernelCall& call = action.kernels[at];
       const auto [entry, fresh] = places_.try_emplace({work.name, call.op->name}, list_.size());
       if (fresh) list_.push_back({work.name, call.op->name, 0, {}, {}, device_.stand_in(*call.op)});
-      ReplayedOp& op = list_[entry->second];
+      MeasuredOp& op = list_[entry->second];
       ++op.launches;
       op.predicted += predicted(call);
       op.measured += times[at];
     }
   }
-  std::vector<ReplayedOp> take() { return std::move(list_); }
+  std::vector<MeasuredOp> take() { return std::move(list_); }
 
  private:
   // Ops repeat: one lookup each.
@@ -54,7 +54,7 @@ class Ops {
   const Program& program_;
   const ReplayDevice& device_;
   const CostSource& costs_;
-  std::vector<ReplayedOp> list_;
+  std::vector<MeasuredOp> list_;
   std::map<std::pair<std::string, std::string>, std::size_t> places_;
   std::map<std::pair<const Op*, int>, Seconds> known_;
 };
@@ -152,16 +152,8 @@ std::string to_json(const ReplayRecord& record) {
   column("open_start_s", [&](std::size_t at) { return time(record.open[at].start); });
   column(
       "open_end_s", [&](std::size_t at) { return time(record.open[at].end); }, true);
-  out += "  },\n  \"ops\": [";
-  for (std::size_t at = 0; at < record.ops.size(); ++at) {
-    const ReplayedOp& op = record.ops[at];
-    out += fmt::format(
-        "{}\n    {{\"work\": {}, \"op\": {}, \"launches\": {}, \"predicted_s\": {}, "
-        "\"measured_s\": {}, \"stand_in\": {}}}",
-        at > 0 ? "," : "", json_string(op.work), json_string(op.op), op.launches,
-        time(op.predicted), time(op.measured), json_string(op.stand_in));
-  }
-  out += "\n  ],\n  \"plan\": " + to_json(record.plan);
+  out += "  },\n  \"ops\": " + to_json(record.ops);
+  out += ",\n  \"plan\": " + to_json(record.plan);
   if (out.back() == '\n') out.pop_back();
   return out + "\n}\n";
 }
@@ -199,14 +191,7 @@ ReplayRecord read_replay_record(const Document& document, Diagnostics& diagnosti
       table->error("id", "the columns of 'spans' are not of one length");
     table->finish();
   }
-  for (Reader& op : root.tables("ops")) {
-    record.ops.push_back({op.required_string("work"), op.required_string("op"),
-                          op.required_int("launches"),
-                          Seconds{op.required_double("predicted_s", 0, kMostSeconds)},
-                          Seconds{op.required_double("measured_s", 0, kMostSeconds)},
-                          op.optional_string("stand_in").value_or("")});
-    op.finish();
-  }
+  record.ops = read_measured_ops(root);
   const Node* plan = root.node("plan");
   root.finish();
   diagnostics.throw_if_errors();

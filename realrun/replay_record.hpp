@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/document.hpp"
+#include "core/kernel_record.hpp"
 #include "core/plan.hpp"
 #include "core/program.hpp"
 #include "core/timeline.hpp"
@@ -25,15 +26,6 @@
 #include "sim/cost_source.hpp"
 
 namespace orrery {
-
-// All launches of an op of one name in works of one name.
-struct ReplayedOp {
-  std::string work, op;
-  int launches = 0;
-  Seconds predicted, measured;  // of all
-  std::string stand_in;         // as ReplayDevice::stand_in
-  bool operator==(const ReplayedOp&) const = default;
-};
 
 struct ReplayRecord {
   std::string device;
@@ -45,7 +37,7 @@ struct ReplayRecord {
   std::vector<Seconds> gated_lengths, open_lengths;
   std::vector<InstructionId> ids;
   std::vector<Span> gated, open;  // by entry of ids
-  std::vector<ReplayedOp> ops;    // in the order of their first launch
+  std::vector<MeasuredOp> ops;    // in the order of their first launch
   Plan plan;
 };
 

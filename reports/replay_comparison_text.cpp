@@ -157,8 +157,8 @@ std::string works(const ReplayComparison& comparison) {
 std::string ops(const ReplayComparison& comparison, const ReplayRecord& record) {
   std::vector<Column> columns = {{"op", "", true},      {"of", "", true}, {"launches", ""},
                                  {"predicted, us", ""}, {"replayed", ""}, {"error", ""}};
-  ReplayedOp rest;
-  const auto row = [&](const std::string& name, const ReplayedOp& op) {
+  MeasuredOp rest;
+  const auto row = [&](const std::string& name, const MeasuredOp& op) {
     const std::string cells[] = {name,
                                  op.work,
                                  std::to_string(op.launches),
@@ -171,7 +171,7 @@ std::string ops(const ReplayComparison& comparison, const ReplayRecord& record) 
   std::set<std::string> stand_ins;
   Seconds stood_in;
   for (std::size_t at = 0; at < comparison.ops.size(); ++at) {
-    const ReplayedOp& op = comparison.ops[at];
+    const MeasuredOp& op = comparison.ops[at];
     if (!op.stand_in.empty()) {
       stand_ins.insert(op.stand_in);
       stood_in += op.measured;
@@ -249,7 +249,7 @@ std::string replay_comparison_json(const ReplayRecord& record, const ReplayCompa
     out["works"].push_back(std::move(entry));
   }
   out["ops"] = nlohmann::ordered_json::array();
-  for (const ReplayedOp& op : comparison.ops) {
+  for (const MeasuredOp& op : comparison.ops) {
     out["ops"].push_back({{"op", op.op},
                           {"work", op.work},
                           {"launches", op.launches},

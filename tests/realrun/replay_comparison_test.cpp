@@ -67,7 +67,7 @@ TEST_CASE("slower kernels show in every row of computation and in none of commun
   }
   CHECK(comparison.works.front().computes);
   Seconds before{1e9};
-  for (const ReplayedOp& op : comparison.ops) {
+  for (const MeasuredOp& op : comparison.ops) {
     const Seconds difference = op.measured - op.predicted;
     CHECK(difference <= before + Seconds{2e-9});
     before = difference;

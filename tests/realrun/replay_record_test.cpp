@@ -57,7 +57,7 @@ TEST_CASE("ops have all of their launches, predicted and as they ran") {
   const Replayed replayed;
   int launches = 0;
   Seconds predicted, spans;
-  for (const ReplayedOp& op : replayed.record.ops) {
+  for (const MeasuredOp& op : replayed.record.ops) {
     launches += op.launches;
     predicted += op.predicted;
     CHECK(op.measured.value() == Approx(1.25 * op.predicted.value()));

@@ -1,15 +1,13 @@
 #pragma once
 // Runs of a tiny model under any layout, and what they computed as whole tensors.
 #include <cmath>
-#include <limits>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "realrun/host_run.hpp"
-#include "realrun/optimizer.hpp"
 #include "realrun/thread_transport.hpp"
+#include "realrun/whole_tensors.hpp"
 #include "tests/workload/example_programs.hpp"
 #include "workload/lower.hpp"
 #include "workload/random.hpp"
@@ -73,12 +71,13 @@ inline TokenSource tiny_tokens(const Model& model, std::int64_t step) {
 template <class T = double>
 struct TinyRun {
   explicit TinyRun(const Plan& plan_of_run, const Program& program, HostRunOptions options = {},
-                   const Recipe& recipe = tiny_recipe())
+                   const Recipe& recipe = tiny_recipe(),
+                   kernels::KernelSet<T>& set = kernels::host_kernels<T>())
       : plan(plan_of_run), transports(plan.layout.gpus()) {
     std::vector<Transport*> endpoints;
     for (int rank = 0; rank < plan.layout.gpus(); ++rank)
       endpoints.push_back(&transports.endpoint(rank));
-    run = std::make_unique<HostRun<T>>(plan, program, recipe, options, endpoints);
+    run = std::make_unique<HostRun<T>>(plan, program, recipe, options, endpoints, set);
   }
   explicit TinyRun(const Plan& plan_of_run, HostRunOptions options = {})
       : TinyRun(plan_of_run, lower(plan_of_run), options) {}
@@ -86,40 +85,8 @@ struct TinyRun {
   StepResult step(std::int64_t number) { return run->step(tiny_tokens(plan.model, number)); }
 
   // Gradients (before clipping) or values of the whole model, from the parts that each rank owns.
-  std::map<std::string, std::vector<double>> gradients() const {
-    return whole(
-        [](const RankState<T>& rank, std::size_t group) { return &rank.gradients[group]; });
-  }
-  std::map<std::string, std::vector<double>> values() const {
-    return whole([](const RankState<T>& rank, std::size_t group) { return &rank.values[group]; });
-  }
-
-  template <class Select>
-  std::map<std::string, std::vector<double>> whole(Select select) const {
-    std::map<std::string, std::vector<double>> tensors;
-    for (const auto& rank : run->ranks()) {
-      for (const ParameterBlock& block : rank->parameters.blocks) {
-        std::vector<double>& tensor = tensors[block.name];
-        tensor.resize(static_cast<std::size_t>(block.rows * block.columns),
-                      std::numeric_limits<double>::quiet_NaN());
-        const auto group = static_cast<std::size_t>(block.group);
-        const IndexRange own = own_shard(*rank, group);
-        const std::vector<T>& values = *select(*rank, group);
-        std::int64_t at = block.offset;
-        for (const IndexRange& rows : block.rows_held) {
-          for (std::int64_t row = rows.begin; row < rows.begin + rows.count; ++row) {
-            for (std::int64_t column = block.columns_held.begin;
-                 column < block.columns_held.begin + block.columns_held.count; ++column, ++at) {
-              if (at < own.begin || at >= own.begin + own.count) continue;
-              tensor[static_cast<std::size_t>(row * block.columns + column)] =
-                  static_cast<double>(values[static_cast<std::size_t>(at)]);
-            }
-          }
-        }
-      }
-    }
-    return tensors;
-  }
+  WholeTensors gradients() const { return whole_gradients(*run); }
+  WholeTensors values() const { return whole_values(*run); }
 
   Plan plan;
   ThreadWorld transports;
