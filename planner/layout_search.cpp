@@ -44,7 +44,12 @@ void measure_memory(ScoredPlan& scored, const Program& program, const Timeline& 
 
 void simulate(ScoredPlan& scored, const DeviceModel& device) {
   const Program program = lower(scored.plan);
-  const Timeline timeline = predict(scored.plan, program, device, {}).timeline;
+  Timeline timeline;
+  try {
+    timeline = predict(scored.plan, program, device, {}).timeline;
+  } catch (const TooManyInstructions&) {
+    timeline = predict(scored.plan, program, device, {.fidelity = Fidelity::kAnalytic}).timeline;
+  }
   scored.step = timeline.step;
   scored.fidelity = timeline.source;
   measure_memory(scored, program, timeline, device);
@@ -103,6 +108,7 @@ class HostSearch {
         }
         ++result_.scored;
         ++result_.simulated;
+        ++result_.finalists;
         result_.plans.push_back(std::move(scored));
       }
     }
@@ -123,6 +129,7 @@ struct Simulated {
   Seconds step;
   MemoryTable memory;
   Rank fullest;
+  bool contended = false;
 };
 static_assert(std::is_trivially_copyable_v<Simulated>);
 
@@ -138,7 +145,8 @@ void simulate_all(std::span<ScoredPlan> plans, Crew* crew, const DeviceModel& de
       in_children(own.size(), at_once, [&](std::size_t number) {
         ScoredPlan& scored = plans[own[number]];
         simulate(scored, device);
-        const Simulated result{scored.step, scored.memory, scored.fullest};
+        const Simulated result{scored.step, scored.memory, scored.fullest,
+                               scored.fidelity != kScored};
         return std::string(reinterpret_cast<const char*>(&result), sizeof result);
       });
   std::string packed;
@@ -153,7 +161,7 @@ void simulate_all(std::span<ScoredPlan> plans, Crew* crew, const DeviceModel& de
     plans[at].step = result.step;
     plans[at].memory = result.memory;
     plans[at].fullest = result.fullest;
-    plans[at].fidelity = kSimulated;
+    plans[at].fidelity = result.contended ? kSimulated : kScored;
   }
 }
 
@@ -182,13 +190,14 @@ SearchResult search_gpus(const SearchRequest& request, const DeviceModel& device
   // In the place of finalists that do not fit others are taken.
   const int top = request.front ? static_cast<int>(found.rows.size()) : request.top;
   const int finalists = std::min(request.finalists, top);
-  while (result.simulated < finalists) {
-    std::vector<ScoredPlan> plans = take(finalists - result.simulated);
+  while (result.finalists < finalists) {
+    std::vector<ScoredPlan> plans = take(finalists - result.finalists);
     if (plans.empty()) break;
     simulate_all(plans, request.crew, device);
     for (ScoredPlan& scored : plans) {
       if (scored.memory.fits()) {
-        ++result.simulated;
+        ++result.finalists;
+        result.simulated += scored.fidelity != kScored;
         result.plans.push_back(std::move(scored));
         continue;
       }
@@ -210,7 +219,7 @@ SearchResult search_layouts(const SearchRequest& request, const DeviceModel& dev
   SearchResult result = device.host() != nullptr ? HostSearch(request, device).run(progress)
                                                  : search_gpus(request, device, progress);
   result.space = request.space.size();
-  sort_by_step(result.plans.begin(), result.plans.begin() + result.simulated);
+  sort_by_step(result.plans.begin(), result.plans.begin() + result.finalists);
   if (!request.front && static_cast<int>(result.plans.size()) > request.top) {
     result.plans.erase(result.plans.begin() + request.top, result.plans.end());
   }

@@ -50,7 +50,10 @@ struct SearchResult {
   std::map<std::string, RejectedPoint> examples;  // by reason, each with its arithmetic
   std::int64_t pruned = 0;
   std::int64_t scored = 0;
-  int simulated = 0;
+  int simulated = 0;  // with contention (on a host: at all)
+  // So many of the plans come first, by the time of their Programs: those that were simulated, and
+  // those whose Programs are too large to be simulated with contention (of fidelity kScored).
+  int finalists = 0;
   bool truncated = false;
   std::vector<ScoredPlan> plans;  // best first; finalists by their simulated time, then the rest
 };

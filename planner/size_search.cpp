@@ -74,6 +74,7 @@ SearchResult merged(const std::vector<SizeSearched>& sizes, Objective objective,
     all.pruned += own.pruned;
     all.scored += own.scored;
     all.simulated += own.simulated;
+    all.finalists += own.finalists;
     all.truncated = all.truncated || own.truncated;
     all.plans.insert(all.plans.end(), own.plans.begin(), own.plans.end());
   }

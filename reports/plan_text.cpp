@@ -41,10 +41,16 @@ std::string counts_text(const SearchResult& result) {
   std::int64_t rejected = 0;
   for (const auto& [reason, count] : result.rejected) rejected += count;
   const auto count = [](std::int64_t number) { return grouped(static_cast<double>(number)); };
-  return fmt::format("{} points = {} rejected + {} pruned + {} scored; {} simulated{}\n",
-                     count(result.space), count(rejected), count(result.pruned),
-                     count(result.scored), result.simulated,
-                     result.truncated ? "; cut short by --effort" : "");
+  std::string text = fmt::format(
+      "{} points = {} rejected + {} pruned + {} scored; {} simulated{}\n", count(result.space),
+      count(rejected), count(result.pruned), count(result.scored), result.simulated,
+      result.truncated ? "; cut short by --effort" : "");
+  if (result.simulated < result.finalists) {
+    text += fmt::format(
+        "  {} of the first {} too large to be simulated with contention (fidelity analytic)\n",
+        result.finalists - result.simulated, result.finalists);
+  }
+  return text;
 }
 
 const char* nothing_found(bool truncated) {

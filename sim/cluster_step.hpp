@@ -21,7 +21,8 @@ struct ClusterStep {
   std::vector<LinkUse> links;  // where they were asked for
 };
 
-// `program` is lowered from `plan`. Throws InputError when it deadlocks or no path is left between
+// `program` is lowered from `plan`. Throws TooManyInstructions where
+// it is too large, InputError when it deadlocks or no path is left between
 // GPUs that talk.
 ClusterStep run_cluster(const Plan& plan, const Program& program, const CostSource& costs,
                         Grouping grouping = Grouping::kFolded, const Faults& faults = {},

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "planner/layouts/findings.hpp"
+#include "planner/layouts/schedule_choices.hpp"
 #include "planner/layouts/score.hpp"
 #include "planner/layouts/shared_work.hpp"
 #include "planner/schedules/families.hpp"
@@ -39,20 +40,6 @@ struct Group {
 struct GroupSums {
   SettingSums any;
   std::map<int, SettingSums> by_sms;
-};
-
-// A schedule that there is.
-struct Choice {
-  ScheduleChoice schedule;
-  std::int64_t number = 0;  // in the space
-  bool mirrored = false;    // each stage lies on two ranks
-};
-
-// The schedules of the space that there are for pp ranks and so many micro-batches, and why the
-// others are not.
-struct Choices {
-  std::vector<Choice> there;
-  std::vector<std::pair<const char*, ScheduleChoice>> not_there;
 };
 
 class Search {
@@ -310,22 +297,8 @@ class Search {
 
   const Choices& choices_of(const Setting& setting) {
     const auto [entry, is_new] = choices_.try_emplace({setting.layout.pp, setting.microbatches});
-    Choices& choices = entry->second;
-    if (!is_new) return choices;
-    std::int64_t number = 0;
-    for (const int vpp : space_.vpp) {
-      for (const std::string& family : space_.schedule) {
-        const ScheduleChoice choice{family, vpp};
-        if (const auto why = rule_out(problem_.model, setting, family, vpp)) {
-          choices.not_there.emplace_back(*why, choice);
-        } else {
-          const bool mirrored = schedule_family(family).placement == StagePlacement::kBidirectional;
-          choices.there.push_back({choice, number, mirrored});
-        }
-        ++number;
-      }
-    }
-    return choices;
+    if (is_new) entry->second = schedule_choices(space_, problem_.model, setting);
+    return entry->second;
   }
 
   static constexpr std::size_t kSumBytes = sizeof(SettingSums);

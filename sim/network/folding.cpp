@@ -79,11 +79,10 @@ class Folder {
     for (const RankClass& each : out_.classes) all += instructions[each.pipeline_rank.index()];
     constexpr std::size_t kMost = 6'000'000;
     if (all <= kMost) return;
-    throw InputError(fmt::format(
+    throw TooManyInstructions(fmt::format(
         "error: {} classes of GPUs with {} instructions in all are more than is simulated ({})\n"
         "  = fewer micro-batches (a smaller --global-batch) make it smaller; so does --fidelity "
-        "folded "
-        "where GPUs are alike, which paths by a hash (ECMP) and broken parts prevent",
+        "folded where GPUs are alike, which paths by a hash (ECMP) and broken parts prevent",
         out_.classes.size(), all, kMost));
   }
 

@@ -11,6 +11,7 @@
 // more often than its route does.
 #include <vector>
 
+#include "core/error.hpp"
 #include "core/faults.hpp"
 #include "core/plan.hpp"
 #include "sim/network/flow_plan.hpp"
@@ -33,6 +34,12 @@ struct FoldedStep {
   std::vector<RankClass> classes;  // pipeline rank by pipeline rank
   std::vector<int> class_of;       // by GPU of the cluster
   std::vector<int> first_class;    // by pipeline rank; one more at the end
+};
+
+// More instructions than a simulation with contention takes on.
+class TooManyInstructions : public InputError {
+ public:
+  using InputError::InputError;
 };
 
 enum class Grouping {

@@ -1,6 +1,12 @@
 #include "planner/layout_search.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <set>
+#include <string>
 
 #include "core/error.hpp"
 #include "tests/planner/published_plan.hpp"
@@ -94,6 +100,35 @@ TEST_CASE("finalists are simulated with contention, and their Programs fit") {
     CHECK(plan.memory.fits());
     CHECK(plan.step.value() == Approx(plan.score.value()).epsilon(0.03));
   }
+}
+
+// Of the whole space's fifty best, reports/deepseek-v3-plan.md has the differences.
+TEST_CASE("the score of DeepSeek-V3's layouts is within 3 percent of the simulation") {
+  SearchRequest request;
+  request.model = read_model("models/deepseek-v3.toml");
+  request.cluster = read_cluster("topologies/h800-2048.toml");
+  request.training.global_batch = 15360;
+  request.space = whole_space(request.model, request.cluster);
+  request.space.pp = {16};
+  request.space.tp = request.space.cp = request.space.etp = {1};
+  request.space.precision = {Precision::kFp8};
+  request.space.recompute = {Recompute::kSelective};
+  request.finalists = request.top = 12;
+  const DeviceModel costs{read_calibration("calibration/h800.toml"), request.cluster};
+  const SearchResult result = search_layouts(request, costs);
+  REQUIRE(result.plans.size() == 12);
+  double worst = 0;
+  std::set<std::string> families;
+  for (const ScoredPlan& plan : result.plans) {
+    CAPTURE(describe(plan.plan.layout), plan.schedule);
+    CHECK(plan.fidelity == "folded");
+    CHECK(plan.step != plan.score);
+    CHECK(plan.step.value() == Approx(plan.score.value()).epsilon(0.03));
+    worst = std::max(worst, std::abs(plan.score / plan.step - 1));
+    families.insert(plan.schedule);
+  }
+  CHECK(families.size() >= 4);
+  WARN(fmt::format("scores within {:.2f} % of the simulation", worst * 100));
 }
 
 TEST_CASE("a budget of settings cuts the search short and says so") {
