@@ -8,6 +8,7 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "cli/replay.hpp"
+#include "cli/virtual_run.hpp"
 #include "core/catalog.hpp"
 #include "core/diagnostic.hpp"
 #include "core/error.hpp"
@@ -178,6 +179,21 @@ int realrun(Options& options, Processes processes) {
   return kYes;
 }
 
+VirtualRunOptions virtual_run_options(const Options& options, const CLI::Option& steps,
+                                      const CLI::Option& rate) {
+  VirtualRunOptions own;
+  own.plan = options.plan;
+  own.calibration = options.calibration;
+  own.output = options.output;
+  own.corpus = options.corpus;
+  own.simulated_device = options.replay.simulated_device;
+  own.cuda_library = options.replay.cuda_library;
+  if (steps.count() > 0) own.steps = options.training.steps;
+  if (rate.count() > 0) own.learning_rate = options.training.recipe.learning_rate;
+  own.recipe = options.training.recipe;
+  return own;
+}
+
 }  // namespace
 
 Command add_realrun(CLI::App& app) {
@@ -192,22 +208,29 @@ Command add_realrun(CLI::App& app) {
           "host: every rank a thread, or a process under mpirun; nccl: a process for each "
           "GPU, started by mpirun, srun or torchrun, whose data NCCL moves. Kernels on the "
           "CPU in both. cuda-replay: one rank in real time on one GPU, the others replaced by "
-          "the times of their messages")
+          "the times of their messages. cuda-virtual: all ranks in turn on one GPU, each op timed, "
+          "with virtual clocks, beside the same training by the host's kernels")
       ->capture_default_str()
-      ->check(CLI::IsMember({"host", "nccl", kReplayMode}));
+      ->check(CLI::IsMember({"host", "nccl", kReplayMode, kVirtualMode}));
   command
       ->add_option("--nccl-library", options->nccl_library,
                    "For --mode nccl: the library to load (default: libnccl.so.2)")
       ->envname("ORRERY_NCCL_LIBRARY");
-  command->add_option("--steps", training.steps, "Training steps in all")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 100000000));
+  const CLI::Option* steps =
+      command
+          ->add_option("--steps", training.steps,
+                       "Training steps in all (--mode cuda-virtual: 20 unless given)")
+          ->capture_default_str()
+          ->check(CLI::Range(1, 100000000));
   command->add_option("--seed", training.recipe.seed, "Of weights and of the order of the data")
       ->capture_default_str();
-  command->add_option("--learning-rate", training.recipe.learning_rate, "Of AdamW, constant")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber)
-      ->check(finite());
+  const CLI::Option* rate =
+      command
+          ->add_option("--learning-rate", training.recipe.learning_rate,
+                       "Of AdamW, constant (--mode cuda-virtual: 0.001 unless given)")
+          ->capture_default_str()
+          ->check(CLI::PositiveNumber)
+          ->check(finite());
   command
       ->add_option("--bias-rate", training.recipe.bias_rate,
                    "Step of the routing bias that evens the experts' loads; 0 leaves it alone")
@@ -240,8 +263,8 @@ Command add_realrun(CLI::App& app) {
       ->check(finite());
   command->add_option(
       "--calibration", options->calibration,
-      "Of this host, for --pace; of a replay's op times (default: what ships under the plan's "
-      "name for it)");
+      "Of this host, for --pace; of a GPU's predicted op times (default: what ships under the "
+      "plan's name for it)");
   add_replay_options(*command, options->replay);
   command->add_option("--cores", training.cores, "Cores used at once (default: all)")
       ->check(CLI::Range(1, 4096));
@@ -249,12 +272,16 @@ Command add_realrun(CLI::App& app) {
                       "Write the experts' rows of the median step; `simulate --loads` reads it");
   command->add_option("-o,--output", options->output,
                       "Write the Timeline of the median step; - is standard output");
-  return [options] {
+  return [options, steps, rate] {
     if (options->mode == kReplayMode) {
       return replay({options->plan, options->calibration, options->output}, options->replay);
     }
-    Processes processes = join(*options);
     try {
+      if (options->mode == kVirtualMode) {
+        check(read_plan(options->plan));
+        return virtual_run(virtual_run_options(*options, *steps, *rate));
+      }
+      Processes processes = join(*options);
       return realrun(*options, std::move(processes));
     } catch (const ProgramError& error) {
       std::fprintf(stderr, "error: the plan cannot be carried out\n  %s\n", error.what());

@@ -97,8 +97,8 @@ void add_replay_options(CLI::App& command, ReplayOptions& options) {
                   "(default: the step)")
       ->check(CLI::Range(1, 1000000));
   command.add_option("--simulated-device", options.simulated_device,
-                     "For --mode cuda-replay: instead of a GPU a clock, on which kernels take the "
-                     "times of this calibration; measures nothing");
+                     "For --mode cuda-replay and cuda-virtual: instead of a GPU a clock, on which "
+                     "kernels take the times of this calibration; measures nothing");
   command
       .add_option("--product-sms", options.product_sms,
                   "For --mode cuda-replay: left: matrix products are told to leave the SMs lent to "

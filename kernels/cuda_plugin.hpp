@@ -10,7 +10,7 @@
 
 namespace orrery {
 
-inline constexpr int kCudaPluginVersion = 1;
+inline constexpr int kCudaPluginVersion = 2;
 
 // orrery_cuda_version: the kCudaPluginVersion that the library was built with.
 using CudaPluginVersion = int();
@@ -26,5 +26,10 @@ class ReplayDevice;
 enum class ProductSms;
 using CudaReplayDeviceFactory = ReplayDevice*(ProductSms told);
 inline constexpr const char* kCudaReplayDeviceFactoryName = "orrery_cuda_replay_device";
+
+// orrery_cuda_virtual_device: the first GPU for virtual runs, likewise.
+class VirtualDevice;
+using CudaVirtualDeviceFactory = VirtualDevice*();
+inline constexpr const char* kCudaVirtualDeviceFactoryName = "orrery_cuda_virtual_device";
 
 }  // namespace orrery

@@ -36,6 +36,8 @@ class VirtualDevice {
   virtual std::string name() const = 0;
   // Whether no time it says was measured.
   virtual bool simulated() const = 0;
+  // Whether a call of kernels() or time() has failed for a reason of the device.
+  virtual bool failed() const = 0;
   virtual kernels::KernelSet<float>& kernels() = 0;
   // Calls `run`, once, in which kernels() is called, by this thread alone: other threads wait until
   // it is over. The time is that of all these calls, each launched together with the exchange on

@@ -18,6 +18,7 @@ class CalibratedDevice : public VirtualDevice {
 
   std::string name() const override { return name_; }
   bool simulated() const override { return true; }
+  bool failed() const override { return false; }
   kernels::KernelSet<float>& kernels() override { return kernels_; }
   OpTime time(const Op& op, const ExchangeBeside& beside,
               const std::function<void()>& run) override {

@@ -36,6 +36,16 @@ std::vector<Seconds> cost_of(const Program& program, const RunRecord& run) {
   return cost;
 }
 
+// By the difference in whole nanoseconds: what rounding makes of none is no order.
+template <class Entry>
+void largest_first(std::vector<Entry>& list) {
+  const auto difference = [](const Entry& entry) {
+    return std::llround(1e9 * std::abs((entry.predicted - entry.measured).value()));
+  };
+  std::stable_sort(list.begin(), list.end(),
+                   [&](const Entry& a, const Entry& b) { return difference(a) > difference(b); });
+}
+
 std::vector<KindComparison> compare_kinds(const Program& program, const TimelineFile& predicted,
                                           const TimelineFile& measured, bool by_cpu_time) {
   const auto times = [&](const TimelineFile& file) {
@@ -59,11 +69,36 @@ std::vector<KindComparison> compare_kinds(const Program& program, const Timeline
   }
   std::vector<KindComparison> list;
   for (auto& [name, kind] : kinds) list.push_back(std::move(kind));
-  std::stable_sort(list.begin(), list.end(), [](const KindComparison& a, const KindComparison& b) {
-    return std::abs((a.predicted - a.measured).value()) >
-           std::abs((b.predicted - b.measured).value());
-  });
+  largest_first(list);
   return list;
+}
+
+std::vector<PairComparison> compare_pairs(const Program& program, const Plan& plan,
+                                          const Timeline& predicted, const Timeline& measured) {
+  struct Extents {
+    Span predicted, measured;
+  };
+  std::map<std::pair<Rank, std::int32_t>, Extents> cells;
+  const auto extend = [](Span& span, const Span& more, bool first) {
+    span.start = first ? more.start : std::min(span.start, more.start);
+    span.end = first ? more.end : std::max(span.end, more.end);
+  };
+  for (const Instruction& instruction : program.instructions) {
+    const bool on_device =
+        instruction.stream == Stream::kCompute || instruction.stream == Stream::kComm;
+    if (!on_device || instruction.cell < 0) continue;
+    const auto cell = static_cast<std::size_t>(instruction.cell);
+    if (plan.schedule.ranks[instruction.rank.index()][cell].kind != CellKind::kFB) continue;
+    const auto [entry, first] = cells.try_emplace({instruction.rank, instruction.cell});
+    extend(entry->second.predicted, predicted.at(instruction.id), first);
+    extend(entry->second.measured, measured.at(instruction.id), first);
+  }
+  std::vector<PairComparison> pairs;
+  for (const auto& [place, extents] : cells) {
+    pairs.push_back(
+        {place.first, place.second, extents.predicted.length(), extents.measured.length()});
+  }
+  return pairs;
 }
 
 PathComparison summarise(const Program& program, std::vector<CriticalStep> steps) {
@@ -141,6 +176,11 @@ TimelineComparison compare_timelines(const Program& program, const TimelineFile&
   result.by_cpu_time =
       predicted.run && measured.run && !predicted.run->work.empty() && !measured.run->work.empty();
   result.kinds = compare_kinds(program, predicted, measured, result.by_cpu_time);
+  if (measured.kernels && measured.plan) {
+    result.pairs = compare_pairs(program, *measured.plan, predicted.timeline, measured.timeline);
+    result.ops = measured.kernels->ops;
+    largest_first(result.ops);
+  }
   const auto path = [&](const TimelineFile& file) {
     return summarise(program,
                      critical_path(program, file.timeline, file.run ? file.run->cores : 0));

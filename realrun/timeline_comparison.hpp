@@ -33,6 +33,13 @@ struct KindComparison {
   Seconds predicted, measured;
 };
 
+// A co-scheduled pair of a rank, from its first kernel or exchange to the end of the last.
+struct PairComparison {
+  Rank rank;
+  int cell = 0;  // of the rank's schedule
+  Seconds predicted, measured;
+};
+
 // What the critical path of a timeline consists of.
 struct PathComparison {
   Seconds compute, communication, waiting;
@@ -46,6 +53,9 @@ struct TimelineComparison {
   std::vector<RankComparison> ranks;
   std::vector<KindComparison> kinds;  // those with the largest difference first
   bool by_cpu_time = false;           // kinds
+  // Where the measured timeline says what its kernels took.
+  std::vector<PairComparison> pairs;
+  std::vector<MeasuredOp> ops;  // those with the largest difference first
   PathComparison predicted_path, measured_path;
   double path_in_common = 0;  // share of the measured path's time that the predicted one has too
   // How many times longer than in the calibration the cores took in the measured step, and what is

@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
+
+#include "reports/table.hpp"
 
 namespace orrery {
 namespace {
@@ -12,8 +16,9 @@ namespace {
 constexpr std::size_t kMostRanks = 32;  // rows of the table; the worst ones beyond that
 constexpr std::size_t kMostKinds = 16;
 
+// A share of -0.0 % is none.
 std::string percent(double share) {
-  return fmt::format("{:+.1f} %", 100 * share);
+  return fmt::format("{:+.1f} %", std::abs(share) < 5e-4 ? 0.0 : 100 * share);
 }
 
 // Milliseconds, to what a step of any length is worth.
@@ -21,12 +26,27 @@ std::string milliseconds(Seconds time) {
   return fmt::format("{:.3f}", 1e3 * time.value());
 }
 
+std::string signed_milliseconds(Seconds time) {
+  const double value = 1e3 * time.value();
+  return fmt::format("{:+.3f}", std::abs(value) < 5e-4 ? 0.0 : value);
+}
+
 std::string relative(Seconds predicted, Seconds measured) {
   return measured > Seconds{0} ? percent(predicted / measured - 1) : "-";
 }
 
 bool is_measured(const TimelineFile& file) {
-  return file.run && !file.run->machine.empty();
+  return file.kernels || (file.run && !file.run->machine.empty());
+}
+
+std::string kernels_heading(const KernelRecord& kernels) {
+  std::string text = fmt::format(": ops on {}, communication as predicted", kernels.device);
+  if (kernels.simulated) {
+    text +=
+        "\n             SIMULATED DEVICE: no GPU took part, nothing in the columns 'measured' was "
+        "measured";
+  }
+  return text;
 }
 
 std::string heading(const TimelineFile& predicted, const TimelineFile& measured) {
@@ -38,6 +58,7 @@ std::string heading(const TimelineFile& predicted, const TimelineFile& measured)
   text += fmt::format("  predicted  {}, calibration '{}'\n", predicted.timeline.source,
                       predicted.plan ? predicted.plan->calibration.name : "");
   text += fmt::format("  measured   {}", measured.timeline.source);
+  if (measured.kernels) text += kernels_heading(*measured.kernels);
   if (measured.run) {
     const RunRecord& run = *measured.run;
     text += fmt::format(": {} ranks on {} cores of {}", measured.timeline.gpus, run.cores,
@@ -163,7 +184,7 @@ std::string kind_table(const TimelineComparison& comparison) {
   const auto row = [&](const std::string& name, int count, Seconds one, Seconds other) {
     text += fmt::format("{:<{}}{:>8}{:>16}{:>14}{:>12}{:>16}\n", name, name_width(comparison),
                         count, milliseconds(one), milliseconds(other), relative(one, other),
-                        fmt::format("{:+.3f}", 1e3 * (one - other).value()));
+                        signed_milliseconds(one - other));
   };
   for (std::size_t at = 0; at < std::min(kMostKinds, comparison.kinds.size()); ++at) {
     const KindComparison& kind = comparison.kinds[at];
@@ -174,6 +195,62 @@ std::string kind_table(const TimelineComparison& comparison) {
         rest_measured);
   }
   row("all", number, predicted, measured);
+  return text;
+}
+
+std::string pair_table(const TimelineComparison& comparison) {
+  constexpr std::size_t kMostPairs = 8;
+  const std::vector<PairComparison>& pairs = comparison.pairs;
+  if (pairs.empty()) return "";
+  std::string text = fmt::format("\n{:<{}}{:>24}{:>14}{:>12}\n", "co-scheduled pair",
+                                 name_width(comparison), "predicted, ms", "measured", "error");
+  const auto row = [&](const std::string& name, Seconds predicted, Seconds measured) {
+    text +=
+        fmt::format("{:<{}}{:>24}{:>14}{:>12}\n", name, name_width(comparison),
+                    milliseconds(predicted), milliseconds(measured), relative(predicted, measured));
+  };
+  Seconds predicted, measured;
+  for (std::size_t at = 0; at < pairs.size(); ++at) {
+    predicted += pairs[at].predicted;
+    measured += pairs[at].measured;
+    if (at < kMostPairs) {
+      row(fmt::format("rank {}, cell {}", pairs[at].rank.value, pairs[at].cell),
+          pairs[at].predicted, pairs[at].measured);
+    }
+  }
+  const auto count = static_cast<double>(pairs.size());
+  row(fmt::format("mean of {} pair{}", pairs.size(), pairs.size() == 1 ? "" : "s"),
+      predicted / count, measured / count);
+  return text;
+}
+
+std::string op_table(const TimelineFile& measured, const TimelineComparison& comparison) {
+  constexpr std::size_t kMostOps = 24;
+  if (comparison.ops.empty()) return "";
+  std::vector<Column> columns = {{"op", "", true},      {"of", "", true}, {"launches", ""},
+                                 {"predicted, us", ""}, {"measured", ""}, {"error", ""}};
+  std::set<std::string> stand_ins;
+  const std::size_t rows = std::min(kMostOps, comparison.ops.size());
+  for (const MeasuredOp& op : comparison.ops) {
+    if (!op.stand_in.empty()) stand_ins.insert(op.stand_in);
+  }
+  for (std::size_t at = 0; at < rows; ++at) {
+    const MeasuredOp& op = comparison.ops[at];
+    const std::string cells[] = {op.op + (op.stand_in.empty() ? "" : " *"),
+                                 op.work,
+                                 std::to_string(op.launches),
+                                 fmt::format("{:.1f}", in_microseconds(op.predicted) / op.launches),
+                                 fmt::format("{:.1f}", in_microseconds(op.measured) / op.launches),
+                                 relative(op.predicted, op.measured)};
+    for (std::size_t column = 0; column < columns.size(); ++column)
+      columns[column].cells.push_back(cells[column]);
+  }
+  std::string text = "\n" + table_text(columns, rows);
+  text += fmt::format(
+      "  each launch on average, by itself or beside its pair's exchange; predicted by calibration "
+      "'{}'; {} of {} ops\n",
+      measured.kernels->calibration, rows, comparison.ops.size());
+  for (const std::string& each : stand_ins) text += "  * timed instead: " + each + "\n";
   return text;
 }
 
@@ -227,7 +304,8 @@ std::string timeline_comparison_text(const Program& program, const TimelineFile&
                                      const TimelineFile& measured,
                                      const TimelineComparison& comparison) {
   return heading(predicted, measured) + step_table(measured, comparison) + rank_table(comparison) +
-         kind_table(comparison) + path_table(program, comparison);
+         kind_table(comparison) + pair_table(comparison) + op_table(measured, comparison) +
+         path_table(program, comparison);
 }
 
 std::string timeline_comparison_json(const Program& program, const TimelineFile& measured,
@@ -271,6 +349,26 @@ std::string timeline_comparison_json(const Program& program, const TimelineFile&
                             {"instructions", kind.instructions},
                             {"predicted_s", kind.predicted.value()},
                             {"measured_s", kind.measured.value()}});
+  }
+  if (measured.kernels) {
+    out["device"] = measured.kernels->device;
+    out["simulated_device"] = measured.kernels->simulated;
+    out["pairs"] = nlohmann::ordered_json::array();
+    for (const PairComparison& pair : comparison.pairs) {
+      out["pairs"].push_back({{"rank", pair.rank.value},
+                              {"cell", pair.cell},
+                              {"predicted_s", pair.predicted.value()},
+                              {"measured_s", pair.measured.value()}});
+    }
+    out["ops"] = nlohmann::ordered_json::array();
+    for (const MeasuredOp& op : comparison.ops) {
+      out["ops"].push_back({{"op", op.op},
+                            {"work", op.work},
+                            {"launches", op.launches},
+                            {"predicted_s", op.predicted.value()},
+                            {"measured_s", op.measured.value()},
+                            {"stand_in", op.stand_in}});
+    }
   }
   out["critical_path"] = {{"predicted", path_json(comparison.predicted_path)},
                           {"measured", path_json(comparison.measured_path)},

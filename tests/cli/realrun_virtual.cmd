@@ -1,0 +1,3 @@
+# All ranks of a small model in virtual time, predicted for an H200 and run on a simulated device that has the kernels of the
+# H800: nothing is measured.
+orrery plan --model micro-moe --cluster h200-8 --calibration h200 --seq 256 --global-batch 16 --fix pp=2,ep=2,tp=1,cp=1,mbs=1,zero=1,recompute=selective,comm-sms=20,precision=fp8 --schedule dualpipe --top 1 -o plan.json > plan.txt && orrery simulate plan.json -o predicted.json > simulated.txt && orrery realrun plan.json --mode cuda-virtual --steps 1 --simulated-device h800 -o measured.json > realrun.txt && orrery compare predicted.json measured.json
