@@ -47,7 +47,7 @@ std::string counts_text(const SearchResult& result) {
       result.truncated ? "; cut short by --effort" : "");
   if (result.simulated < result.finalists) {
     text += fmt::format(
-        "  {} of the first {} too large to be simulated with contention (fidelity analytic)\n",
+        "  too large to be simulated with contention (fidelity analytic): {} of the first {}\n",
         result.finalists - result.simulated, result.finalists);
   }
   return text;
