@@ -129,9 +129,9 @@ void mtp_hidden_backward(RankState<T>& rank, Frame<T>& frame) {
 template <class T>
 void mtp_embedding_backward(RankState<T>& rank, Frame<T>& frame) {
   const std::int64_t elements = rank.sizes.local * rank.sizes.hidden;
-  Tensor<T>& gradient = frame.embedding_gradient;
-  half_backward(rank, frame, Param::kEmbeddingNorm, frame.mtp_embedding, 1,
-                gradient.make(divided(rank) ? frame.passing : frame.operands, elements));
+  T* gradient =
+      frame.embedding_gradient.make(divided(rank) ? frame.passing : frame.operands, elements);
+  half_backward(rank, frame, Param::kEmbeddingNorm, frame.mtp_embedding, 1, gradient);
   frame.transient.drop_all();
 }
 
@@ -177,8 +177,8 @@ void logits(RankState<T>& rank, Frame<T>& frame) {
 
 template <class T>
 const std::int32_t* targets(RankState<T>& rank, const Frame<T>& frame) {
-  const MicrobatchTokens& tokens = rank.tokens(frame.microbatch);
-  return (frame.kind == LayerKind::kMtp ? tokens.mtp_targets : tokens.targets).data();
+  const MicrobatchTokens& own = rank.tokens(frame.microbatch);
+  return (frame.kind == LayerKind::kMtp ? own.mtp_targets : own.targets).data();
 }
 
 template <class T>
@@ -205,8 +205,8 @@ void count_loss(RankState<T>& rank, Frame<T>& frame, const std::vector<T>& losse
 
 template <class T>
 T loss_scale(const RankState<T>& rank, const Frame<T>& frame) {
-  const double weight = frame.kind == LayerKind::kMtp ? rank.recipe.mtp_weight : 1;
-  return static_cast<T>(rank.loss_scale * weight);
+  return static_cast<T>(rank.loss_scale *
+                        (frame.kind == LayerKind::kMtp ? rank.recipe.mtp_weight : 1));
 }
 
 // From the statistics of all parts of the vocabulary, one after another.
@@ -271,9 +271,6 @@ void head_wgrad(RankState<T>& rank, Frame<T>& frame) {
                                       frame.vocabulary.get(), frame.head_normed.get(),
                                       rank.gradient(frame, Param::kHead));
 }
-
-// ---------------------------------------------------------------------------------------------------------------------
-// By name
 
 template <class T>
 constexpr NamedOp<T> kEmbeddingForward[] = {{"embedding lookup", lookup<T>}};

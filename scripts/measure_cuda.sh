@@ -6,15 +6,20 @@
 #   scripts/measure_cuda.sh --pack FOLDER             collects them, with the libraries that a GPU
 #                                                     machine may lack, to be carried there
 #   scripts/measure_cuda.sh --no-replay ...           without the replay: where there is no FP8
+#   scripts/measure_cuda.sh --no-virtual ...          without the virtual runs
 #
 # cuBLASLt, cuDNN and NVRTC are looked for in the toolkit and in the folders of Python packages. FILE
 # (default: build/cuda-kernels.json) is written after every kernel: a run that is cut short leaves what
 # it has (kernels/cuda/bench_report.hpp says what is in it). Exit code 0: all checks passed and
-# everything was measured; 3: there is no GPU. Half a minute on an H200, exchanges and replay not counted.
+# everything was measured; 3: there is no GPU. Half a minute on an H200, exchanges, replay and virtual runs not counted.
 #
 # The replay: chunk pairs of one rank of DeepSeek-V3's step, carried out in real time and compared with
 # what calibration/h200.toml predicts of them, in replay-*.json and replay-*.txt beside FILE; products told to
 # leave the SMs that communication holds, then told nothing. Every part of it ends by itself within minutes.
+#
+# The virtual runs: all ranks of small plans in turn on the GPU, beside the same training by the host's kernels in float, and
+# each compared with its prediction, in virtual-*.json and virtual-*.txt. One whose ladder fails is said and the others go on;
+# the exit code is then 1.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
@@ -50,9 +55,25 @@ replay() {
   done
 }
 
+# virtual ORRERY FOLDER NAME FIX SCHEDULE: the ladder and the clocks of one plan of micro-moe.
+virtual() {
+  local orrery=$1 into=$2 name=virtual-$3 fix=$4 schedule=$5 passed=0
+  timeout 20 "$orrery" plan --model micro-moe --cluster h200-8 --calibration h200 --seq 256 --global-batch 16 \
+    --schedule "$schedule" --top 1 --fix "tp=1,cp=1,mbs=1,zero=1,recompute=selective,comm-sms=20,$fix" \
+    -o "$into/$name-plan.json" > /dev/null
+  timeout 20 "$orrery" simulate "$into/$name-plan.json" -o "$into/$name-predicted.json" > /dev/null
+  say "virtual run $name: $fix, $schedule"
+  timeout 240 "$orrery" realrun "$into/$name-plan.json" --mode cuda-virtual --seed 2 -o "$into/$name.json" |
+    tee "$into/$name.txt" || passed=$?
+  [[ $passed -gt 1 ]] ||
+    timeout 20 "$orrery" compare "$into/$name-predicted.json" "$into/$name.json" | tee -a "$into/$name.txt"
+  return "$passed"
+}
+
 output=build/cuda-kernels.json
 folder=
 replays=yes
+virtuals=yes
 while (($# > 0)); do
   case $1 in
     --pack)
@@ -64,6 +85,7 @@ while (($# > 0)); do
       shift
       ;;
     --no-replay) replays= ;;
+    --no-virtual) virtuals= ;;
     *) folder=$1 ;;
   esac
   shift
@@ -87,4 +109,11 @@ say "checking every kernel against its twin on the host"
 "$tests"
 say "measuring; results in $output"
 "$bench" "--out=$output"
-[[ -z $replays ]] || replay "$orrery" "$(dirname "$output")"
+into=$(dirname "$output")
+[[ -z $replays ]] || replay "$orrery" "$into"
+[[ -n $virtuals ]] || exit 0
+failed=0
+virtual "$orrery" "$into" bf16 pp=2,ep=2,precision=bf16 dualpipe || failed=1
+virtual "$orrery" "$into" fp8 pp=2,ep=2,precision=fp8 dualpipe || failed=1
+virtual "$orrery" "$into" 1f1b pp=2,ep=4,precision=fp8 1f1b || failed=1
+exit "$failed"
