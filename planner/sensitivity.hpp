@@ -33,7 +33,8 @@ struct SensitivityOptions {
   std::uint64_t seed = 1;
 };
 
-// Drawn factors are lognormal, those of the busiest experts' rows at least 1. `costs`: as calibrated.
+// Drawn factors are lognormal, those of the busiest experts' rows at least 1. `costs`: as
+// calibrated.
 Sensitivity step_sensitivity(const Plan& plan, const Program& program, const CostSource& costs,
                              const Uncertainty& uncertainty,
                              const SensitivityOptions& options = {});

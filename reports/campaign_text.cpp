@@ -162,12 +162,13 @@ std::string goodput_text(const Campaign& campaign, const CampaignGoodput* goodpu
   std::string text = fmt::format(
       "With failures ({})\n"
       "  a failure        every {} on {} GPUs in {} nodes; {} to start again\n"
-      "  checkpoints      {:.2f} TB in {}, every {} of work (Daly; Young: {})\n",
+      "  checkpoints      {:.2f} TB in {}, every {} of work (Daly: {}; Young: {})\n",
       campaign.cluster.reliability->basis, duration(own.recovery.mtbf), phase.cluster.gpus(),
       phase.cluster.nodes, duration(own.recovery.restart), goodput->checkpoint.value() / 1e12,
-      duration(own.recovery.save), duration(own.interval), duration(young_interval(own.recovery)));
+      duration(own.recovery.save), duration(own.interval), duration(daly_interval(own.recovery)),
+      duration(young_interval(own.recovery)));
   text += fmt::format(
-      "  GPU-hours        {} expected (closed form, {}); {} runs drawn: mean {}, p10 {}, p50 {}, "
+      "  GPU-hours        {} expected (closed form, {}); runs drawn: {}, mean {}, p10 {}, p50 {}, "
       "p90 {}\n"
       "  goodput          {} of the GPU-hours train; {:.1f} failures a run\n\n",
       grouped(goodput->gpu_hours),

@@ -44,7 +44,7 @@ std::string counts_text(const SearchResult& result) {
   std::string text = fmt::format(
       "{} points = {} rejected + {} pruned + {} scored; {} simulated{}\n", count(result.space),
       count(rejected), count(result.pruned), count(result.scored), result.simulated,
-      result.truncated ? "; cut short by --effort" : "");
+      result.truncated ? "; cut short by --effort, the rest counts as pruned" : "");
   if (result.simulated < result.finalists) {
     text += fmt::format(
         "  too large to be simulated with contention (fidelity analytic): {} of the first {}\n",
@@ -54,7 +54,7 @@ std::string counts_text(const SearchResult& result) {
 }
 
 const char* nothing_found(bool truncated) {
-  return truncated ? "No layout was found within --effort.\n\n" : "No layout is feasible.\n\n";
+  return truncated ? "No layout was found within --effort; there may be some beyond.\n\n" : "No layout is feasible.\n\n";
 }
 
 // What was searched on each number of GPUs, above and below the plans.
@@ -104,8 +104,8 @@ std::string plan_search_text(const SearchRequest& request, const SearchResult& r
   std::size_t width = 0;
   for (const auto& [reason, points] : result.rejected)
     width = std::max(width, count(points).size());
-  for (const auto& [reason, points] : result.rejected)
-    text += fmt::format("  {:>{}}  {}{}\n", count(points), width, reason,
+  for (const std::string& reason : in_order(result.rejected))
+    text += fmt::format("  {:>{}}  {}{}\n", count(result.rejected.at(reason)), width, reason,
                         reason == kExceedsMemory && result.pruned > 0
                             ? " (of the points that were not pruned)"
                             : "");

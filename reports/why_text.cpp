@@ -85,7 +85,9 @@ std::string difference_text(const Plan& own, const Plan& best, const DeviceModel
 
 std::string rejections_text(const SearchResult& result) {
   std::string text;
-  for (const auto& [reason, point] : result.examples) text += rejection_text(result, reason);
+  for (const std::string& reason : in_order(result.rejected)) {
+    if (result.examples.contains(reason)) text += rejection_text(result, reason);
+  }
   return text;
 }
 

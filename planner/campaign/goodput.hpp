@@ -10,7 +10,7 @@ namespace orrery {
 
 struct PhaseGoodput {
   Recovery recovery;  // on the phase's GPUs
-  Seconds interval;   // of work between two checkpoints
+  Seconds interval;   // of work between two checkpoints; all of it where that is less
   Seconds work;       // without failures and checkpoints, of a middle run
   Seconds expected;   // Daly's closed form
 };
@@ -34,7 +34,9 @@ struct GoodputOptions {
   std::uint64_t seed = 1;
 };
 
-// Nothing where the cluster's file has no [reliability].
+// Nothing where the cluster's file has no [reliability]. Throws InputError where the runs would have
+// more failures than are drawn: hardly any work between two checkpoints gets through, or there is
+// too much of it.
 std::optional<CampaignGoodput> campaign_goodput(const Campaign& campaign,
                                                 const GoodputOptions& options = {});
 

@@ -21,8 +21,12 @@ std::string without_schedule(const std::string& text, Diagnostics& diagnostics) 
   for (std::string item; std::getline(items, item, ',');) {
     std::string trimmed = item;
     std::erase(trimmed, ' ');
-    if (trimmed.starts_with(std::string(kSchedule) + "=")) {
+    if (trimmed.empty()) {
+      diagnostics.error({}, "there is nothing between two commas of '" + text + "'");
+    } else if (trimmed.starts_with(std::string(kSchedule) + "=")) {
       if (++found > 1) diagnostics.error({}, "'schedule' is given twice");
+      if (trimmed.size() == std::string(kSchedule).size() + 1)
+        diagnostics.error({}, "'schedule' has no value", "such as schedule=1f1b");
     } else {
       rest += (rest.empty() ? "" : ",") + item;
     }
@@ -67,6 +71,10 @@ void fix_dimensions(LayoutSpace& space, const std::string& text, const std::stri
     diagnostics.error({}, "the search takes exchange=deepep", "`orrery simulate` takes the other");
   if (fixed.weights != WeightGradients::kBeside)
     diagnostics.error({}, "the search takes weights=beside", "`orrery simulate` takes the other");
+  if (keys.contains("comm-sms") && fixed.comm_sms == 0) {
+    diagnostics.error({}, "comm-sms=0 is an exchange that needs no SM, which no calibration has",
+                      "`orrery simulate` takes it as a what-if and names the assumption");
+  }
   diagnostics.throw_if_errors();
   const auto one = [&](const char* key, auto& list, auto value) {
     if (keys.contains(key)) list = {value};

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "core/error.hpp"
 #include "planner/schedules/families.hpp"
 
@@ -48,7 +51,32 @@ std::string chunks_arithmetic(const RejectedPoint& point) {
                      to_string(placement), wanted);
 }
 
+constexpr std::array kRules = {rejections::kGpus,
+                               rejections::kStages,
+                               rejections::kTensor,
+                               rejections::kContext,
+                               rejections::kExpertTensor,
+                               rejections::kNoExperts,
+                               rejections::kExperts,
+                               rejections::kExpertGroups,
+                               rejections::kBatch,
+                               rejections::kNoFp8,
+                               rejections::kChunks,
+                               rejections::kNoSchedule,
+                               rejections::kStagesOnTwoRanks};
+
 }  // namespace
+
+std::vector<std::string> in_order(const std::map<std::string, std::int64_t>& rejected) {
+  std::vector<std::string> reasons;
+  for (const auto& [reason, points] : rejected) {
+    if (std::find(kRules.begin(), kRules.end(), reason) == kRules.end()) reasons.push_back(reason);
+  }
+  for (const std::string rule : kRules) {
+    if (rejected.contains(rule)) reasons.push_back(rule);
+  }
+  return reasons;
+}
 
 std::string rejection_arithmetic(const Model& model, const Cluster& cluster,
                                  const Training& training, const std::string& reason,

@@ -1,7 +1,10 @@
 #pragma once
 // Why points of the space cannot be: a reason in a few words that can be counted, and the numbers
 // behind it for one point.
+#include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "core/layout.hpp"
 #include "core/model.hpp"
@@ -26,6 +29,10 @@ inline constexpr const char* kNoSchedule = "no schedule of this size";
 // of a micro-batch at different times.
 inline constexpr const char* kStagesOnTwoRanks = "ZeRO 2 or 3 with each stage on two ranks";
 }  // namespace rejections
+
+// Reasons in the order in which a planner wants them: the memory, which can be had elsewhere, and
+// then as the rules are applied.
+std::vector<std::string> in_order(const std::map<std::string, std::int64_t>& rejected);
 
 // A point that was rejected: of all with its reason the first, of those beyond the memory the one
 // that lacks least.

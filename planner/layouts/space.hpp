@@ -39,10 +39,11 @@ struct LayoutSpace {
   std::vector<StateChoice> states() const;  // every combination, the last list varying fastest
 };
 
-// Powers of two: pp up to the layers, embedding and head included, tp and cp up to the GPUs of a node, ep up to the experts, etp
-// up to tp, up to 8 sequences a micro-batch, up to 8 chunks a rank; every precision and recompute
-// set; 8 to 32 SMs for communication; every ZeRO stage; optimizer and moving average on GPU and
-// CPU, where the cluster says how fast its hosts are; every schedule family. What makes no
+// Powers of two: pp up to the layers, embedding and head included, tp and cp up to the GPUs of a
+// node, ep up to the experts, etp up to tp, up to 8 sequences a micro-batch, up to 8 chunks a rank;
+// every precision and recompute set; 8 to 32 SMs for communication; every ZeRO stage; optimizer and
+// moving average on GPU and CPU, where the cluster says how fast its hosts are; every schedule
+// family. What makes no
 // difference is taken as the first of its list. On a host, whose threads are the ranks: pp, ep,
 // 1F1B and DualPipe.
 LayoutSpace whole_space(const Model& model, const Cluster& cluster);

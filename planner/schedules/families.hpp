@@ -39,7 +39,8 @@ struct ScheduleFamily {
   P2pOrder (*p2p)(const ScheduleRequest& request) = nullptr;
 };
 
-// The stages of each rank, without cells. `request` as for generate; its micro-batches do not matter.
+// The stages of each rank, without cells. `request` as for generate; its micro-batches do not
+// matter.
 Schedule place_stages(const ScheduleFamily& family, const ScheduleRequest& request);
 
 // All families, in a fixed order.

@@ -106,6 +106,19 @@ TEST_CASE("a campaign adds up", "[campaign]") {
   CHECK(goodput->mean == Approx(goodput->gpu_hours).epsilon(0.005));
   CHECK(goodput->p10 <= goodput->p50);
   CHECK(goodput->p50 <= goodput->p90);
+
+  // A run that is shorter than the interval is saved once, at its end.
+  const auto once = campaign_goodput(campaign, {Seconds{1e30}, 50, 1});
+  REQUIRE(once);
+  for (const PhaseGoodput& phase : once->phases) CHECK(phase.interval == phase.work);
+  // Where next to no work gets through, nothing is drawn.
+  Campaign fragile = campaign;
+  fragile.cluster.reliability->gpu_mtbf = Seconds{3600 * 100};
+  CHECK_NOTHROW(campaign_goodput(fragile, {std::nullopt, 1, 1}));
+  CHECK_THROWS_WITH(campaign_goodput(fragile, {Seconds{3600 * 50}, 1, 1}),
+                    Catch::Contains("save more often"));
+  CHECK_THROWS_WITH(campaign_goodput(fragile, {std::nullopt, 2'000'000, 1}),
+                    Catch::Contains("fewer --runs"));
 }
 
 TEST_CASE("a forward alone takes the path and the slowest rank", "[campaign]") {
