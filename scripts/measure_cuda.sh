@@ -20,6 +20,9 @@
 # The virtual runs: all ranks of small plans in turn on the GPU, beside the same training by the host's kernels in float, and
 # each compared with its prediction, in virtual-*.json and virtual-*.txt. One whose ladder fails is said and the others go on;
 # the exit code is then 1.
+#
+# Last, where the toolkit has compute-sanitizer: the checks again under its memcheck, in sanitizer.txt beside FILE; what it
+# finds makes the exit code 1.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
@@ -70,6 +73,21 @@ virtual() {
   return "$passed"
 }
 
+# sanitize TESTS FOLDER: 1 where an access is wrong; nothing where there is no sanitizer.
+sanitize() {
+  local tests=$1 into=$2 tool found=0
+  tool=$(command -v compute-sanitizer || find /usr/local/cuda*/bin /opt -name compute-sanitizer -print -quit 2> /dev/null || true)
+  if [[ -z $tool ]]; then
+    say "no compute-sanitizer here: accesses not checked"
+    return 0
+  fi
+  say "the checks again under compute-sanitizer's memcheck"
+  timeout 240 "$tool" --tool memcheck --error-exitcode 9 "$tests" > "$into/sanitizer.txt" 2>&1 || found=$?
+  tail -n 3 "$into/sanitizer.txt"
+  [[ $found -ne 124 ]] || say "not through after four minutes: $into/sanitizer.txt"
+  [[ $found -eq 0 || $found -eq 124 ]] && ! grep -q '^=========.*Invalid' "$into/sanitizer.txt"
+}
+
 output=build/cuda-kernels.json
 folder=
 replays=yes
@@ -111,9 +129,11 @@ say "measuring; results in $output"
 "$bench" "--out=$output"
 into=$(dirname "$output")
 [[ -z $replays ]] || replay "$orrery" "$into"
-[[ -n $virtuals ]] || exit 0
 failed=0
-virtual "$orrery" "$into" bf16 pp=2,ep=2,precision=bf16 dualpipe || failed=1
-virtual "$orrery" "$into" fp8 pp=2,ep=2,precision=fp8 dualpipe || failed=1
-virtual "$orrery" "$into" 1f1b pp=2,ep=4,precision=fp8 1f1b || failed=1
+if [[ -n $virtuals ]]; then
+  virtual "$orrery" "$into" bf16 pp=2,ep=2,precision=bf16 dualpipe || failed=1
+  virtual "$orrery" "$into" fp8 pp=2,ep=2,precision=fp8 dualpipe || failed=1
+  virtual "$orrery" "$into" 1f1b pp=2,ep=4,precision=fp8 1f1b || failed=1
+fi
+sanitize "$tests" "$into" || failed=1
 exit "$failed"

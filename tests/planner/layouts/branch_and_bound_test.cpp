@@ -208,7 +208,8 @@ TEST_CASE("no bound exceeds the score, and score and memory are those of the Pro
       const SettingSums own = scorer.sums(setting.layout, {sms, sms});
       LayoutScorer::Shape shape(scorer, setting, sums, choice);
       const double score = shape.score(sms, states).value();
-      CAPTURE(model, describe(setting.layout), choice.family, choice.vpp, sms, score);
+      CAPTURE(model, describe(setting.layout), choice.family, choice.vpp, sms, score, states.zero,
+              to_string(setting.layout.recompute), to_string(setting.layout.precision));
       const double bound = scorer.bound(setting, sums).value();
       CHECK(bound <= score * (1 + 1e-9));
       const CellForms& forms = schedule_family(choice.family).forms;
@@ -241,7 +242,10 @@ TEST_CASE("no bound exceeds the score, and score and memory are those of the Pro
       const double memory = shape.memory(states).table.total() / fullest - 1;
       least_memory = std::min(least_memory, memory);
       most_memory = std::max(most_memory, memory);
-      CHECK(score == Approx(timeline.step.value()).epsilon(0.02));
+      // A cell's last reduction of ZeRO 2 and 3 is counted with the cell; in the Program the next
+      // one may run beside it. Where there are few micro-batches, that is a few percent too much.
+      CHECK(score > timeline.step.value() * 0.98);
+      CHECK(score < timeline.step.value() * (states.zero < 2 ? 1.02 : 1.04));
       // Messages that wait are not counted one by one, and what a cell makes and frees at once is
       // taken apart: too much is counted rather than too little, most where whole layers are
       // computed again inside pairs.
