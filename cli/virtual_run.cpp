@@ -79,7 +79,7 @@ int virtual_run(const VirtualRunOptions& options) {
   const Plan plan = read_plan(options.plan);
   check(plan);
   check_outputs({options.output}, {options.plan, options.corpus, options.calibration});
-  check_host_memory(plan, HostScalar::kFloat, 0, plan.layout.gpus());
+  check_host_memory(plan, HostScalar::kFloat, 0, plan.layout.gpus(), 2);  // tested and reference
   const DeviceModel model = find_device(
       options.calibration.empty() ? plan.calibration.name : options.calibration, plan.cluster);
   if (options.calibration.empty()) warn_of_other_calibration(plan, model);

@@ -34,7 +34,7 @@ std::vector<MeasuredOp> read_measured_ops(Reader& from) {
   std::vector<MeasuredOp> ops;
   for (Reader& op : from.tables("ops")) {
     ops.push_back({op.required_string("work"), op.required_string("op"),
-                   op.required_int("launches"),
+                   op.required_int("launches", {1, 1'000'000'000}),
                    Seconds{op.required_double("predicted_s", 0, kMostSeconds)},
                    Seconds{op.required_double("measured_s", 0, kMostSeconds)},
                    op.optional_string("stand_in").value_or("")});

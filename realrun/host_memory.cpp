@@ -22,8 +22,8 @@ Bytes host_memory(const Plan& plan, HostScalar scalar, int first_rank, int ranks
   return Bytes{bytes};
 }
 
-void check_host_memory(const Plan& plan, HostScalar scalar, int first_rank, int ranks) {
-  const Bytes needed = host_memory(plan, scalar, first_rank, ranks);
+void check_host_memory(const Plan& plan, HostScalar scalar, int first_rank, int ranks, int runs) {
+  const Bytes needed = runs * host_memory(plan, scalar, first_rank, ranks);
   const Bytes there{static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
                     static_cast<double>(sysconf(_SC_PAGE_SIZE))};
   if (needed <= there) return;

@@ -11,7 +11,8 @@ namespace orrery {
 // `ranks`: the first and the number of those that this process runs.
 Bytes host_memory(const Plan& plan, HostScalar scalar, int first_rank, int ranks);
 
-// Throws EnvironmentError where that is more than this machine has.
-void check_host_memory(const Plan& plan, HostScalar scalar, int first_rank, int ranks);
+// Throws EnvironmentError where that, of so many runs at once, is more than this machine has.
+void check_host_memory(const Plan& plan, HostScalar scalar, int first_rank, int ranks,
+                       int runs = 1);
 
 }  // namespace orrery

@@ -63,13 +63,13 @@ virtual() {
   local orrery=$1 into=$2 name=virtual-$3 fix=$4 schedule=$5 passed=0
   timeout 20 "$orrery" plan --model micro-moe --cluster h200-8 --calibration h200 --seq 256 --global-batch 16 \
     --schedule "$schedule" --top 1 --fix "tp=1,cp=1,mbs=1,zero=1,recompute=selective,comm-sms=20,$fix" \
-    -o "$into/$name-plan.json" > /dev/null
-  timeout 20 "$orrery" simulate "$into/$name-plan.json" -o "$into/$name-predicted.json" > /dev/null
+    -o "$into/$name-plan.json" > /dev/null || return 2
+  timeout 20 "$orrery" simulate "$into/$name-plan.json" -o "$into/$name-predicted.json" > /dev/null || return 2
   say "virtual run $name: $fix, $schedule"
   timeout 240 "$orrery" realrun "$into/$name-plan.json" --mode cuda-virtual --seed 2 -o "$into/$name.json" |
     tee "$into/$name.txt" || passed=$?
   [[ $passed -gt 1 ]] ||
-    timeout 20 "$orrery" compare "$into/$name-predicted.json" "$into/$name.json" | tee -a "$into/$name.txt"
+    timeout 20 "$orrery" compare "$into/$name-predicted.json" "$into/$name.json" | tee -a "$into/$name.txt" || passed=1
   return "$passed"
 }
 

@@ -144,6 +144,7 @@ struct AttentionBackward::Graph {
   Tensor scale = {}, masked = {}, one = {}, delta = {}, dq_sum = {};
   std::unique_ptr<Device<char>> workspace = nullptr;
   std::unique_ptr<Device<float>> delta_data = nullptr, dq_sum_data = nullptr;
+  std::size_t dq_sums = 0;  // elements
 };
 
 AttentionBackward::AttentionBackward(const CudnnLibrary& library,
@@ -202,7 +203,8 @@ AttentionBackward::AttentionBackward(const CudnnLibrary& library,
   const auto rows = static_cast<std::size_t>(shape.tokens() * shape.heads);
   own.workspace = std::make_unique<Device<char>>(static_cast<std::size_t>(g.workspace_bytes()) + 1);
   own.delta_data = std::make_unique<Device<float>>(rows);
-  own.dq_sum_data = std::make_unique<Device<float>>(rows * static_cast<std::size_t>(shape.qk_dim));
+  own.dq_sums = rows * static_cast<std::size_t>(shape.qk_dim);
+  own.dq_sum_data = std::make_unique<Device<float>>(own.dq_sums);
 }
 
 AttentionBackward::~AttentionBackward() = default;
@@ -211,6 +213,9 @@ void AttentionBackward::run(const Bf16* q, const Bf16* k, const Bf16* v, const B
                             const Bf16* dout, const float* lse, Bf16* dq, Bf16* dk, Bf16* dv,
                             cudaStream_t stream) const {
   const Graph& own = *graph_;
+  // Blocks add to it.
+  check(cudaMemsetAsync(own.dq_sum_data->get(), 0, own.dq_sums * sizeof(float), stream),
+        "attention backward: clearing the sum of dq");
   own.graph.run(own.library.handle(),
                 {{own.q.id, q},
                  {own.k.id, k},

@@ -30,19 +30,23 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-constexpr std::size_t kPiece = (64 << 10) / sizeof(uint4);
+// What a block moves at once, vectors; less where little is copied, so that every block has some of
+// it and it is spread over the time.
+constexpr std::size_t kMostPiece = (64 << 10) / sizeof(uint4), kPiecesABlock = 16;
 __global__ void __launch_bounds__(kThreads)
     paced_kernel(const uint4* from, uint4* to, std::size_t vectors, double nanoseconds_a_byte) {
   __shared__ std::uint64_t started;
   if (threadIdx.x == 0) started = nanoseconds();
   __syncthreads();
   double moved = 0;
-  for (std::size_t first = blockIdx.x * kPiece; first < vectors; first += gridDim.x * kPiece) {
-    const std::size_t last = min(first + kPiece, vectors);
+  const std::size_t even = vectors / (gridDim.x * kPiecesABlock);
+  const std::size_t piece = even == 0 ? 1 : min(even, kMostPiece);
+  for (std::size_t first = blockIdx.x * piece; first < vectors; first += gridDim.x * piece) {
+    const std::size_t last = min(first + piece, vectors);
     for (std::size_t at = first + threadIdx.x; at < last; at += kThreads)
       __stcs(to + at, __ldcs(from + at));
     // A piece that is not full is waited for like the others.
-    moved += kPiece * sizeof(uint4);
+    moved += static_cast<double>(piece * sizeof(uint4));
     wait_for_link(started, moved, nanoseconds_a_byte);
   }
 }

@@ -73,10 +73,12 @@ Seconds KernelClock::once(const std::function<void()>& restore, const std::funct
   if (exchange > Seconds{}) {
     constexpr std::size_t kVector = 16;
     const double wanted = std::min((beside_.rate * exchange).value(), double{kRoom});
-    const std::size_t bytes = std::max(static_cast<std::size_t>(wanted) / kVector, std::size_t{1});
+    // At least one for each block: all of them hold their SMs until their share has passed.
+    const std::size_t vectors =
+        std::max(static_cast<std::size_t>(wanted) / kVector, static_cast<std::size_t>(beside_.ctas));
     check(cudaEventRecord(p.go, p.compute), "event");
     check(cudaStreamWaitEvent(p.exchange, p.go, 0), "event");
-    paced_copy(p.sent->get(), p.received->get(), bytes * kVector, beside_.ctas,
+    paced_copy(p.sent->get(), p.received->get(), vectors * kVector, beside_.ctas,
                beside_.rate.value(), p.exchange);
   }
   if (warm) hold(kHeadStart, p.compute);

@@ -22,7 +22,13 @@ OpTime CudaVirtualDevice::time(const Op& op, const ExchangeBeside& beside,
                                const std::function<void()>& run) {
   const std::lock_guard turn(kernels_.turn());
   KernelClock& clock = kernels_.clock();
-  clock.begin(beside);
+  try {
+    clock.begin(beside);
+  } catch (...) {
+    clock.end();
+    failed_ = true;
+    throw;
+  }
   OpTime took;
   try {
     run();

@@ -17,7 +17,7 @@ class CudaVirtualDevice : public VirtualDevice {
   CudaVirtualDevice();
   std::string name() const override { return name_; }
   bool simulated() const override { return false; }
-  bool failed() const override { return kernels_.failed(); }
+  bool failed() const override { return failed_ || kernels_.failed(); }
   kernels::KernelSet<float>& kernels() override { return kernels_; }
   OpTime time(const Op& op, const ExchangeBeside& beside,
               const std::function<void()>& run) override;
@@ -26,6 +26,7 @@ class CudaVirtualDevice : public VirtualDevice {
   std::string stand_in(const Op& op);
 
   std::string name_;
+  bool failed_ = false;  // to get ready for an op; kernels_ knows of its own calls
   CudaKernels kernels_;
 };
 
