@@ -10,7 +10,7 @@
 namespace orrery {
 namespace {
 
-// Times the ops of one step and adds up what they took. Ranks call it one after the other.
+// Times the ops of one step. Ranks call it one after the other, in no fixed order.
 class StepTimer : public OpTimer {
  public:
   StepTimer(const VirtualRunInput& input, VirtualDevice& device) : input_(input), device_(device) {}
@@ -19,7 +19,7 @@ class StepTimer : public OpTimer {
   void begin(const World& world) {
     world_ = &world;
     beside_ = exchanges_beside(world, input_.predicted);
-    took_.assign(world.program.instructions.size(), Seconds{});
+    timed_.resize(world.program.instructions.size());
   }
 
   Seconds time(const Instruction& instruction, const Op& op,
@@ -29,43 +29,58 @@ class StepTimer : public OpTimer {
       return {};
     }
     const OpTime took = device_.time(op, beside_[instruction.id.index()], run);
-    took_[instruction.id.index()] += took.time;
-    add(world_->program.work(instruction), instruction.lent_sms, op, took);
+    timed_[instruction.id.index()].push_back({&op, took});
     return took.time;
   }
 
-  const std::vector<Seconds>& took() const { return took_; }
-  std::vector<MeasuredOp> ops() const { return ops_; }
-
- private:
-  void add(const Work& work, int lent_sms, const Op& op, const OpTime& took) {
-    const auto [entry, fresh] = places_.try_emplace({work.name, op.name}, ops_.size());
-    if (fresh) ops_.push_back({work.name, op.name, 0, {}, {}, took.stand_in});
-    MeasuredOp& measured = ops_[entry->second];
-    ++measured.launches;
-    measured.measured += took.time;
-    measured.predicted += predicted(op, lent_sms);
+  // By instruction of the world's Program.
+  std::vector<Seconds> took() const {
+    std::vector<Seconds> took;
+    for (const std::vector<Timed>& ops : timed_) {
+      Seconds& all = took.emplace_back();
+      for (const Timed& each : ops) all += each.took.time;
+    }
+    return took;
   }
 
-  // Ops repeat: one lookup each.
-  Seconds predicted(const Op& op, int lent_sms) {
-    const auto [entry, fresh] = known_.try_emplace({&op, lent_sms});
-    if (fresh) {
-      Work alone;
-      alone.ops = {op};
-      entry->second = input_.costs.compute(alone, lent_sms).total();
+  // In the order of the Program, so that equal times give equal records.
+  std::vector<MeasuredOp> ops() const {
+    std::vector<MeasuredOp> ops;
+    std::map<std::pair<std::string, std::string>, std::size_t> places;
+    std::map<std::pair<const Op*, int>, Seconds> known;  // ops repeat: one prediction each
+    for (const Instruction& instruction : world_->program.instructions) {
+      for (const Timed& each : timed_[instruction.id.index()]) {
+        const std::string& work = world_->program.work(instruction).name;
+        const auto [place, fresh] = places.try_emplace({work, each.op->name}, ops.size());
+        if (fresh) ops.push_back({work, each.op->name, 0, {}, {}, each.took.stand_in});
+        const auto [predicted, is_new] = known.try_emplace({each.op, instruction.lent_sms});
+        if (is_new) predicted->second = predict(*each.op, instruction.lent_sms);
+        MeasuredOp& measured = ops[place->second];
+        ++measured.launches;
+        measured.measured += each.took.time;
+        measured.predicted += predicted->second;
+      }
     }
-    return entry->second;
+    return ops;
+  }
+
+ private:
+  struct Timed {
+    const Op* op = nullptr;
+    OpTime took;
+  };
+
+  Seconds predict(const Op& op, int lent_sms) const {
+    Work alone;
+    alone.ops = {op};
+    return input_.costs.compute(alone, lent_sms).total();
   }
 
   const VirtualRunInput& input_;
   VirtualDevice& device_;
   const World* world_ = nullptr;
-  std::vector<ExchangeBeside> beside_;  // by instruction
-  std::vector<Seconds> took_;  // by instruction
-  std::vector<MeasuredOp> ops_;
-  std::map<std::pair<std::string, std::string>, std::size_t> places_;
-  std::map<std::pair<const Op*, int>, Seconds> known_;
+  std::vector<ExchangeBeside> beside_;     // by instruction
+  std::vector<std::vector<Timed>> timed_;  // by instruction, in order
 };
 
 }  // namespace
