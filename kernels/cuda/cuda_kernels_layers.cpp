@@ -1,4 +1,6 @@
 // Attention, norms and activations of the set.
+#include <algorithm>
+
 #include "kernels/cuda/cuda_call.cuh"
 #include "kernels/cuda/rms_norm.hpp"
 #include "kernels/cuda/rope.hpp"

@@ -1,22 +1,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/adamw_math.cuh"
 #include "kernels/cuda/device_math.cuh"
 #include "kernels/cuda/end_kernels.hpp"
+#include "kernels/cuda/flat_launch.cuh"
 
 namespace orrery::cuda {
 namespace {
-
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
-
-unsigned blocks_of(std::int64_t threads) {
-  return static_cast<unsigned>((threads + kThreads - 1) / kThreads);
-}
-
-__device__ std::int64_t thread_number() {
-  return std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Ends of the model
@@ -95,22 +86,12 @@ __global__ void __launch_bounds__(kThreads)
 // ---------------------------------------------------------------------------------------------------------------------
 // Optimizer
 
-struct AdamwFactors {
-  float beta1, beta2, epsilon, rate, decay, gradient_scale, correction1, correction2;
-};
-
 __global__ void __launch_bounds__(kThreads)
     adamw_kernel(std::int64_t n, AdamwFactors f, const float* gradient, float* parameter,
                  float* first_moment, float* second_moment) {
   const std::int64_t at = thread_number();
   if (at >= n) return;
-  const float g = gradient[at] * f.gradient_scale;
-  const float m = f.beta1 * first_moment[at] + (1 - f.beta1) * g;
-  const float v = f.beta2 * second_moment[at] + (1 - f.beta2) * g * g;
-  first_moment[at] = m;
-  second_moment[at] = v;
-  const float update = m * f.correction1 / (sqrtf(v * f.correction2) + f.epsilon);
-  parameter[at] -= f.rate * (update + f.decay * parameter[at]);
+  adamw_update(f, gradient[at], parameter[at], first_moment[at], second_moment[at]);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -163,17 +144,8 @@ void cross_entropy_gradient(const kernels::CrossEntropyShape& s, const std::int3
 void adamw(std::int64_t n, const kernels::AdamwStep& step, const float* gradient, float* parameter,
            float* first_moment, float* second_moment, cudaStream_t stream) {
   if (n == 0) return;
-  const auto t = static_cast<double>(step.step);
-  const AdamwFactors factors{static_cast<float>(step.beta1),
-                             static_cast<float>(step.beta2),
-                             static_cast<float>(step.epsilon),
-                             static_cast<float>(step.learning_rate),
-                             static_cast<float>(step.weight_decay),
-                             static_cast<float>(step.gradient_scale),
-                             static_cast<float>(1 / (1 - std::pow(step.beta1, t))),
-                             static_cast<float>(1 / (1 - std::pow(step.beta2, t)))};
-  adamw_kernel<<<blocks_of(n), kThreads, 0, stream>>>(n, factors, gradient, parameter, first_moment,
-                                                      second_moment);
+  adamw_kernel<<<blocks_of(n), kThreads, 0, stream>>>(n, adamw_factors(step), gradient, parameter,
+                                                      first_moment, second_moment);
   check_launch("adamw");
 }
 

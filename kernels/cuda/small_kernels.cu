@@ -1,21 +1,11 @@
 #include <cmath>
 
 #include "kernels/cuda/device_math.cuh"
+#include "kernels/cuda/flat_launch.cuh"
 #include "kernels/cuda/small_kernels.hpp"
 
 namespace orrery::cuda {
 namespace {
-
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
-
-unsigned blocks_of(std::int64_t threads) {
-  return static_cast<unsigned>((threads + kThreads - 1) / kThreads);
-}
-
-__device__ std::int64_t thread_number() {
-  return std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Keys and values

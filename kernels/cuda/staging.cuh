@@ -6,6 +6,7 @@
 //   const Bf16* x = staging.bf16(n, host_x);
 //   Bf16* y = staging.bf16_out(n, host_y);
 //   staging.run([&] { kernel(n, x, y, staging.stream()); });   // host_y is there
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>

@@ -1,20 +1,11 @@
 #include <cmath>
 
 #include "kernels/cuda/device_math.cuh"
+#include "kernels/cuda/flat_launch.cuh"
 #include "kernels/cuda/token_router.hpp"
 
 namespace orrery::cuda {
 namespace {
-
-constexpr int kThreads = 256;
-
-unsigned blocks_of(std::int64_t threads) {
-  return static_cast<unsigned>((threads + kThreads - 1) / kThreads);
-}
-
-__device__ std::int64_t thread_number() {
-  return std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-}
 
 __global__ void __launch_bounds__(kThreads)
     scores_kernel(std::int64_t n, const float* logits, float* scores) {

@@ -115,7 +115,10 @@ std::string rejection_arithmetic(const Model& model, const Cluster& cluster,
     return fmt::format("dp*mbs = {}*{} = {}, but the batch has {} sequences", dp,
                        layout.micro_batch, dp * layout.micro_batch, training.global_batch);
   }
-  if (reason == kNoFp8) return fmt::format("precision={}", to_string(layout.precision));
+  if (reason == kNoFp8) {
+    return fmt::format("precision={}, but a GPU of '{}' computes nothing narrower than BF16",
+                       to_string(layout.precision), cluster.name);
+  }
   if (reason == kChunks) return chunks_arithmetic(point);
   if (reason == kNoSchedule) return schedule_arithmetic(training, point);
   ORRERY_CHECK(reason == kStagesOnTwoRanks, "no arithmetic for '{}'", reason);

@@ -33,7 +33,9 @@ Ladder climb(const LadderCase& each, kernels::KernelSet<float>& set, int steps) 
   Plan plan = tiny_plan({each.schedule, layout, microbatches, model, 256});
   plan.training.moments = ScalarType::kBf16;
   Recipe recipe = ladder_recipe();
-  recipe.seed = 2;  // no FP8 gradient comes nearer to the limit than 4.2 % on it
+  // In FP8 three of eight seeds keep within 5 % (realrun/README.md); this is one of them, so that a
+  // kernel that is wrong shows and rounding does not.
+  recipe.seed = 2;
   LadderRun run(plan, lower(plan), recipe, {}, set);
   const std::string text = make_corpus(7, 1 << 16);
   const Batches batches(text, plan.training.sequence, run.extra_tokens(), recipe.seed);
@@ -55,7 +57,7 @@ TEST_CASE("with a GPU's roundings the loss of 20 steps keeps within 1 % of float
   CHECK(ladder.worst_loss() > 0);  // it is not the same run twice
 }
 
-TEST_CASE("with a GPU's roundings every gradient keeps within 1 % in BF16 and 5 % in FP8") {
+TEST_CASE("with a GPU's roundings every gradient keeps within 1 % in BF16 and, of one seed, 5 % in FP8") {
   kernels::RoundedKernels set;
   const Precision precision = GENERATE(Precision::kBf16, Precision::kFp8);
   const LadderCase each = GENERATE_COPY(

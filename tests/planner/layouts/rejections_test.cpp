@@ -87,7 +87,9 @@ TEST_CASE("a setting that cannot be says why with its own numbers") {
         Answer{rejections::kBatch, "dp*mbs = 64*8 = 512, but the batch has 256 sequences"});
   Layout fp8 = layout_of(1, 1, 1, 1);
   fp8.precision = Precision::kFp8;
-  CHECK(problem.ruled_out(fp8, false) == Answer{rejections::kNoFp8, "precision=fp8"});
+  CHECK(problem.ruled_out(fp8, false) ==
+        Answer{rejections::kNoFp8,
+               "precision=fp8, but a GPU of 'h800-64' computes nothing narrower than BF16"});
 
   Problem odd;
   odd.training.sequence = 4100;
