@@ -21,9 +21,9 @@ endif()
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cpp)
 list(FILTER cuda_sources EXCLUDE REGEX "(bench|plugin)[^/]*\\.cpp$")
 # Which kernel carries out an op is decided without CUDA, and how operands lie; here in code that a shared library can hold.
-set(shared_sources replay_launch product_operands fp8 fp8_tiles)
-list(TRANSFORM shared_sources REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/kernels/\\1.cpp")
-add_library(orrery_cuda_kernels STATIC ${cuda_sources} ${shared_sources})
+set(cuda_shared_sources replay_launch product_operands fp8 fp8_tiles)
+list(TRANSFORM cuda_shared_sources REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/kernels/\\1.cpp")
+add_library(orrery_cuda_kernels STATIC ${cuda_sources} ${cuda_shared_sources})
 target_compile_options(orrery_cuda_kernels PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>
                                                    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow>
                                                    $<$<AND:$<BOOL:${ORRERY_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)

@@ -9,7 +9,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache pkg-config python3
-  libsimgrid-dev libboost-graph-dev
+  libsimgrid-dev libboost-graph-dev libboost-context-dev
   catch2 libbenchmark-dev
   libopenblas-dev libopenmpi-dev openmpi-bin
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libfmt-dev zlib1g-dev

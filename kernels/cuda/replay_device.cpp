@@ -41,8 +41,8 @@ struct CudaReplayDevice::Parts {
   cudaStream_t of(orrery::Stream stream) const { return streams[static_cast<std::size_t>(stream)]; }
 };
 
-CudaReplayDevice::CudaReplayDevice(ProductSms told)
-    : told_(told), parts_(std::make_unique<Parts>()) {
+CudaReplayDevice::CudaReplayDevice(ProductSms told, std::int64_t room)
+    : told_(told), room_(room), parts_(std::make_unique<Parts>()) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "properties of the GPU");
   name_ = std::string(properties.name) + (told == ProductSms::kLeft
@@ -75,7 +75,8 @@ std::string CudaReplayDevice::stand_in(const Op& op) const {
 
 void CudaReplayDevice::prepare(std::span<const KernelCall> kernels,
                                std::span<const PacedCopy> copies) {
-  parts_->kernels = std::make_unique<ReplayKernels>(told_, parts_->of(orrery::Stream::kCompute));
+  parts_->kernels =
+      std::make_unique<ReplayKernels>(told_, room_, parts_->of(orrery::Stream::kCompute));
   for (const KernelCall& call : kernels) parts_->kernels->make(call);
   std::size_t most = kVector;
   for (const PacedCopy& copy : copies) most = std::max(most, whole_vectors(copy.bytes));

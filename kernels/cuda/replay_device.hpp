@@ -24,7 +24,9 @@ namespace orrery::cuda {
 
 class CudaReplayDevice : public ReplayDevice {
  public:
-  explicit CudaReplayDevice(ProductSms told);
+  // `room`: elements of the longest operand of an op. Of it are the pools that operands come from:
+  // 8 bytes an element in all.
+  explicit CudaReplayDevice(ProductSms told, std::int64_t room = std::int64_t{1} << 30);
   ~CudaReplayDevice() override;
   std::string name() const override { return name_; }
   bool simulated() const override { return false; }
@@ -43,6 +45,7 @@ class CudaReplayDevice : public ReplayDevice {
  private:
   struct Parts;
   ProductSms told_;
+  std::int64_t room_;
   std::unique_ptr<Parts> parts_;
   std::string name_;
 };

@@ -8,11 +8,11 @@
 
 namespace orrery::cuda {
 
-ReplayKernels::ReplayKernels(ProductSms told, Stream stream)
+ReplayKernels::ReplayKernels(ProductSms told, std::int64_t room, Stream stream)
     : told_(told),
       stream_(stream),
       multiplies_fp8_(multiplies_fp8()),
-      operands_(std::make_unique<ReplayOperands>(stream)),
+      operands_(std::make_unique<ReplayOperands>(room, stream)),
       lt_(std::make_unique<LtLibrary>()),
       cudnn_(std::make_unique<CudnnLibrary>()) {
   check(cudaDeviceGetAttribute(&sms_, cudaDevAttrMultiProcessorCount, 0), "number of SMs");

@@ -21,8 +21,9 @@ class ReplayOperands;
 
 class ReplayKernels {
  public:
-  // `stream`: that of computation, on which kernels are also chosen by trying them.
-  ReplayKernels(ProductSms told, Stream stream);
+  // `room`: of the longest operand, elements. `stream`: that of computation, on which kernels are
+  // also chosen by trying them.
+  ReplayKernels(ProductSms told, std::int64_t room, Stream stream);
   ~ReplayKernels();
   // Throws DeviceError where no kernel computes it here, or memory does not suffice.
   void make(const KernelCall& call);

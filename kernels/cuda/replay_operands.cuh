@@ -41,7 +41,13 @@ class Ring {
 
 class ReplayOperands {
  public:
-  explicit ReplayOperands(cudaStream_t stream) {
+  // `room`: the longest operand, elements; a multiple of 8192.
+  ReplayOperands(std::int64_t room, cudaStream_t stream)
+      : bf16_(room),
+        codes_(room),
+        scales_(room / kTileOfScale),
+        floats_(room / 16),
+        results_(4 * room) {
     // The same block of normal values over and over.
     std::mt19937 generator(1);
     std::normal_distribution<float> normal;
@@ -81,7 +87,7 @@ class ReplayOperands {
   }
 
  private:
-  static constexpr std::int64_t kColumns = 8192;
+  static constexpr std::int64_t kColumns = 8192, kTileOfScale = 128;
 
   template <class T>
   static void repeat(const std::vector<T>& block, const Ring<T>& into) {
@@ -111,11 +117,10 @@ class ReplayOperands {
     return kept_.emplace(key, std::move(made)).first->second.get();
   }
 
-  Ring<Bf16> bf16_{std::int64_t{1} << 30};
-  Ring<std::uint8_t> codes_{std::int64_t{1} << 30};
-  Ring<float> scales_{(std::int64_t{1} << 30) / 128};
-  Ring<float> floats_{std::int64_t{1} << 26};
-  Ring<char> results_{std::int64_t{4} << 30};
+  Ring<Bf16> bf16_;
+  Ring<std::uint8_t> codes_;
+  Ring<float> scales_, floats_;
+  Ring<char> results_;
   std::map<Key, Device<char>> kept_;
 };
 

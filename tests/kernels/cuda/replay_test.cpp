@@ -11,6 +11,7 @@ namespace {
 
 using Lane = orrery::Stream;
 
+constexpr std::int64_t kRoom = std::int64_t{1} << 22;  // of operands
 constexpr Seconds kMillisecond{1e-3};
 // What a gate, a launch and an event may add: far more than they do.
 constexpr Seconds kLate{0.3e-3};
@@ -21,7 +22,7 @@ void between(Seconds time, Seconds least, Seconds most) {
 }
 
 TEST_CASE("a stream that holds does nothing for so long") {
-  CudaReplayDevice device(ProductSms::kLeft);
+  CudaReplayDevice device(ProductSms::kLeft, kRoom);
   device.prepare({}, {});
   device.begin(2);
   device.record(Lane::kCompute, 0, MarkUse::kTime);
@@ -33,7 +34,7 @@ TEST_CASE("a stream that holds does nothing for so long") {
 }
 
 TEST_CASE("a gate opens so long after what it counts from has ended, not after it was launched") {
-  CudaReplayDevice device(ProductSms::kLeft);
+  CudaReplayDevice device(ProductSms::kLeft, kRoom);
   device.prepare({}, {});
   device.begin(4);
   device.hold(Lane::kCompute, 3 * kMillisecond);
@@ -52,9 +53,9 @@ TEST_CASE("a gate opens so long after what it counts from has ended, not after i
 }
 
 TEST_CASE("an exchange of a replay lasts as long as it has to, beside computation") {
-  CudaReplayDevice device(ProductSms::kLeft);
+  CudaReplayDevice device(ProductSms::kLeft, kRoom);
   const PacedCopy copy{Bytes{100e6}, 20, 4 * kMillisecond};
-  const Op op = orrery::copy("copy", 4096, 7168);
+  const Op op = orrery::copy("copy", 1024, 4096);
   const KernelCall call{&op, 20, 0};
   device.prepare(std::span(&call, 1), std::span(&copy, 1));
   device.begin(2);
@@ -115,7 +116,7 @@ TEST_CASE("every kind of op of a replay runs") {
     calls.push_back({&op, 0, 0});
     calls.push_back({&op, 20, 1});
   }
-  CudaReplayDevice device(ProductSms::kLeft);
+  CudaReplayDevice device(ProductSms::kLeft, kRoom);
   device.prepare(calls, {});
   device.begin(calls.size() + 1);
   device.record(Lane::kCompute, 0, MarkUse::kTime);

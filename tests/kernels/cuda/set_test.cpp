@@ -344,7 +344,7 @@ Op op_of(KernelClass kernel, double bytes) {
   return op;
 }
 
-TEST_CASE("a device times an op alone and beside an exchange, the result the same") {
+TEST_CASE("a device times an op alone and beside an exchange, the result the same", "[gpu]") {
   CudaVirtualDevice device;
   CHECK_FALSE(device.simulated());
   const std::int64_t rows = 2048, width = 2048;
