@@ -54,11 +54,11 @@ void check(const Plan& plan) {
     diagnostics.error({}, "schedule: " + fault.reason);
   const Recompute set = plan.layout.recompute;
   if (set == Recompute::kAttention || set == Recompute::kMlp || set == Recompute::kExperts) {
-    diagnostics.error({}, fmt::format("recompute={} is not carried out on the CPU", to_string(set)),
+    diagnostics.error({}, fmt::format("recompute={} is not carried out by a real run", to_string(set)),
                       "plan with recompute=none, selective or full");
   }
   if (plan.layout.optimizer == Keep::kCpu || plan.layout.ema == Keep::kGpu) {
-    diagnostics.error({}, "a run on the CPU has its optimizer beside the weights, and no EMA",
+    diagnostics.error({}, "a real run has its optimizer beside the weights, and no EMA",
                       "plan without optimizer=cpu and ema=gpu");
   }
   diagnostics.throw_if_errors();

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 
 #include "core/error.hpp"
+#include "kernels/bfloat16.hpp"
 #include "kernels/exp_row.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/scalar.hpp"
@@ -81,6 +83,13 @@ T row_maximum(const T* row, std::int64_t size) {
   return fold(row, size, row[0], [](const T& a, const T& b) { return a < b ? b : a; });
 }
 
+// A row as an operand of a product.
+template <class T, class Operand>
+void round_row(T* row, std::int64_t size) {
+  if constexpr (std::is_same_v<Operand, Bf16>)
+    std::transform(row, row + size, row, [](T value) { return to_float(to_bf16(value)); });
+}
+
 template <class T>
 T row_sum(const T* row, std::int64_t size) {
   return fold(row, size, T(0), [](const T& a, const T& b) { return a + b; });
@@ -88,7 +97,7 @@ T row_sum(const T* row, std::int64_t size) {
 
 }  // namespace
 
-template <class T>
+template <class T, class Operand>
 void attention_forward(const AttentionShape& shape, double scale, const T* q, const T* k,
                        const T* v, T* out, T* lse) {
   using std::log;
@@ -114,6 +123,7 @@ void attention_forward(const AttentionShape& shape, double scale, const T* q, co
         const T sum = row_sum(p, visible);
         *sums.row(first + row) = largest + log(sum);
         inverse[row] = T(1) / sum;
+        round_row<T, Operand>(p, visible);
       }
       gemm_nn<T>({rows, shape.v_dim, seen}, scores.get(), seen, values.data, values.stride,
                  outs.row(first), outs.stride, false);
@@ -135,7 +145,7 @@ void attention_backward_delta(const AttentionShape& shape, const T* out, const T
   }
 }
 
-template <class T>
+template <class T, class Operand>
 void attention_backward(const AttentionShape& shape, double scale, const T* q, const T* k,
                         const T* v, const T* dout, const T* lse, const T* delta, T* dq, T* dk,
                         T* dv) {
@@ -167,6 +177,8 @@ void attention_backward(const AttentionShape& shape, double scale, const T* q, c
         exp_row(p, visible, factor, *sums.row(first + row));
         const T d = *deltas.row(first + row);
         for (std::int64_t key = 0; key < visible; ++key) ds[key] = p[key] * (ds[key] - d) * factor;
+        round_row<T, Operand>(p, visible);
+        round_row<T, Operand>(ds, visible);
         std::fill(p + visible, p + seen, T(0));
         std::fill(ds + visible, ds + seen, T(0));
       }
@@ -181,12 +193,14 @@ void attention_backward(const AttentionShape& shape, double scale, const T* q, c
 }
 
 template decltype(attention_forward<float>) attention_forward<float>;
+template decltype(attention_forward<float, Bf16>) attention_forward<float, Bf16>;
 template decltype(attention_forward<double>) attention_forward<double>;
 template decltype(attention_forward<Dual>) attention_forward<Dual>;
 template decltype(attention_backward_delta<float>) attention_backward_delta<float>;
 template decltype(attention_backward_delta<double>) attention_backward_delta<double>;
 template decltype(attention_backward_delta<Dual>) attention_backward_delta<Dual>;
 template decltype(attention_backward<float>) attention_backward<float>;
+template decltype(attention_backward<float, Bf16>) attention_backward<float, Bf16>;
 template decltype(attention_backward<double>) attention_backward<double>;
 template decltype(attention_backward<Dual>) attention_backward<Dual>;
 

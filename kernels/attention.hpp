@@ -21,7 +21,9 @@
 // Heads are independent: for double and Dual the results of a head are bitwise the same whichever
 // other heads and sequences are present, so sharding heads over ranks changes nothing. For float
 // that holds as far as kernels/gemm.hpp promises it.
-// Instantiated for float, double and Dual.
+// `Operand` is what p and ds are rounded to as operands of a product: T itself, or Bf16 as a GPU's
+// tensor cores take them (the sum of a row, and ds as the difference that it is, are of p as it
+// was). Instantiated for float, double and Dual; for float with Bf16, too.
 #include <cstdint>
 
 namespace orrery::kernels {
@@ -37,7 +39,7 @@ struct AttentionShape {
 };
 
 // Writes out and lse.
-template <class T>
+template <class T, class Operand = T>
 void attention_forward(const AttentionShape& shape, double scale, const T* q, const T* k,
                        const T* v, T* out, T* lse);
 
@@ -46,7 +48,7 @@ template <class T>
 void attention_backward_delta(const AttentionShape& shape, const T* out, const T* dout, T* delta);
 
 // Writes dq, dk and dv.
-template <class T>
+template <class T, class Operand = T>
 void attention_backward(const AttentionShape& shape, double scale, const T* q, const T* k,
                         const T* v, const T* dout, const T* lse, const T* delta, T* dq, T* dk,
                         T* dv);

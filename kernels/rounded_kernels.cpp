@@ -121,8 +121,9 @@ void RoundedKernels::narrow_to_e5m6(std::int64_t n, const float* x, float* y) {
 
 void RoundedKernels::attention_forward(const AttentionShape& s, double scale, const float* q,
                                        const float* k, const float* v, float* out, float* lse) {
-  Host::attention_forward(s, scale, bf16(wide(s), q).data(), bf16(wide(s), k).data(),
-                          bf16(narrow(s), v).data(), out, lse);
+  kernels::attention_forward<float, Bf16>(s, scale, bf16(wide(s), q).data(),
+                                          bf16(wide(s), k).data(), bf16(narrow(s), v).data(), out,
+                                          lse);
   round(narrow(s), out);
 }
 
@@ -133,12 +134,12 @@ void RoundedKernels::attention_backward_delta(const AttentionShape& s, const flo
 }
 
 void RoundedKernels::attention_backward(const AttentionShape& s, double scale, const float* q,
-                                        const float* k, const float* v, const float* out,
+                                        const float* k, const float* v, const float*,
                                         const float* dout, const float* lse, const float* delta,
                                         float* dq, float* dk, float* dv) {
-  Host::attention_backward(s, scale, bf16(wide(s), q).data(), bf16(wide(s), k).data(),
-                           bf16(narrow(s), v).data(), out, bf16(narrow(s), dout).data(), lse, delta,
-                           dq, dk, dv);
+  kernels::attention_backward<float, Bf16>(s, scale, bf16(wide(s), q).data(),
+                                           bf16(wide(s), k).data(), bf16(narrow(s), v).data(),
+                                           bf16(narrow(s), dout).data(), lse, delta, dq, dk, dv);
   round(wide(s), dq);
   round(wide(s), dk);
   round(narrow(s), dv);

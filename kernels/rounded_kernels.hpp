@@ -6,12 +6,10 @@
 //   products        operands BF16, or E4M3 with the scales of kernels/fp8_tiles.hpp: activations in
 //                   tiles along the inner dimension, weights in blocks; results BF16, of
 //                   ProductType::kFloat and of weight gradients float
-//   activations     and their gradients BF16 wherever a kernel reads or writes them
+//   activations     and their gradients BF16 wherever a kernel reads or writes them; inside
+//                   attention the probabilities and their gradients, as operands of a product
 //   float           weights and gradients of norms, inverse RMS, log-sum-exp, delta, the router
 //                   behind its logits, routing weights, losses, parameters and their gradients
-//
-// Inside attention a GPU rounds the probabilities to BF16 as operands of the second product; here
-// they stay float.
 #include "kernels/host_kernels.hpp"
 
 namespace orrery::kernels {

@@ -56,6 +56,7 @@ class StepTimer : public OpTimer {
         const auto [predicted, is_new] = known.try_emplace({each.op, instruction.lent_sms});
         if (is_new) predicted->second = predict(*each.op, instruction.lent_sms);
         MeasuredOp& measured = ops[place->second];
+        if (each.took.stand_in.empty()) measured.stand_in.clear();  // once it had no rows, say
         ++measured.launches;
         measured.measured += each.took.time;
         measured.predicted += predicted->second;

@@ -30,25 +30,26 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// What a block moves at once, vectors; less where little is copied, so that every block has some of
-// it and it is spread over the time.
+// What a block moves at once, vectors; less where little is copied, so that it is spread over the
+// time. Every block holds its SM until the end, whatever there is for it to copy.
 constexpr std::size_t kMostPiece = (64 << 10) / sizeof(uint4), kPiecesABlock = 16;
 __global__ void __launch_bounds__(kThreads)
-    paced_kernel(const uint4* from, uint4* to, std::size_t vectors, double nanoseconds_a_byte) {
+    paced_kernel(const uint4* from, uint4* to, std::size_t vectors, double lasts) {
   __shared__ std::uint64_t started;
   if (threadIdx.x == 0) started = nanoseconds();
   __syncthreads();
-  double moved = 0;
   const std::size_t even = vectors / (gridDim.x * kPiecesABlock);
   const std::size_t piece = even == 0 ? 1 : min(even, kMostPiece);
-  for (std::size_t first = blockIdx.x * piece; first < vectors; first += gridDim.x * piece) {
+  const std::size_t pieces = (vectors + piece - 1) / piece;
+  const std::size_t own = (pieces + gridDim.x - 1 - blockIdx.x) / gridDim.x;
+  for (std::size_t done = 0; done < own; ++done) {
+    const std::size_t first = (blockIdx.x + done * gridDim.x) * piece;
     const std::size_t last = min(first + piece, vectors);
     for (std::size_t at = first + threadIdx.x; at < last; at += kThreads)
       __stcs(to + at, __ldcs(from + at));
-    // A piece that is not full is waited for like the others.
-    moved += static_cast<double>(piece * sizeof(uint4));
-    wait_for_link(started, moved, nanoseconds_a_byte);
+    hold_until(started, lasts * static_cast<double>(done + 1) / static_cast<double>(own));
   }
+  hold_until(started, lasts);
 }
 
 }  // namespace
@@ -77,7 +78,7 @@ void paced_copy(const void* from, void* to, std::size_t bytes, int blocks, doubl
   const int shared = whole_sm(paced_kernel, "paced_copy: shared memory");
   paced_kernel<<<blocks, kThreads, shared, stream>>>(static_cast<const uint4*>(from),
                                                      static_cast<uint4*>(to), bytes / sizeof(uint4),
-                                                     nanoseconds_a_byte(rate, blocks));
+                                                     1e9 * static_cast<double>(bytes) / rate);
   check_launch("paced_copy");
 }
 

@@ -12,8 +12,8 @@ namespace orrery::cuda {
 void copy(const void* from, void* to, std::size_t bytes, int blocks, Stream stream);
 
 // By so many blocks, no faster than a link of `rate` bytes a second: stands in for an exchange
-// whose other end is not there. Each block moves 64 KiB, then waits until the link would have moved
-// them.
+// whose other end is not there. All blocks last as long as the link would take; each moves a piece,
+// at most 64 KiB, then waits until it is the next one's turn.
 void paced_copy(const void* from, void* to, std::size_t bytes, int blocks, double rate,
                 Stream stream);
 

@@ -131,8 +131,9 @@ class CudaKernels : public kernels::KernelSet<float> {
   const LtGemm& gemm(const LtShape& shape, const LtOperands& operands);
   const float* rope_angles(std::int64_t length, std::int64_t dim, double theta);
 
-  using Heads = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
-  static Heads heads(const kernels::AttentionShape& shape);
+  using Heads =
+      std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, double>;
+  static Heads heads(const kernels::AttentionShape& shape, double scale);
 
   std::recursive_mutex turn_;
   bool failed_ = false;

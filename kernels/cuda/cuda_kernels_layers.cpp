@@ -41,14 +41,14 @@ std::int64_t both(const kernels::MlaLayout& l) {
 
 }  // namespace
 
-CudaKernels::Heads CudaKernels::heads(const kernels::AttentionShape& s) {
-  return {s.sequences, s.length, s.heads, s.qk_dim, s.v_dim};
+CudaKernels::Heads CudaKernels::heads(const kernels::AttentionShape& s, double scale) {
+  return {s.sequences, s.length, s.heads, s.qk_dim, s.v_dim, scale};
 }
 
 void CudaKernels::attention_forward(const kernels::AttentionShape& s, double scale, const float* q,
                                     const float* k, const float* v, float* out, float* lse) {
   Call call(*this);
-  auto& kernel = forwards_[heads(s)];
+  auto& kernel = forwards_[heads(s, scale)];
   if (kernel == nullptr)
     kernel = std::make_unique<AttentionForward>(cudnn_, s, static_cast<float>(scale));
   std::vector<float> rows(static_cast<std::size_t>(s.tokens() * s.heads));
@@ -77,7 +77,7 @@ void CudaKernels::attention_backward(const kernels::AttentionShape& s, double sc
                                      const float* dout, const float* lse, const float*, float* dq,
                                      float* dk, float* dv) {
   Call call(*this);
-  auto& kernel = backwards_[heads(s)];
+  auto& kernel = backwards_[heads(s, scale)];
   if (kernel == nullptr)
     kernel = std::make_unique<AttentionBackward>(cudnn_, s, static_cast<float>(scale));
   std::vector<float> rows(static_cast<std::size_t>(s.tokens() * s.heads));

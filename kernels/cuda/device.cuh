@@ -52,6 +52,8 @@ class Device {
   explicit Device(const std::vector<T>& values) : Device(values.size()) {
     check(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice),
           "copy to the device");
+    // Out of pageable memory it may still be under way, and other streams do not wait for this one.
+    check(cudaStreamSynchronize(nullptr), "copy to the device");
   }
   ~Device() { cudaFree(data_); }
   Device(const Device&) = delete;

@@ -55,7 +55,7 @@ class BlockLink {
     if (threadIdx.x % 32 == 0) {
       const auto more = static_cast<unsigned long long>(bytes);
       const unsigned long long all = atomicAdd(&moved_, more) + more;
-      wait_for_link(started_, static_cast<double>(all), nanoseconds_a_byte_);
+      hold_until(started_, static_cast<double>(all) * nanoseconds_a_byte_);
     }
     __syncwarp();
   }

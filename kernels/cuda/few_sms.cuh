@@ -26,10 +26,9 @@ __device__ inline std::uint64_t nanoseconds() {
   return now;
 }
 
-// The caller holds on until the link would have moved `bytes`, of all that was begun at `started`.
-__device__ inline void wait_for_link(std::uint64_t started, double bytes,
-                                     double nanoseconds_a_byte) {
-  const auto due = started + static_cast<std::uint64_t>(bytes * nanoseconds_a_byte);
+// The caller holds on until so long after `started`.
+__device__ inline void hold_until(std::uint64_t started, double after) {
+  const auto due = started + static_cast<std::uint64_t>(after);
   while (nanoseconds() < due) __nanosleep(200);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 
 #include "kernels/cuda/copy.hpp"
@@ -13,9 +14,10 @@ namespace {
 
 constexpr int kSamples = 3;                            // after the warm-up
 constexpr std::size_t kRoom = std::size_t{256} << 20;  // of an exchange, bytes
-// Before timed kernels: for the host to hand all of them out, and for an exchange to begin.
-constexpr std::uint64_t kHeadStart = 200'000;  // nanoseconds
-constexpr double kSpare = 60e-6;               // by which it is longer, at least, seconds
+// Before timed kernels, at least: for the host to hand all of them out, and for an exchange to
+// begin.
+constexpr Seconds kHeadStart{200e-6};
+constexpr Seconds kSpare{60e-6};  // by which an exchange is longer, at least
 
 }  // namespace
 
@@ -64,24 +66,27 @@ Seconds KernelClock::end() {
   return total_;
 }
 
-// `warm`: it counts. `exchange`: how long one runs at the same time; 0: none.
+// `head_start`: how long the stream waits first; 0 where the time does not count. `exchange`: how
+// long one runs at the same time; 0: none.
 Seconds KernelClock::once(const std::function<void()>& restore, const std::function<void()>& launch,
-                          bool warm, Seconds exchange) const {
+                          Seconds head_start, Seconds exchange) const {
   const Parts& p = *parts_;
   restore();
   check(cudaStreamSynchronize(p.compute), "operands");
   if (exchange > Seconds{}) {
     constexpr std::size_t kVector = 16;
-    const double wanted = std::min((beside_.rate * exchange).value(), double{kRoom});
-    // At least one for each block: all of them hold their SMs until their share has passed.
-    const std::size_t vectors =
-        std::max(static_cast<std::size_t>(wanted) / kVector, static_cast<std::size_t>(beside_.ctas));
+    const auto wanted = static_cast<std::size_t>((beside_.rate * exchange).value());
     check(cudaEventRecord(p.go, p.compute), "event");
     check(cudaStreamWaitEvent(p.exchange, p.go, 0), "event");
-    paced_copy(p.sent->get(), p.received->get(), vectors * kVector, beside_.ctas,
-               beside_.rate.value(), p.exchange);
+    // One that is longer than there is room for goes on from the beginning.
+    for (std::size_t sent = 0; sent <= wanted; sent += kRoom) {
+      const std::size_t vectors =
+          std::max<std::size_t>(std::min(wanted - sent, kRoom) / kVector, 1);
+      paced_copy(p.sent->get(), p.received->get(), vectors * kVector, beside_.ctas,
+                 beside_.rate.value(), p.exchange);
+    }
   }
-  if (warm) hold(kHeadStart, p.compute);
+  if (head_start > Seconds{}) hold(static_cast<std::uint64_t>(1e9 * head_start.value()), p.compute);
   check(cudaEventRecord(p.begin, p.compute), "event");
   launch();
   check(cudaEventRecord(p.end, p.compute), "event");
@@ -93,14 +98,24 @@ Seconds KernelClock::once(const std::function<void()>& restore, const std::funct
 }
 
 void KernelClock::run(const std::function<void()>& restore, const std::function<void()>& launch) {
-  const Seconds alone = once(restore, launch, false, {});
+  Seconds handed_out;
+  const Seconds alone =
+      once(restore,
+           [&] {
+             const auto begun = std::chrono::steady_clock::now();
+             launch();
+             handed_out = Seconds{
+                 std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count()};
+           },
+           {}, {});
   if (!timing_) return;
   launched_ = true;
   const bool paired = beside_.ctas > 0 && beside_.rate > BytesPerSecond{};
-  const Seconds exchange =
-      paired ? Seconds{1e-9 * static_cast<double>(kHeadStart) + kSpare} + 3 * alone : Seconds{};
+  // The first time was the slowest for the host, too.
+  const Seconds head_start = std::max(kHeadStart, 2 * handed_out);
+  const Seconds exchange = paired ? head_start + kSpare + 3 * alone : Seconds{};
   std::array<Seconds, kSamples> samples;
-  for (Seconds& sample : samples) sample = once(restore, launch, true, exchange);
+  for (Seconds& sample : samples) sample = once(restore, launch, head_start, exchange);
   std::sort(samples.begin(), samples.end());
   total_ += samples[kSamples / 2];
 }

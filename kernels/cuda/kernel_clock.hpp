@@ -34,8 +34,8 @@ class KernelClock {
 
  private:
   struct Parts;
-  Seconds once(const std::function<void()>& restore, const std::function<void()>& launch, bool warm,
-               Seconds exchange) const;
+  Seconds once(const std::function<void()>& restore, const std::function<void()>& launch,
+               Seconds head_start, Seconds exchange) const;
 
   std::unique_ptr<Parts> parts_;
   bool timing_ = false, launched_ = false;

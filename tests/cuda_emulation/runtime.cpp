@@ -96,7 +96,7 @@ void set_last_error(cudaError_t error) {
 }
 
 StreamTurn::StreamTurn(cudaStream_t stream) : taken_(runs), clock_(of(stream).clock) {
-  begun = latest = clock_ + kLaunch;
+  begun = latest = block_clock = clock_ + kLaunch;
 }
 StreamTurn::~StreamTurn() {
   clock_ = std::max(latest, block_clock);

@@ -27,7 +27,8 @@ double error(const Floats& found, const Floats& expected) {
 // What both sets write to a copy of `start` each.
 struct Both {
   explicit Both(Floats start) : found(start), expected(std::move(start)) {}
-  explicit Both(std::int64_t count) : Both(Floats(size(count), 0)) {}
+  // Of results that are written whole: what was there before is no number.
+  explicit Both(std::int64_t count) : Both(Floats(size(count), std::nanf(""))) {}
   double error() const { return cuda::error(found, expected); }
   Floats found, expected;
 };
