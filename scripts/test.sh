@@ -4,8 +4,8 @@
 #   scripts/test.sh [CTEST OPTION...]        options go to the last run, e.g. -R schedule
 #
 # Two runs: first the tests of core/ and the command line's bad-input cases under the address and
-# undefined-behaviour sanitizers (that is where untrusted input is read; preset asan-input, whose kernels/,
-# realrun/ and reports/ are those of the optimised build; preset asan has all), then all tests, optimised.
+# undefined-behaviour sanitizers (that is where untrusted input is read; preset asan-input, whose planner/,
+# kernels/, realrun/ and reports/ are those of the optimised build; preset asan has all), then all tests, optimised.
 # Needs neither a terminal nor standard input. Exit code 0 when everything passed, 1 otherwise.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."

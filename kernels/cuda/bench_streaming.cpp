@@ -128,10 +128,9 @@ std::vector<Case> swiglu_cases(std::int64_t rows) {
 // Eight choices a token, spread evenly; a token's rows lie far apart.
 std::vector<Case> permute_cases() {
   constexpr std::int64_t kSlots = 8, kAll = kTokens * kSlots;
-  std::vector<std::int32_t> token_of_row(size(kAll)), row_of(size(kAll));
+  std::vector<std::int32_t> row_of(size(kAll));
   for (std::int64_t row = 0; row < kAll; ++row) {
     const std::int64_t token = row % kTokens, slot = row / kTokens;
-    token_of_row[size(row)] = static_cast<std::int32_t>(token);
     row_of[size(token * kSlots + slot)] = static_cast<std::int32_t>(row);
   }
   const auto hidden = static_cast<double>(kHidden);
@@ -139,9 +138,9 @@ std::vector<Case> permute_cases() {
               2.0 * hidden * static_cast<double>(kTokens + kAll)};
   expand.make = [=](cudaStream_t) -> Launch {
     auto x = bf16(kTokens * kHidden), out = room<Bf16>(kAll * kHidden);
-    auto tokens = std::make_shared<Device<std::int32_t>>(token_of_row);
+    auto rows = std::make_shared<Device<std::int32_t>>(row_of);
     return [=](cudaStream_t on) {
-      expand_rows(kAll, kHidden, tokens->get(), x->get(), out->get(), on);
+      expand_rows(kTokens, kSlots, kHidden, rows->get(), x->get(), out->get(), on);
     };
   };
   Case reduce{"reduce rows", expand.shape, "copy", 0, expand.bytes};

@@ -71,6 +71,25 @@ std::vector<float> fractions(const kernels::RouterShape& s, const kernels::Balan
   return f;
 }
 
+// [tokens][slots] of the rows of each token in order, -1 where it has none, out of the token of
+// each.
+struct RowsOfTokens {
+  RowsOfTokens(std::int64_t tokens, std::int64_t rows, const std::int32_t* token_of_row) {
+    std::vector<std::int64_t> count(static_cast<std::size_t>(tokens), 0);
+    for (std::int64_t row = 0; row < rows; ++row)
+      slots = std::max(slots, ++count[static_cast<std::size_t>(token_of_row[row])]);
+    row_of.assign(static_cast<std::size_t>(tokens * slots), -1);
+    std::fill(count.begin(), count.end(), 0);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const std::int64_t token = token_of_row[row];
+      const std::int64_t slot = count[static_cast<std::size_t>(token)]++;
+      row_of[static_cast<std::size_t>(token * slots + slot)] = static_cast<std::int32_t>(row);
+    }
+  }
+  std::int64_t slots = 0;
+  std::vector<std::int32_t> row_of;
+};
+
 }  // namespace
 
 void CudaKernels::narrow_to_e5m6(std::int64_t n, const float* x, float* y) {
@@ -140,11 +159,13 @@ void CudaKernels::expand_rows(std::int64_t rows, std::int64_t hidden, kernels::R
                               std::int64_t tokens, const std::int32_t* token_of_row, const float* x,
                               float* out) {
   Call call(*this);
-  const std::int32_t* at = call.values(rows, token_of_row);
+  const RowsOfTokens map(tokens, rows, token_of_row);
+  const auto* at = call.upload<std::int32_t>(map.row_of);
   if (type == kernels::RowType::kBf16) {
     const Bf16* from = call.bf16(tokens * hidden, x);
     Bf16* to = call.bf16_out(rows * hidden, out);
-    return call.run([&] { cuda::expand_rows(rows, hidden, at, from, to, call.stream()); });
+    return call.run(
+        [&] { cuda::expand_rows(tokens, map.slots, hidden, at, from, to, call.stream()); });
   }
   const Fp8Rows packing(hidden);
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(rows * packing.row_bytes));
@@ -152,7 +173,9 @@ void CudaKernels::expand_rows(std::int64_t rows, std::int64_t hidden, kernels::R
       reinterpret_cast<const Bf16*>(call.upload<std::uint8_t>(packing.packed(tokens, x)));
   auto* to =
       reinterpret_cast<Bf16*>(call.out(static_cast<std::int64_t>(bytes.size()), bytes.data()));
-  call.run([&] { cuda::expand_rows(rows, packing.row_bytes / 2, at, from, to, call.stream()); });
+  call.run([&] {
+    cuda::expand_rows(tokens, map.slots, packing.row_bytes / 2, at, from, to, call.stream());
+  });
   packing.unpack(rows, bytes, out);
 }
 

@@ -81,20 +81,20 @@ __device__ inline std::uint8_t e4m3(float value) {
 // Correctly rounded quotients by one divisor, without a division for each: with the correctly
 // rounded reciprocal y, q = x y is an ulp off at most, and q + (x - q d) y is x / d rounded
 // (Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990,
-// theorem 8).
+// theorem 8). By an infinite one: with both as 0 the same gives a zero of x's sign, or NaN where x
+// is infinite, too, as the division does.
 class Divisor {
  public:
   __device__ explicit Divisor(float divisor)
-      : divisor_(divisor), reciprocal_(1 / divisor), finite_(isfinite(divisor)) {}
+      : divisor_(isfinite(divisor) ? divisor : 0),
+        reciprocal_(isfinite(divisor) ? 1 / divisor : 0) {}
   __device__ float divide(float x) const {
-    if (!finite_) return x / divisor_;
     const float quotient = x * reciprocal_;
     return fmaf(fmaf(-quotient, divisor_, x), reciprocal_, quotient);
   }
 
  private:
   float divisor_, reciprocal_;
-  bool finite_;
 };
 
 __device__ inline uint2 e4m3x8(const float (&values)[kLanes], float scale) {

@@ -8,25 +8,31 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A block a row, all of it in flight at once. What is written is not read again soon.
+// A block a token: it is read once, then written to each of its rows. A block a row would read it
+// as often as it has rows, these lying far apart, out of memory where all tokens do not fit into
+// L2. What is written is not read again soon.
 constexpr int kExpandThreads = 512, kEachThread = 2;
 __global__ void __launch_bounds__(kExpandThreads)
-    expand_kernel(int vectors, const std::int32_t* token_of_row, const uint4* x, uint4* out) {
-  const std::int64_t row = blockIdx.x;
-  const uint4* from = x + std::int64_t{token_of_row[row]} * vectors;
-  uint4* to = out + row * vectors;
+    expand_kernel(int slots, int vectors, const std::int32_t* row_of, const uint4* x, uint4* out) {
+  const std::int64_t token = blockIdx.x;
+  const uint4* from = x + token * vectors;
+  const std::int32_t* rows = row_of + token * slots;
   for (int first = threadIdx.x; first < vectors;
        first += kEachThread * static_cast<int>(blockDim.x)) {
     uint4 values[kEachThread];
 #pragma unroll
     for (int each = 0; each < kEachThread; ++each) {
       const int vector = first + each * static_cast<int>(blockDim.x);
-      if (vector < vectors) values[each] = from[vector];
+      if (vector < vectors) values[each] = __ldcs(from + vector);
     }
+    for (int slot = 0; slot < slots; ++slot) {
+      const std::int64_t row = rows[slot];
+      if (row < 0) continue;
 #pragma unroll
-    for (int each = 0; each < kEachThread; ++each) {
-      const int vector = first + each * static_cast<int>(blockDim.x);
-      if (vector < vectors) __stcs(to + vector, values[each]);
+      for (int each = 0; each < kEachThread; ++each) {
+        const int vector = first + each * static_cast<int>(blockDim.x);
+        if (vector < vectors) __stcs(out + row * vectors + vector, values[each]);
+      }
     }
   }
 }
@@ -52,16 +58,16 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void expand_rows(std::int64_t rows, std::int64_t hidden, const std::int32_t* token_of_row,
-                 const Bf16* x, Bf16* out, cudaStream_t stream) {
+void expand_rows(std::int64_t tokens, std::int64_t slots, std::int64_t hidden,
+                 const std::int32_t* row_of, const Bf16* x, Bf16* out, cudaStream_t stream) {
   require(hidden % kLanes == 0, "expand_rows: hidden must be a multiple of 8");
-  if (rows == 0) return;
+  if (tokens * hidden == 0) return;
   const std::int64_t wanted = (hidden / kLanes + kEachThread - 1) / kEachThread;
   const auto threads =
       static_cast<unsigned>(std::min<std::int64_t>((wanted + 31) / 32 * 32, kExpandThreads));
-  expand_kernel<<<static_cast<unsigned>(rows), threads, 0, stream>>>(
-      static_cast<int>(hidden / kLanes), token_of_row, reinterpret_cast<const uint4*>(x),
-      reinterpret_cast<uint4*>(out));
+  expand_kernel<<<static_cast<unsigned>(tokens), threads, 0, stream>>>(
+      static_cast<int>(slots), static_cast<int>(hidden / kLanes), row_of,
+      reinterpret_cast<const uint4*>(x), reinterpret_cast<uint4*>(out));
   check_launch("expand_rows");
 }
 

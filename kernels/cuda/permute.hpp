@@ -8,10 +8,11 @@
 
 namespace orrery::cuda {
 
-// out[row] = x[token_of_row[row]]
-void expand_rows(std::int64_t rows, std::int64_t hidden, const std::int32_t* token_of_row,
-                 const Bf16* x, Bf16* out, Stream stream);
-// out[token] = sum over its rows of y[row]; row_of [tokens][slots], -1 where there is none
+// row_of [tokens][slots]: the rows of a token, -1 where there is none.
+// out[row] = x[token] for each of the token's rows; no row is another token's, too.
+void expand_rows(std::int64_t tokens, std::int64_t slots, std::int64_t hidden,
+                 const std::int32_t* row_of, const Bf16* x, Bf16* out, Stream stream);
+// out[token] = sum over its rows of y[row]
 void reduce_rows(std::int64_t tokens, std::int64_t slots, std::int64_t hidden,
                  const std::int32_t* row_of, const Bf16* y, Bf16* out, Stream stream);
 

@@ -49,20 +49,16 @@ std::vector<std::int32_t> numbers(std::int64_t count) {
 // Rows of a token lie far apart, as those of different experts do.
 ReplayKernels::Launch ReplayKernels::permutation(const ReplayLaunch& launch) {
   const std::int64_t rows = launch.m, columns = launch.n, tokens = launch.k;
-  if (launch.kind == LaunchKind::kExpandRows) {
-    std::vector<std::int32_t> token_of_row(size(rows));
-    for (std::int64_t row = 0; row < rows; ++row)
-      token_of_row[size(row)] = static_cast<std::int32_t>(row % tokens);
-    auto map = std::make_shared<Device<std::int32_t>>(token_of_row);
-    const Bf16* x = operands_->bf16(tokens * columns);
-    Bf16* out = operands_->result<Bf16>(rows * columns);
-    return [=](Stream on) { expand_rows(rows, columns, map->get(), x, out, on); };
-  }
   const std::int64_t slots = (rows + tokens - 1) / tokens;
   std::vector<std::int32_t> row_of(size(tokens * slots), -1);
   for (std::int64_t row = 0; row < rows; ++row)
     row_of[size(row % tokens * slots + row / tokens)] = static_cast<std::int32_t>(row);
   auto map = std::make_shared<Device<std::int32_t>>(row_of);
+  if (launch.kind == LaunchKind::kExpandRows) {
+    const Bf16* x = operands_->bf16(tokens * columns);
+    Bf16* out = operands_->result<Bf16>(rows * columns);
+    return [=](Stream on) { expand_rows(tokens, slots, columns, map->get(), x, out, on); };
+  }
   const Bf16* y = operands_->bf16(rows * columns);
   Bf16* out = operands_->result<Bf16>(tokens * columns);
   return [=](Stream on) { reduce_rows(tokens, slots, columns, map->get(), y, out, on); };

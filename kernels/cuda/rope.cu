@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/device_math.cuh"
@@ -6,29 +7,38 @@
 namespace orrery::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256, kMostTokens = 64;
 
-// A thread has four pairs.
+// Threads are [tokens][heads][vectors of a slice]. One has four pairs of some heads of a token,
+// which turn by the same angles.
 __global__ void __launch_bounds__(kThreads)
-    rope_kernel(std::int64_t vectors, int heads, int stride, int offset, int dim,
+    rope_kernel(std::int64_t rows, int heads, int stride, int offset, int dim,
                 const std::int32_t* positions, const float2* table, float direction, Bf16* x) {
-  const std::int64_t vector = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (vector >= vectors) return;
-  const int of_head = dim / kLanes;
-  const std::int64_t head = vector / of_head;
-  const auto place = static_cast<int>(vector - head * of_head) * kLanes;
-  Bf16* at = x + head * stride + offset + place;
-  const float2* angles = table + std::int64_t{positions[head / heads]} * (dim / 2) + place / 2;
-  float values[kLanes];
-  unpack(load8(at), values);
+  const std::int64_t row = std::int64_t{blockIdx.x} * blockDim.z + threadIdx.z;
+  if (row >= rows) return;
+  const int place = static_cast<int>(threadIdx.x) * kLanes;
+  const float2* angles = table + std::int64_t{positions[row]} * (dim / 2) + place / 2;
+  float cosine[kLanes / 2], sine[kLanes / 2];
 #pragma unroll
   for (int pair = 0; pair < kLanes / 2; ++pair) {
-    const float cosine = angles[pair].x, sine = direction * angles[pair].y;
-    const float a = values[2 * pair], b = values[2 * pair + 1];
-    values[2 * pair] = a * cosine - b * sine;
-    values[2 * pair + 1] = a * sine + b * cosine;
+    cosine[pair] = angles[pair].x;
+    sine[pair] = direction * angles[pair].y;
   }
-  store8(at, pack(values));
+  Bf16* own = x + row * heads * stride + offset + place;
+#pragma unroll 4
+  for (int head = static_cast<int>(threadIdx.y); head < heads;
+       head += static_cast<int>(blockDim.y)) {
+    Bf16* at = own + static_cast<std::int64_t>(head) * stride;
+    float values[kLanes];
+    unpack(load8(at), values);
+#pragma unroll
+    for (int pair = 0; pair < kLanes / 2; ++pair) {
+      const float a = values[2 * pair], b = values[2 * pair + 1];
+      values[2 * pair] = a * cosine[pair] - b * sine[pair];
+      values[2 * pair + 1] = a * sine[pair] + b * cosine[pair];
+    }
+    store8(at, pack(values));
+  }
 }
 
 }  // namespace
@@ -53,10 +63,15 @@ void rope(std::int64_t rows, std::int64_t heads, std::int64_t stride, std::int64
   require(stride % kLanes == 0 && offset % kLanes == 0 && dim % kLanes == 0,
           "rope: stride, offset and dim must be multiples of 8");
   require(offset + dim <= stride, "rope: the slice leaves its head");
-  const std::int64_t vectors = rows * heads * dim / kLanes;
-  if (vectors == 0) return;
-  rope_kernel<<<static_cast<unsigned>((vectors + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
-      vectors, static_cast<int>(heads), static_cast<int>(stride), static_cast<int>(offset),
+  require(dim <= std::int64_t{kThreads} * kLanes, "rope: the slice is longer than a block");
+  if (rows * heads * dim == 0) return;
+  const std::int64_t vectors = dim / kLanes;
+  const std::int64_t of_token = std::min(heads, kThreads / vectors);
+  const std::int64_t tokens = std::min<std::int64_t>(kThreads / (vectors * of_token), kMostTokens);
+  const dim3 threads(static_cast<unsigned>(vectors), static_cast<unsigned>(of_token),
+                     static_cast<unsigned>(tokens));
+  rope_kernel<<<static_cast<unsigned>((rows + tokens - 1) / tokens), threads, 0, stream>>>(
+      rows, static_cast<int>(heads), static_cast<int>(stride), static_cast<int>(offset),
       static_cast<int>(dim), positions, reinterpret_cast<const float2*>(table),
       backward ? -1.0f : 1.0f, x);
   check_launch("rope");

@@ -124,6 +124,9 @@ inline int __popc(unsigned bits) {
 inline float __expf(float x) {
   return std::exp(x);
 }
+inline float __fdividef(float x, float y) {
+  return x / y;
+}
 inline float rsqrtf(float x) {
   return 1 / std::sqrt(x);
 }

@@ -221,9 +221,9 @@ TEST_CASE("rows are expanded and reduced as on the host; experts have 0, 1, 127 
                     slot_of.data());
   const auto x = random_bf16(tokens * hidden, 11), y = random_bf16(rows * hidden, 12);
   const Device<Bf16> device_x(x), device_y(y);
-  const Device<std::int32_t> device_rows(row_of), device_tokens(token_of);
+  const Device<std::int32_t> device_rows(row_of);
   auto expanded = poisoned<Bf16>(rows * hidden), reduced = poisoned<Bf16>(tokens * hidden);
-  expand_rows(rows, hidden, device_tokens.get(), device_x.get(), expanded.get(), nullptr);
+  expand_rows(tokens, slots, hidden, device_rows.get(), device_x.get(), expanded.get(), nullptr);
   reduce_rows(tokens, slots, hidden, device_rows.get(), device_y.get(), reduced.get(), nullptr);
   const auto host_x = doubles(x), host_y = doubles(y);
   std::vector<double> host_expanded(size(rows * hidden)), host_reduced(size(tokens * hidden));
