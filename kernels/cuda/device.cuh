@@ -42,6 +42,12 @@ inline bool multiplies_fp8() {
   return major == kHopper;
 }
 
+inline int multiprocessors() {
+  int count = 0;
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, 0), "multiprocessors");
+  return count;
+}
+
 // An array on the device.
 template <class T>
 class Device {

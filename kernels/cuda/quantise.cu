@@ -90,15 +90,24 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ float amax[kThreads / 32];
   constexpr int kEach = kTile * kTile / kLanes / kThreads;
   const std::int64_t first = std::int64_t{blockIdx.y} * kTile * columns + blockIdx.x * kTile;
-  float values[kEach][kLanes];
-  float largest = 0;
+  // Kept as they come, in half the registers: twice as many blocks are on an SM.
+  Bf16x8 loaded[kEach];
 #pragma unroll
   for (int each = 0; each < kEach; ++each) {
     const int at = each * kThreads + static_cast<int>(threadIdx.x);
-    unpack(load8(x + first + at / kTileThreads * columns + at % kTileThreads * kLanes),
-           values[each]);
-    largest = fmaxf(largest, tile_amax(values[each]));
+    loaded[each] = load8(x + first + at / kTileThreads * columns + at % kTileThreads * kLanes);
   }
+  float largest = 0;
+#pragma unroll
+  for (int each = 0; each < kEach; ++each) {
+    float values[kLanes];
+    unpack(loaded[each], values);
+#pragma unroll
+    for (float value : values) largest = fmaxf(largest, fabsf(value));
+  }
+#pragma unroll
+  for (int distance = kTileThreads / 2; distance > 0; distance /= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
   largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, kTileThreads));
   if (threadIdx.x % 32 == 0) amax[threadIdx.x / 32] = largest;
   __syncthreads();
@@ -107,8 +116,10 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int each = 0; each < kEach; ++each) {
     const int at = each * kThreads + static_cast<int>(threadIdx.x);
+    float values[kLanes];
+    unpack(loaded[each], values);
     *reinterpret_cast<uint2*>(codes + first + at / kTileThreads * columns +
-                              at % kTileThreads * kLanes) = e4m3x8(values[each], scale);
+                              at % kTileThreads * kLanes) = e4m3x8(values, scale);
   }
   if (threadIdx.x == 0) scales[blockIdx.y * stride + blockIdx.x] = scale;
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <type_traits>
 
 #include "kernels/cuda/device_math.cuh"
@@ -17,54 +18,76 @@ struct Output {
   std::int64_t scale_stride = 0;
 };
 
-template <int kEach, bool kFp8>
-__global__ void __launch_bounds__(kMostThreads)
-    forward_kernel(int columns, const Bf16* x, const float* weight, float epsilon, Output out,
-                   float* inverse_rms) {
-  __shared__ float scratch[32];
-  const std::int64_t row = blockIdx.x;
-  const int vectors = columns / kLanes;
-  float values[kEach][kLanes];
-  float squares = 0;
+// The thread's vectors of a row.
+template <int kEach>
+__device__ void load_row(const Bf16* row, int vectors, Bf16x8 (&loaded)[kEach]) {
 #pragma unroll
   for (int each = 0; each < kEach; ++each) {
     const int vector = each * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x);
-    if (vector >= vectors) break;
-    unpack(load8(x + row * columns + vector * kLanes), values[each]);
-#pragma unroll
-    for (float value : values[each]) squares += value * value;
+    if (vector < vectors) loaded[each] = load8(row + vector * kLanes);
   }
-  const float r = rsqrtf(block_sum(squares, scratch) / static_cast<float>(columns) + epsilon);
-  if (threadIdx.x == 0) inverse_rms[row] = r;
+}
+
+// A block takes row after row and loads the next one before it sums up this one: memory is busy
+// while threads wait for each other. Of long rows kResident blocks are on an SM, in 64 registers.
+constexpr int kResident = 4;
+template <int kEach, bool kFp8>
+__global__ void __launch_bounds__(kMostThreads, kResident)
+    forward_kernel(std::int64_t rows, int columns, const Bf16* x, const float* weight,
+                   float epsilon, Output out, float* inverse_rms) {
+  __shared__ float scratch[2][32];  // in turns: a warp may be a row ahead
+  const int vectors = columns / kLanes;
+  Bf16x8 next[kEach];
+  load_row<kEach>(x + std::int64_t{blockIdx.x} * columns, vectors, next);
+  int turn = 0;
+  for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x, turn = 1 - turn) {
+    Bf16x8 own[kEach];
+    float squares = 0;
 #pragma unroll
-  for (int each = 0; each < kEach; ++each) {
-    const int vector = each * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x);
-    // All threads of a tile leave together: tiles do not straddle the end of a row.
-    if (vector >= vectors) break;
-    float w[kLanes];
-    *reinterpret_cast<float4*>(w) = *reinterpret_cast<const float4*>(weight + vector * kLanes);
-    *reinterpret_cast<float4*>(w + 4) =
-        *reinterpret_cast<const float4*>(weight + vector * kLanes + 4);
+    for (int each = 0; each < kEach; ++each) {
+      const int vector = each * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x);
+      if (vector >= vectors) break;
+      own[each] = next[each];
+      float values[kLanes];
+      unpack(own[each], values);
 #pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) values[each][lane] *= r * w[lane];
-    const Bf16x8 rounded = pack(values[each]);
-    if constexpr (kFp8) {
-      unpack(rounded, values[each]);
-      float amax = 0;
+      for (float value : values) squares += value * value;
+    }
+    if (row + gridDim.x < rows) load_row<kEach>(x + (row + gridDim.x) * columns, vectors, next);
+    const float mean = block_sum(squares, scratch[turn]) / static_cast<float>(columns);
+    const float r = rsqrtf(mean + epsilon);
+    if (threadIdx.x == 0) inverse_rms[row] = r;
 #pragma unroll
-      for (float value : values[each]) amax = fmaxf(amax, fabsf(value));
-      // The other tile of the warp may have left.
-      const unsigned mask = threadIdx.x % 32 < kTileThreads ? 0x0000ffffu : 0xffff0000u;
+    for (int each = 0; each < kEach; ++each) {
+      const int vector = each * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x);
+      // All threads of a tile leave together: tiles do not straddle the end of a row.
+      if (vector >= vectors) break;
+      float values[kLanes], w[kLanes];
+      unpack(own[each], values);
+      *reinterpret_cast<float4*>(w) = *reinterpret_cast<const float4*>(weight + vector * kLanes);
+      *reinterpret_cast<float4*>(w + 4) =
+          *reinterpret_cast<const float4*>(weight + vector * kLanes + 4);
 #pragma unroll
-      for (int distance = kTileThreads / 2; distance > 0; distance /= 2)
-        amax = fmaxf(amax, __shfl_xor_sync(mask, amax, distance));
-      const float scale = tile_scale(amax);
-      *reinterpret_cast<uint2*>(out.codes + row * columns + vector * kLanes) =
-          e4m3x8(values[each], scale);
-      if (threadIdx.x % kTileThreads == 0)
-        out.scales[vector / kTileThreads * out.scale_stride + row] = scale;
-    } else {
-      store8(out.y + row * columns + vector * kLanes, rounded);
+      for (int lane = 0; lane < kLanes; ++lane) values[lane] *= r * w[lane];
+      const Bf16x8 rounded = pack(values);
+      if constexpr (kFp8) {
+        unpack(rounded, values);
+        float amax = 0;
+#pragma unroll
+        for (float value : values) amax = fmaxf(amax, fabsf(value));
+        // The other tile of the warp may have left.
+        const unsigned mask = threadIdx.x % 32 < kTileThreads ? 0x0000ffffu : 0xffff0000u;
+#pragma unroll
+        for (int distance = kTileThreads / 2; distance > 0; distance /= 2)
+          amax = fmaxf(amax, __shfl_xor_sync(mask, amax, distance));
+        const float scale = tile_scale(amax);
+        *reinterpret_cast<uint2*>(out.codes + row * columns + vector * kLanes) =
+            e4m3x8(values, scale);
+        if (threadIdx.x % kTileThreads == 0)
+          out.scales[vector / kTileThreads * out.scale_stride + row] = scale;
+      } else {
+        store8(out.y + row * columns + vector * kLanes, rounded);
+      }
     }
   }
 }
@@ -146,6 +169,12 @@ __global__ void __launch_bounds__(32 * kWeightWarps)
   atomicAdd(dweight + target, whole);
 }
 
+// A block a row where rows are short, else as many as are on the device at once.
+unsigned blocks_for(std::int64_t rows, int each) {
+  const std::int64_t most = each == 1 ? rows : std::int64_t{kResident} * multiprocessors();
+  return static_cast<unsigned>(std::min(rows, most));
+}
+
 // Calls launch(vectors of a thread, threads of a block) for a row of that many columns.
 template <class Launch>
 void for_columns(std::int64_t columns, int multiple, Launch launch) {
@@ -166,8 +195,8 @@ void rms_norm_forward(std::int64_t rows, std::int64_t columns, const Bf16* x, co
                       float epsilon, Bf16* y, float* inverse_rms, cudaStream_t stream) {
   if (rows == 0) return;
   for_columns(columns, kLanes, [&](auto each, unsigned threads) {
-    forward_kernel<each(), false><<<static_cast<unsigned>(rows), threads, 0, stream>>>(
-        static_cast<int>(columns), x, weight, epsilon, {y}, inverse_rms);
+    forward_kernel<each(), false><<<blocks_for(rows, each()), threads, 0, stream>>>(
+        rows, static_cast<int>(columns), x, weight, epsilon, {y}, inverse_rms);
   });
   check_launch("rms_norm_forward");
 }
@@ -177,9 +206,9 @@ void rms_norm_forward_fp8(std::int64_t rows, std::int64_t columns, const Bf16* x
                           float* inverse_rms, cudaStream_t stream) {
   if (rows == 0) return;
   for_columns(columns, kTile, [&](auto each, unsigned threads) {
-    forward_kernel<each(), true><<<static_cast<unsigned>(rows), threads, 0, stream>>>(
-        static_cast<int>(columns), x, weight, epsilon, {nullptr, codes, scales, scale_stride(rows)},
-        inverse_rms);
+    forward_kernel<each(), true><<<blocks_for(rows, each()), threads, 0, stream>>>(
+        rows, static_cast<int>(columns), x, weight, epsilon,
+        {nullptr, codes, scales, scale_stride(rows)}, inverse_rms);
   });
   check_launch("rms_norm_forward_fp8");
 }
