@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kThreads)
   if (part == 0) scales[std::int64_t{blockIdx.y} * stride + first_column + column] = scale;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     blocks_kernel(std::int64_t columns, std::int64_t stride, const Bf16* x, std::uint8_t* codes,
                   float* scales) {
   __shared__ float amax[kThreads / 32];
