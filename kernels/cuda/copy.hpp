@@ -13,8 +13,9 @@ void copy(const void* from, void* to, std::size_t bytes, int blocks, Stream stre
 
 // By so many blocks, no faster than a link of `rate` bytes a second: stands in for an exchange
 // whose other end is not there. All blocks last as long as the link would take; each moves a piece,
-// at most 64 KiB, then waits until it is the next one's turn.
+// at most 64 KiB, then waits until it is the next one's turn. What is longer than `room` bytes (a
+// multiple of 64 KiB) goes round in them.
 void paced_copy(const void* from, void* to, std::size_t bytes, int blocks, double rate,
-                Stream stream);
+                Stream stream, std::size_t room = ~std::size_t{0});
 
 }  // namespace orrery::cuda

@@ -42,12 +42,6 @@ inline bool multiplies_fp8() {
   return major == kHopper;
 }
 
-inline int multiprocessors() {
-  int count = 0;
-  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, 0), "multiprocessors");
-  return count;
-}
-
 // An array on the device.
 template <class T>
 class Device {
@@ -77,7 +71,10 @@ class Device {
     return values;
   }
   // Every byte: 0xff makes NaN of floats and BF16, and -1 of integers.
-  void fill(int byte) { check(cudaMemset(data_, byte, size_ * sizeof(T)), "cudaMemset"); }
+  void fill(int byte) {
+    check(cudaMemset(data_, byte, size_ * sizeof(T)), "cudaMemset");
+    check(cudaStreamSynchronize(nullptr), "cudaMemset");
+  }
 
  private:
   T* data_ = nullptr;

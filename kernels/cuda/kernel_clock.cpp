@@ -13,10 +13,9 @@ namespace orrery::cuda {
 namespace {
 
 constexpr int kSamples = 3;                            // after the warm-up
-constexpr std::size_t kRoom = std::size_t{256} << 20;  // of an exchange, bytes
-// Before timed kernels, at least: for the host to hand all of them out, and for an exchange to
-// begin.
-constexpr Seconds kHeadStart{200e-6};
+constexpr std::size_t kRoom = std::size_t{256} << 20;  // that an exchange goes round in, bytes
+// Before timed kernels: for the host to hand all of them out, and for an exchange to begin.
+constexpr Seconds kHeadStart{200e-6}, kMostHeadStart{10e-3};
 constexpr Seconds kSpare{60e-6};  // by which an exchange is longer, at least
 
 }  // namespace
@@ -78,13 +77,9 @@ Seconds KernelClock::once(const std::function<void()>& restore, const std::funct
     const auto wanted = static_cast<std::size_t>((beside_.rate * exchange).value());
     check(cudaEventRecord(p.go, p.compute), "event");
     check(cudaStreamWaitEvent(p.exchange, p.go, 0), "event");
-    // One that is longer than there is room for goes on from the beginning.
-    for (std::size_t sent = 0; sent <= wanted; sent += kRoom) {
-      const std::size_t vectors =
-          std::max<std::size_t>(std::min(wanted - sent, kRoom) / kVector, 1);
-      paced_copy(p.sent->get(), p.received->get(), vectors * kVector, beside_.ctas,
-                 beside_.rate.value(), p.exchange);
-    }
+    const std::size_t vectors = std::max<std::size_t>(wanted / kVector, 1);
+    paced_copy(p.sent->get(), p.received->get(), vectors * kVector, beside_.ctas,
+               beside_.rate.value(), p.exchange, kRoom);
   }
   if (head_start > Seconds{}) hold(static_cast<std::uint64_t>(1e9 * head_start.value()), p.compute);
   check(cudaEventRecord(p.begin, p.compute), "event");
@@ -99,21 +94,20 @@ Seconds KernelClock::once(const std::function<void()>& restore, const std::funct
 
 void KernelClock::run(const std::function<void()>& restore, const std::function<void()>& launch) {
   Seconds handed_out;
-  const Seconds alone =
-      once(restore,
-           [&] {
-             const auto begun = std::chrono::steady_clock::now();
-             launch();
-             handed_out = Seconds{
-                 std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count()};
-           },
-           {}, {});
+  const auto timed_launch = [&] {
+    const auto begun = std::chrono::steady_clock::now();
+    launch();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+    handed_out = Seconds{took.count()};
+  };
+  once(restore, timed_launch, {}, {});
   if (!timing_) return;
   launched_ = true;
-  const bool paired = beside_.ctas > 0 && beside_.rate > BytesPerSecond{};
-  // The first time was the slowest for the host, too.
-  const Seconds head_start = std::max(kHeadStart, 2 * handed_out);
-  const Seconds exchange = paired ? head_start + kSpare + 3 * alone : Seconds{};
+  // The first launch was the slowest for the host: it may have loaded the kernel, too.
+  const Seconds head_start = std::clamp(2 * handed_out, kHeadStart, kMostHeadStart);
+  Seconds exchange;
+  if (beside_.ctas > 0 && beside_.rate > BytesPerSecond{})
+    exchange = head_start + kSpare + 3 * once(restore, launch, head_start, {});
   std::array<Seconds, kSamples> samples;
   for (Seconds& sample : samples) sample = once(restore, launch, head_start, exchange);
   std::sort(samples.begin(), samples.end());

@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
 void expand_rows(std::int64_t tokens, std::int64_t slots, std::int64_t hidden,
                  const std::int32_t* row_of, const Bf16* x, Bf16* out, cudaStream_t stream) {
   require(hidden % kLanes == 0, "expand_rows: hidden must be a multiple of 8");
-  if (tokens * hidden == 0) return;
+  if (tokens * slots * hidden == 0) return;
   const std::int64_t wanted = (hidden / kLanes + kEachThread - 1) / kEachThread;
   const auto threads =
       static_cast<unsigned>(std::min<std::int64_t>((wanted + 31) / 32 * 32, kExpandThreads));

@@ -114,6 +114,7 @@ class ReplayOperands {
                        cudaMemcpyDeviceToDevice),
             "weights of the replay");
     }
+    check(cudaStreamSynchronize(nullptr), "weights of the replay");
     return kept_.emplace(key, std::move(made)).first->second.get();
   }
 

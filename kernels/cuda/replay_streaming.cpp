@@ -28,6 +28,7 @@ std::shared_ptr<Device<Bf16>> own_copy(const Bf16* from, std::int64_t count) {
   auto made = std::make_shared<Device<Bf16>>(size(count));
   check(cudaMemcpy(made->get(), from, size(count) * sizeof(Bf16), cudaMemcpyDeviceToDevice),
         "operand of the replay");
+  check(cudaStreamSynchronize(nullptr), "operand of the replay");
   return made;
 }
 

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <type_traits>
 
 #include "kernels/cuda/device_math.cuh"
@@ -28,11 +27,13 @@ __device__ void load_row(const Bf16* row, int vectors, Bf16x8 (&loaded)[kEach]) 
   }
 }
 
-// A block takes row after row and loads the next one before it sums up this one: memory is busy
-// while threads wait for each other. Of long rows kResident blocks are on an SM, in 64 registers.
-constexpr int kResident = 4;
+// A block takes two of the long rows and loads the second before it sums up the first: memory is
+// busy while threads wait for each other. More rows a block would leave some SMs behind, where an
+// exchange holds others. Blocks of an SM: as many as leave registers for both rows.
+template <bool kFp8>
+constexpr int kResident = kFp8 ? 3 : 4;
 template <int kEach, bool kFp8>
-__global__ void __launch_bounds__(kMostThreads, kResident)
+__global__ void __launch_bounds__(kMostThreads, kResident<kFp8>)
     forward_kernel(std::int64_t rows, int columns, const Bf16* x, const float* weight,
                    float epsilon, Output out, float* inverse_rms) {
   __shared__ float scratch[2][32];  // in turns: a warp may be a row ahead
@@ -169,10 +170,8 @@ __global__ void __launch_bounds__(32 * kWeightWarps)
   atomicAdd(dweight + target, whole);
 }
 
-// A block a row where rows are short, else as many as are on the device at once.
 unsigned blocks_for(std::int64_t rows, int each) {
-  const std::int64_t most = each == 1 ? rows : std::int64_t{kResident} * multiprocessors();
-  return static_cast<unsigned>(std::min(rows, most));
+  return static_cast<unsigned>(each == 1 ? rows : (rows + 1) / 2);
 }
 
 // Calls launch(vectors of a thread, threads of a block) for a row of that many columns.

@@ -7,7 +7,7 @@
 namespace orrery::cuda {
 namespace {
 
-constexpr int kThreads = 256, kMostTokens = 64;
+constexpr int kThreads = 256, kMostTokens = 64, kInFlight = 4;
 
 // Threads are [tokens][heads][vectors of a slice]. One has four pairs of some heads of a token,
 // which turn by the same angles.
@@ -25,19 +25,28 @@ __global__ void __launch_bounds__(kThreads)
     sine[pair] = direction * angles[pair].y;
   }
   Bf16* own = x + row * heads * stride + offset + place;
-#pragma unroll 4
-  for (int head = static_cast<int>(threadIdx.y); head < heads;
-       head += static_cast<int>(blockDim.y)) {
-    Bf16* at = own + static_cast<std::int64_t>(head) * stride;
-    float values[kLanes];
-    unpack(load8(at), values);
+  const int step = static_cast<int>(blockDim.y);
+  for (int first = static_cast<int>(threadIdx.y); first < heads; first += kInFlight * step) {
+    Bf16x8 loaded[kInFlight];
 #pragma unroll
-    for (int pair = 0; pair < kLanes / 2; ++pair) {
-      const float a = values[2 * pair], b = values[2 * pair + 1];
-      values[2 * pair] = a * cosine[pair] - b * sine[pair];
-      values[2 * pair + 1] = a * sine[pair] + b * cosine[pair];
+    for (int each = 0; each < kInFlight; ++each) {
+      const std::int64_t head = first + each * step;
+      if (head < heads) loaded[each] = load8(own + head * stride);
     }
-    store8(at, pack(values));
+#pragma unroll
+    for (int each = 0; each < kInFlight; ++each) {
+      const std::int64_t head = first + each * step;
+      if (head >= heads) break;
+      float values[kLanes];
+      unpack(loaded[each], values);
+#pragma unroll
+      for (int pair = 0; pair < kLanes / 2; ++pair) {
+        const float a = values[2 * pair], b = values[2 * pair + 1];
+        values[2 * pair] = a * cosine[pair] - b * sine[pair];
+        values[2 * pair + 1] = a * sine[pair] + b * cosine[pair];
+      }
+      store8(own + head * stride, pack(values));
+    }
   }
 }
 

@@ -1,4 +1,5 @@
-// What kernels/cuda/attention.cpp has cuDNN do, query by query, in double.
+// What kernels/cuda/attention.cpp has cuDNN do, query by query, in double; p and ds rounded to BF16
+// as operands of products.
 #include "kernels/cuda/attention.hpp"
 
 #include <cmath>
@@ -35,6 +36,10 @@ double product(std::int64_t n, const Bf16* a, const Bf16* b) {
 void add(double factor, std::int64_t n, const Bf16* from, double* to) {
   for (std::int64_t at = 0; at < n; ++at)
     to[at] += factor * static_cast<double>(__bfloat162float(from[at]));
+}
+
+double rounded(double value) {
+  return static_cast<double>(__bfloat162float(__float2bfloat16(static_cast<float>(value))));
 }
 
 void store(const Values& values, Bf16* to) {
@@ -80,7 +85,7 @@ void AttentionForward::run(const Bf16* q, const Bf16* k, const Bf16* v, Bf16* ou
     for (double& each : p) sum += each = std::exp(each - largest);
     Values own(static_cast<std::size_t>(s.v_dim), 0);
     for (std::int64_t key = 0; key <= query; ++key)
-      add(p[static_cast<std::size_t>(key)] / sum, s.v_dim,
+      add(rounded(p[static_cast<std::size_t>(key)]) / sum, s.v_dim,
           v + heads.at(sequence, head, key, s.v_dim), own.data());
     store(own, out + heads.at(sequence, head, query, s.v_dim));
     lse[heads.sum_at(sequence, head, query)] = static_cast<float>(largest + std::log(sum));
@@ -115,9 +120,9 @@ void AttentionBackward::run(const Bf16* q, const Bf16* k, const Bf16* v, const B
                                 static_cast<double>(lse[heads.sum_at(sequence, head, query)]));
       const double ds =
           graph_->scale * p * (product(s.v_dim, dout + narrow, v + key_narrow) - delta);
-      add(p, s.v_dim, dout + narrow, value_sum.data() + key_narrow);
-      add(ds, s.qk_dim, k + key_wide, query_sum.data() + wide);
-      add(ds, s.qk_dim, q + wide, key_sum.data() + key_wide);
+      add(rounded(p), s.v_dim, dout + narrow, value_sum.data() + key_narrow);
+      add(rounded(ds), s.qk_dim, k + key_wide, query_sum.data() + wide);
+      add(rounded(ds), s.qk_dim, q + wide, key_sum.data() + key_wide);
     }
   });
   store(query_sum, dq);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "tests/cuda_emulation/emulation.hpp"
@@ -41,7 +42,8 @@ struct Thread {
 
 class Block {
  public:
-  Block(int threads, const std::function<void()>& body) : body_(body), threads_(threads) {
+  Block(int threads, bool backwards, const std::function<void()>& body)
+      : body_(body), threads_(threads), backwards_(backwards) {
     const int warps = (threads + kWarp - 1) / kWarp;
     meetings_.resize(static_cast<std::size_t>(warps));
     left_.resize(static_cast<std::size_t>(warps), 0);
@@ -61,7 +63,8 @@ class Block {
     }
     while (ended_ < threads_) {
       moved_ = false;
-      for (current_ = 0; current_ < threads_; ++current_) {
+      for (int turn = 0; turn < threads_; ++turn) {
+        current_ = backwards_ ? threads_ - 1 - turn : turn;
         Thread& thread = all_[static_cast<std::size_t>(current_)];
         if (!thread.run) continue;
         threadIdx = thread.index;
@@ -78,13 +81,13 @@ class Block {
   }
 
   // The values of a meeting, one a lane.
-  const std::uint64_t* meet(unsigned mask, std::uint64_t value) {
+  const std::uint64_t* meet(Exchange kind, unsigned mask, std::uint64_t value) {
     const int warp = current_ / kWarp, own = current_ % kWarp;
     if ((mask >> own & 1) == 0) stop("is no lane of the mask that it names");
     if ((mask & left_[static_cast<std::size_t>(warp)]) != 0)
       stop("exchanges with a lane that has left its kernel");
     if ((mask & ~lanes_of(warp)) != 0) stop("exchanges with a lane that the block does not have");
-    Meeting& meeting = meetings_[static_cast<std::size_t>(warp)][mask];
+    Meeting& meeting = meetings_[static_cast<std::size_t>(warp)][{kind, mask}];
     const unsigned generation = meeting.generation;
     meeting.values[generation % 2][own] = value;
     meeting.arrived |= 1u << own;
@@ -95,6 +98,11 @@ class Block {
     }
     while (meeting.generation == generation) yield();
     return meeting.values[generation % 2];
+  }
+
+  // Filled by the first thread that comes to its declaration.
+  void shared(void* memory, std::size_t bytes) {
+    if (shared_.insert(memory).second) std::memset(memory, 0xff, bytes);
   }
 
   int lane() const { return current_ % kWarp; }
@@ -125,10 +133,12 @@ class Block {
   const std::function<void()>& body_;
   int threads_ = 0, current_ = 0, ended_ = 0, waiting_ = 0;
   unsigned barriers_ = 0;
+  bool backwards_ = false;
   bool moved_ = false;  // in this round of all threads
   std::vector<Thread> all_;
-  std::vector<std::map<unsigned, Meeting>> meetings_;  // by warp and mask
-  std::vector<unsigned> left_;                         // lanes, by warp
+  std::vector<std::map<std::pair<Exchange, unsigned>, Meeting>> meetings_;  // by warp
+  std::set<void*> shared_;
+  std::vector<unsigned> left_;  // lanes, by warp
   fiber scheduler_;
 };
 
@@ -137,18 +147,19 @@ Block* now = nullptr;
 constexpr unsigned kMostThreads = 1024, kMostHigh = 65535;
 constexpr std::size_t kMostShared = std::size_t{227} << 10;
 
-bool refused(const Grid& grid) {
+bool refused(const Grid& grid, unsigned most_threads) {
   const auto threads =
       std::uint64_t{grid.threads.x} * std::uint64_t{grid.threads.y} * std::uint64_t{grid.threads.z};
-  return threads == 0 || threads > kMostThreads || grid.blocks.x == 0 || grid.blocks.y == 0 ||
-         grid.blocks.z == 0 || grid.blocks.x > 0x7fffffffu || grid.blocks.y > kMostHigh ||
-         grid.blocks.z > kMostHigh || grid.shared > kMostShared;
+  return threads == 0 || threads > std::min(kMostThreads, most_threads) || grid.blocks.x == 0 ||
+         grid.blocks.y == 0 || grid.blocks.z == 0 || grid.blocks.x > 0x7fffffffu ||
+         grid.blocks.y > kMostHigh || grid.blocks.z > kMostHigh || grid.shared > kMostShared;
 }
 
 }  // namespace
 
-void launch(const Grid& grid, const std::function<void()>& thread) {
-  if (refused(grid)) return set_last_error(cudaErrorInvalidConfiguration);
+void launch(const Grid& grid, unsigned most_threads, const std::function<void()>& thread) {
+  static unsigned blocks = 0;  // of all launches
+  if (refused(grid, most_threads)) return set_last_error(cudaErrorInvalidConfiguration);
   const StreamTurn turn(grid.stream);
   blockDim = grid.threads;
   gridDim = grid.blocks;
@@ -158,7 +169,7 @@ void launch(const Grid& grid, const std::function<void()>& thread) {
       for (unsigned x = 0; x < gridDim.x; ++x) {
         blockIdx = {x, y, z};
         begin_block();
-        Block block(threads, thread);
+        Block block(threads, ++blocks % 2 == 0, thread);
         now = &block;
         block.run();
         now = nullptr;
@@ -173,16 +184,20 @@ void wait_for_block() {
 
 std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
   if ((mask >> from & 1) == 0) stop("reads a lane that its mask does not name");
-  return now->meet(mask, value)[from];
+  return now->meet(Exchange::kValue, mask, value)[from];
 }
 
-unsigned vote(unsigned mask, bool value) {
-  const std::uint64_t* values = now->meet(mask, value);
+unsigned vote(unsigned mask, bool value, Exchange kind) {
+  const std::uint64_t* values = now->meet(kind, mask, value);
   unsigned votes = 0;
   for (int each = 0; each < kWarp; ++each) {
     if ((mask >> each & 1) != 0 && values[each] != 0) votes |= 1u << each;
   }
   return votes;
+}
+
+void shared(void* memory, std::size_t bytes) {
+  now->shared(memory, bytes);
 }
 
 int lane() {

@@ -8,9 +8,11 @@
 //               that an access beyond its end stops the program
 //   time        each stream has a clock that sleeping and a launch's fixed time move on
 //
-// Stricter than a GPU: a lane that a warp's exchange names and that has left its kernel, and a
-// barrier that some threads never reach, end the test. Not seen: races between blocks, and what is
-// wrong only where threads of a block run at the same time.
+// Stricter than a GPU: a lane that a warp's exchange names and that has left its kernel, lanes that
+// meet in different exchanges, a barrier that a thread waits at that others never reach nor end
+// before, and more threads than a kernel's bound stop the test; shared memory holds NaN at first;
+// blocks run their threads forwards and backwards in turn. Not seen: races between blocks, what is
+// wrong only where threads run at the same time, and waits that streams lack.
 #include <cuda_bf16.h>
 #include <cuda_fp8.h>
 #include <cuda_runtime.h>
@@ -34,9 +36,11 @@ struct Grid {
   cudaStream_t stream = nullptr;
 };
 
-// Runs `thread` for every thread of every block. Grids that a GPU would refuse are errors of the
-// launch (cudaGetLastError).
-void launch(const Grid& grid, const std::function<void()>& thread);
+// Runs `thread` for every thread of every block, at most `most_threads` of them. Grids that a GPU
+// would refuse are errors of the launch (cudaGetLastError).
+void launch(const Grid& grid, unsigned most_threads, const std::function<void()>& thread);
+// Where shared memory is declared, by every thread.
+void shared(void* memory, std::size_t bytes);
 
 // Of the stream and block that run.
 std::uint64_t nanoseconds();
@@ -45,9 +49,10 @@ void sleep(std::uint64_t nanoseconds);
 // By a thread of a block.
 void wait_for_block();
 // The value that lane `from` of the warp gives, all lanes of `mask` taking part.
+enum class Exchange { kValue, kVote, kBarrier };
 std::uint64_t exchange(unsigned mask, std::uint64_t value, int from);
 // A bit for each lane of `mask`.
-unsigned vote(unsigned mask, bool value);
+unsigned vote(unsigned mask, bool value, Exchange kind);
 int lane();
 
 template <class T>
@@ -89,10 +94,10 @@ inline void __syncthreads() {
   cuda_emulation::wait_for_block();
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
-  cuda_emulation::vote(mask, true);
+  cuda_emulation::vote(mask, true, cuda_emulation::Exchange::kBarrier);
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  return cuda_emulation::vote(mask, predicate != 0);
+  return cuda_emulation::vote(mask, predicate != 0, cuda_emulation::Exchange::kVote);
 }
 template <class T>
 T __shfl_sync(unsigned mask, T value, int from) {

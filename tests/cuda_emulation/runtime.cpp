@@ -46,7 +46,7 @@ class Arrays {
     mprotect(guard, page, PROT_NONE);
     const std::size_t slack = (kAlignment - bytes % kAlignment) % kAlignment;
     char* array = guard - bytes - slack;
-    std::memset(array, kGarbage, bytes + slack);
+    std::memset(whole, kGarbage, room - page);
     const std::lock_guard turn(runs);
     arrays_[array] = {whole, room, bytes, slack};
     return array;
@@ -58,8 +58,11 @@ class Arrays {
     if (found == arrays_.end()) stop("cudaFree of what cudaMalloc has not made");
     const Array& own = found->second;
     const auto* end = static_cast<const unsigned char*>(array) + own.bytes;
-    if (std::any_of(end, end + own.slack, [](unsigned char byte) { return byte != kGarbage; }))
-      stop("an array was written beyond its end");
+    const auto is_written = [](unsigned char byte) { return byte != kGarbage; };
+    if (std::any_of(end, end + own.slack, is_written)) stop("an array was written beyond its end");
+    if (std::any_of(static_cast<const unsigned char*>(own.whole),
+                    static_cast<const unsigned char*>(array), is_written))
+      stop("an array was written before its beginning");
     munmap(own.whole, own.room);
     arrays_.erase(found);
   }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "kernels/bfloat16.hpp"
 #include "tests/kernels/adjoint.hpp"
 
 namespace orrery::kernels {
@@ -132,7 +133,7 @@ TEST_CASE("large scores do not overflow") {
 
 TEST_CASE("attention's gradients with respect to q, k and v are the adjoint of the forward") {
   const AttentionShape shape = GENERATE(from_range(kShapes));
-  std::vector<double> Inputs<double>::* const part =
+  std::vector<double> Inputs<double>::*const part =
       GENERATE(&Inputs<double>::q, &Inputs<double>::k, &Inputs<double>::v);
   const int which = part == &Inputs<double>::q ? 0 : part == &Inputs<double>::k ? 1 : 2;
   CAPTURE(shape.sequences, shape.length, shape.heads, shape.qk_dim, shape.v_dim, which);
@@ -266,6 +267,39 @@ TEST_CASE("a scale that is not positive is a bug") {
   const AttentionShape shape = kShapes[0];
   CHECK_THROWS_AS(forward(shape, 0, make_inputs<double>(shape)), Bug);
   CHECK_THROWS_AS(forward(shape, -1, make_inputs<double>(shape)), Bug);
+}
+
+// Two queries of one head of width 1, scale 1: q = (0, 1), k = (-0.3, 0), so that the second has
+// p = (e^-0.3, 1) / (e^-0.3 + 1). By hand, operands of products rounded to BF16 and nothing else:
+//   out_1 = (r(e^-0.3) v_0 + v_1) / (e^-0.3 + 1)
+//   dv_0  = r(p_00) dout_0 + r(p_10) dout_1       ds_1j = p_1j (dout_1 v_j - delta_1)
+//   dq_1  = r(ds_10) k_0 + r(ds_11) k_1           dk_0 = r(ds_10) q_1
+TEST_CASE(
+    "with operands in BF16 p and ds are rounded where they are multiplied, and nowhere else") {
+  const AttentionShape shape{1, 2, 1, 1, 1};
+  const std::vector<float> q = {0, 1}, k = {-0.3f, 0}, v = {1, 0.25f}, dout = {0.5f, 1};
+  const auto r = [](double x) {
+    return static_cast<double>(to_float(to_bf16(static_cast<float>(x))));
+  };
+  const double e = std::exp(static_cast<double>(-0.3f)), sum = e + 1;
+  std::vector<float> out(2), lse(2), delta(2), dq(2), dk(2), dv(2);
+  attention_forward<float, Bf16>(shape, 1, q.data(), k.data(), v.data(), out.data(), lse.data());
+  REQUIRE(std::abs(r(e) - e) > 1e-3);  // else this would show nothing
+  CHECK(out[1] == Approx((r(e) + 0.25) / sum).epsilon(1e-6));
+  CHECK(lse[1] == Approx(std::log(sum)).epsilon(1e-6));
+
+  attention_backward_delta(shape, out.data(), dout.data(), delta.data());
+  attention_backward<float, Bf16>(shape, 1, q.data(), k.data(), v.data(), dout.data(), lse.data(),
+                                  delta.data(), dq.data(), dk.data(), dv.data());
+  const double d = static_cast<double>(out[1]);
+  const double ds_0 = e / sum * (1 - d), ds_1 = 1 / sum * (0.25 - d);
+  REQUIRE(std::abs(r(e / sum) / (e / sum) - 1) > 1e-4);
+  REQUIRE(std::abs(r(ds_0) / ds_0 - 1) > 1e-4);
+  CHECK(dv[0] == Approx(0.5 + r(e / sum)).epsilon(1e-6));
+  CHECK(dv[1] == Approx(r(1 / sum)).epsilon(1e-6));
+  CHECK(dk[0] == Approx(r(ds_0)).epsilon(1e-6));
+  CHECK(dk[1] == Approx(r(ds_1)).epsilon(1e-6));
+  CHECK(dq[1] == Approx(r(ds_0) * static_cast<double>(-0.3f)).epsilon(1e-6));
 }
 
 }  // namespace

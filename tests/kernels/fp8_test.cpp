@@ -125,10 +125,11 @@ TEST_CASE("Every E5M6 value is its own rounding") {
 }
 
 // The hidden test below takes all 2^32 floats, about a minute (kernels_tests "[.exhaustive]"). This
-// one and the next decide the same in seconds: the formats keep at most 6 of 23 mantissa bits, so which way a float is rounded
-// depends on its sign, exponent and upper mantissa, and on whether what lies below is nothing,
-// something, a half, more than a half, or everything. Here the upper 24 bits take every value, the
-// lower 8 those five kinds; the next test takes every boundary with what lies just beside it.
+// one and the next decide the same in seconds: the formats keep at most 6 of 23 mantissa bits, so
+// which way a float is rounded depends on its sign, exponent and upper mantissa, and on whether
+// what lies below is nothing, something, a half, more than a half, or everything. Here the upper 24
+// bits take every value, the lower 8 those five kinds; the next test takes every boundary with what
+// lies just beside it.
 TEST_CASE("Floats round to the nearest small number, whatever their upper and lower bits") {
   Checker check;
   for (std::uint32_t upper = 0; upper < 1u << 24; ++upper)

@@ -50,7 +50,7 @@ bool without_fp8(ProductType type) {
 TEST_CASE("set: linear layers of odd shapes and their gradients") {
   const ProductType type = GENERATE(ProductType::kBf16, ProductType::kFp8, ProductType::kFloat);
   if (without_fp8(type)) return;
-  const std::int64_t rows = GENERATE(1, 250), outputs = 136, inputs = 96;
+  const std::int64_t rows = GENERATE(1, 127, 129, 250), outputs = 136, inputs = 96;
   CAPTURE(static_cast<int>(type), rows);
   const kernels::LinearShape shape{rows, outputs, inputs, type};
   const auto x = random_floats(rows * inputs, 1), w = random_floats(outputs * inputs, 2, 0.05),
@@ -76,7 +76,7 @@ TEST_CASE("set: linear layers of odd shapes and their gradients") {
 TEST_CASE("set: products of experts, some without rows") {
   const ProductType type = GENERATE(ProductType::kBf16, ProductType::kFp8);
   if (without_fp8(type)) return;
-  const std::vector<std::int64_t> offsets = {0, 100, 100, 101, 300};
+  const std::vector<std::int64_t> offsets = {0, 0, 1, 128, 257};  // 0, 1, 127 and 129 rows
   const std::int64_t rows = offsets.back(), n = 128, k = 96;
   const kernels::GroupedShape shape{4, n, k, offsets.data()};
   const auto x = random_floats(rows * k, 6), w = random_floats(4 * n * k, 7, 0.05),
@@ -94,7 +94,8 @@ TEST_CASE("set: products of experts, some without rows") {
 }
 
 TEST_CASE("set: casts to E4M3 and E5M6 are the host's, to the bit") {
-  const std::int64_t rows = 200, columns = 150;
+  const std::int64_t rows = GENERATE(1, 127, 129, 200), columns = 150;
+  CAPTURE(rows);
   const auto x = random_floats(rows * columns, 10, 3);
   for (const auto tiles :
        {kernels::Tiles::kRows, kernels::Tiles::kColumns, kernels::Tiles::kBlocks}) {
@@ -115,7 +116,9 @@ TEST_CASE("set: casts to E4M3 and E5M6 are the host's, to the bit") {
 }
 
 TEST_CASE("set: attention with DeepSeek-V3's heads") {
-  const kernels::AttentionShape s{2, 256, 2, 192, 128};
+  const std::int64_t length = GENERATE(1, 127, 129, 256);
+  CAPTURE(length);
+  const kernels::AttentionShape s{2, length, 2, 192, 128};
   const double scale = 1 / std::sqrt(192.0);
   const std::int64_t wide = s.tokens() * s.heads * s.qk_dim,
                      narrow = s.tokens() * s.heads * s.v_dim;
@@ -139,9 +142,16 @@ TEST_CASE("set: attention with DeepSeek-V3's heads") {
   host.attention_backward(s, scale, q.data(), k.data(), v.data(), out.expected.data(), dout.data(),
                           lse.expected.data(), delta.expected.data(), dq.expected.data(),
                           dk.expected.data(), dv.expected.data());
-  CHECK(dq.error() < 1e-2);
-  CHECK(dk.error() < 1e-2);
   CHECK(dv.error() < 1e-2);
+  if (length == 1) {
+    // One token's softmax does not change: what is there is what rounding makes of 0.
+    for (const Floats* zero : {&dq.found, &dk.found}) {
+      for (const float value : *zero) CHECK(std::abs(value) < 0.1);
+    }
+  } else {
+    CHECK(dq.error() < 1e-2);
+    CHECK(dk.error() < 1e-2);
+  }
 }
 
 TEST_CASE("set: keys and values between projection and attention") {

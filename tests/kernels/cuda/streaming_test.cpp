@@ -98,12 +98,15 @@ TEST_CASE("RMSNorm and its gradients") {
   CHECK(difference(doubles(y.host()), host_y) < kBf16Tolerance);
   CHECK(difference(doubles(dx.host()), host_dx) < kBf16Tolerance);
   CHECK(difference(doubles(dweight.host()), host_dweight) < 1e-4);
+  CHECK(difference(doubles(rms.host()), host_rms) < 1e-5);
 
   // With codes: those of the BF16 result.
+  rms.fill(0xff);
   auto codes = poisoned<std::uint8_t>(rows * columns);
   auto scales = poisoned<float>(columns / 128 * scale_stride(rows));
   rms_norm_forward_fp8(rows, columns, device_x.get(), device_weight.get(), 1e-6f, codes.get(),
                        scales.get(), rms.get(), nullptr);
+  CHECK(difference(doubles(rms.host()), host_rms) < 1e-5);
   auto again = poisoned<std::uint8_t>(rows * columns);
   auto again_scales = poisoned<float>(columns / 128 * scale_stride(rows));
   quantise_rows(rows, columns, y.get(), again.get(), again_scales.get(), nullptr);
@@ -113,8 +116,10 @@ TEST_CASE("RMSNorm and its gradients") {
 }
 
 TEST_CASE("SwiGLU and its gradient") {
-  const std::int64_t rows = GENERATE(0, 1, 127, 129), inter = 256;
-  CAPTURE(rows);
+  // 2176 columns are more than a block has.
+  const auto [rows, inter] = GENERATE(std::pair(0, 256), std::pair(1, 256), std::pair(127, 256),
+                                      std::pair(129, 256), std::pair(5, 2176));
+  CAPTURE(rows, inter);
   const auto gate_up = random_bf16(rows * 2 * inter, 5, 3), dout = random_bf16(rows * inter, 6);
   const auto weights = random_floats(rows, 7);
   const Device<Bf16> device_gate_up(gate_up), device_dout(dout);
@@ -142,7 +147,10 @@ TEST_CASE("SwiGLU and its gradient") {
 }
 
 TEST_CASE("RoPE turns its slice and leaves the rest alone; backwards it turns back") {
-  const std::int64_t rows = 129, heads = 3, stride = 192, offset = 128, dim = 64;
+  // 70 heads are more than a block's threads take at once; of slices of 8 it takes many tokens.
+  const auto [heads, dim] = GENERATE(std::pair(3, 64), std::pair(70, 64), std::pair(1, 8));
+  const std::int64_t rows = 129, stride = 192, offset = 128;
+  CAPTURE(heads, dim);
   const auto x = random_bf16(rows * heads * stride, 8);
   std::vector<std::int32_t> positions;
   for (int row = 0; row < rows; ++row) positions.push_back(row % 100);
@@ -301,8 +309,8 @@ TEST_CASE("copies by few blocks and by all are whole") {
 }
 
 TEST_CASE("a paced copy is whole and takes as long as its link, however little it is") {
-  // 16 MiB and 16 bytes; a vector for three blocks of twenty; one for the first alone.
-  const std::int64_t n = GENERATE(8 * 1024 * 1024 + 8, 3 * 8, 8);
+  // 32 MiB and 16 bytes; a vector for three blocks of twenty; one for the first alone.
+  const std::int64_t n = GENERATE(16 * 1024 * 1024 + 8, 3 * 8, 8);
   const double rate = 1e-3 * static_cast<double>(2 * n) * 1e6 / 1.7;  // for 1.7 ms
   CAPTURE(n);
   const auto x = random_bf16(n, 30);
@@ -322,6 +330,16 @@ TEST_CASE("a paced copy is whole and takes as long as its link, however little i
   CHECK(doubles(to.host()) == doubles(x));
   CHECK(milliseconds >= 0.99 * 1.7);
   CHECK(milliseconds <= 1.2 * 1.7);
+}
+
+TEST_CASE("a paced copy that is longer than its room goes round in it") {
+  const std::int64_t room = 64 << 10;  // bytes, the largest piece
+  const auto x = random_bf16(room / 2, 31);
+  const Device<Bf16> from(x);
+  auto to = poisoned<Bf16>(room / 2);
+  paced_copy(from.get(), to.get(), size(80 * room + 16), 4, 1e9, nullptr, size(room));
+  check(cudaDeviceSynchronize(), "paced copy");
+  CHECK(doubles(to.host()) == doubles(x));
 }
 
 }  // namespace
