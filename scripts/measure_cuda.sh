@@ -1,28 +1,31 @@
 #!/usr/bin/env bash
-# Checks and measures the CUDA kernels on the GPU of this machine.
+# Checks and measures the CUDA kernels and the run modes on the GPU of this machine, in one call.
 #
-#   scripts/measure_cuda.sh [-o FILE.json] [FOLDER]   runs cuda_tests and cuda_bench of FOLDER
+#   scripts/measure_cuda.sh [-o FILE.json] [WHERE]    by the programs of WHERE, a folder or an archive that --pack wrote
 #                                                     (default: build/release, built first)
-#   scripts/measure_cuda.sh --pack FOLDER             collects them, with the libraries that a GPU
-#                                                     machine may lack, to be carried there
-#   scripts/measure_cuda.sh --no-replay ...           without the replay: where there is no FP8
-#   scripts/measure_cuda.sh --no-virtual ...          without the virtual runs
+#   scripts/measure_cuda.sh --pack FILE.tar.gz        collects them, with the libraries that a GPU machine may lack, to be
+#                                                     carried there
+#   --limit SECONDS       for all of it (default: 480). A stage gets what is left, at most its own limit; one that there is
+#                         no time left for is named and left out
+#   --archive FILE.tar.gz everything that was written, renewed after every stage: a call that is cut short leaves what it has
+#   --no-replay           without the replay: where there is no FP8
+#   --no-virtual          without the virtual runs
 #
-# cuBLASLt, cuDNN and NVRTC are looked for in the toolkit and in the folders of Python packages. FILE
-# (default: build/cuda-kernels.json) is written after every kernel: a run that is cut short leaves what
-# it has (kernels/cuda/bench_report.hpp says what is in it). Exit code 0: all checks passed and
-# everything was measured; 3: there is no GPU. Half a minute on an H200, exchanges, replay and virtual runs not counted.
+# Stages, in this order, with their limits in seconds; results are in FILE (default: build/measured/cuda-kernels.json) and beside it:
 #
-# The replay: chunk pairs of one rank of DeepSeek-V3's step, carried out in real time and compared with
-# what calibration/h200.toml predicts of them, in replay-*.json and replay-*.txt beside FILE; products told to
-# leave the SMs that communication holds, then told nothing. Every part of it ends by itself within minutes.
+#   bench      120  every kernel's time (kernels/cuda/bench_report.hpp says what is in FILE); calibrated.toml is a calibration
+#                   of it
+#   checks      90  cuda_tests, in checks.txt
+#   replay    2x80  chunk pairs of one rank of DeepSeek-V3's step in real time, compared with what calibration/h200.toml
+#                   predicts and with what calibrated.toml does; products told to leave the SMs that communication holds, then
+#                   told nothing: replay-*.json and replay-*.txt
+#   virtual  3x120  all ranks of small plans in turn, beside the same training by the host's kernels in float, each compared
+#                   with its prediction: virtual-*.json and virtual-*.txt. Seed 2, as in FP8 rounding alone is beyond 5 %
+#                   with most others (realrun/README.md)
+#   sanitizer  240  the checks that are not of time under compute-sanitizer's memcheck, where there is one: sanitizer.txt
 #
-# The virtual runs: all ranks of small plans in turn on the GPU, beside the same training by the host's kernels in float, and
-# each compared with its prediction, in virtual-*.json and virtual-*.txt; seed 2, as in FP8 rounding alone is beyond 5 % with
-# most others (realrun/README.md). One whose ladder fails is said and the others go on; the exit code is then 1.
-#
-# Last, where the toolkit has compute-sanitizer: the checks again under its memcheck, in sanitizer.txt beside FILE; what it
-# finds makes the exit code 1.
+# cuBLASLt, cuDNN and NVRTC are looked for in the toolkit and in the folders of Python packages. What fails in a stage is said
+# and the next one goes on. Exit code 0: all checks passed and everything was measured; 1: not; 3: there is no GPU.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
@@ -33,65 +36,110 @@ build() {
 }
 
 pack() {
-  local folder=$1
+  local archive=$1 folder
   build
-  mkdir -p "$folder"
+  folder=$(mktemp -d)
   cp build/release/tests/cuda_tests build/release/{cuda_bench,orrery,liborrery_cuda.so} "$folder"
   strip "$folder"/cuda_* "$folder"/orrery "$folder"/liborrery_cuda.so
   ldd "$folder"/cuda_* "$folder"/orrery "$folder"/liborrery_cuda.so | awk '/=> \//{print $3}' | sort -u |
     grep -vE '/lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|cublasLt|cudnn)\.so' |
     while read -r library; do cp -L "$library" "$folder"; done
-  say "packed into $folder: run scripts/measure_cuda.sh $folder where the GPU is"
+  tar -czf "$archive.part" -C "$folder" .
+  mv "$archive.part" "$archive"
+  rm -rf "$folder"
+  say "packed into $archive ($(du -h "$archive" | cut -f1)): run scripts/measure_cuda.sh $archive where the GPU is"
 }
 
-# replay ORRERY FOLDER: $pairs pairs of a rank whose two stages have four MoE layers each.
-replay() {
-  local orrery=$1 into=$2 told rank=3 pairs=4
-  timeout 20 "$orrery" plan --model deepseek-v3 --cluster h800-2048 --calibration h200 --schedule dualpipe --top 1 \
-    --fix pp=16,ep=64,tp=1,cp=1,precision=fp8,recompute=selective,comm-sms=20,zero=1 -o "$into/replay-plan.json" > /dev/null
-  timeout 20 "$orrery" simulate "$into/replay-plan.json" -o "$into/replay-predicted.json" > /dev/null
-  for told in left all; do
-    say "replaying $pairs chunk pairs of rank $rank, --product-sms $told"
-    timeout 120 "$orrery" realrun "$into/replay-plan.json" --mode cuda-replay --rank "$rank" --pairs "$pairs" \
-      --arrivals "$into/replay-predicted.json" --product-sms "$told" -o "$into/replay-$told.json" > /dev/null
-    timeout 20 "$orrery" compare "$into/replay-predicted.json" "$into/replay-$told.json" | tee "$into/replay-$told.txt"
+# At most so many seconds of what is left; nothing where that is too little to begin with.
+seconds_for() {
+  local left=$((limit - SECONDS))
+  ((left >= 10)) || return 1
+  printf '%d' $((left < $1 ? left : $1))
+}
+
+# stage SECONDS NAME COMMAND...: runs it and renews the archive.
+stage() {
+  local own=$1 name=$2 allowed code=0
+  shift 2
+  if ! allowed=$(seconds_for "$own"); then
+    say "$name: left out, the $limit s are over"
+    failed=1
+    return 0
+  fi
+  say "$name, at most $allowed s"
+  timeout "$allowed" "$@" || code=$?
+  case $code in
+    0) ;;
+    124) say "$name: not through after $allowed s" ;;
+    *) say "$name: FAILED (exit code $code)" ;;
+  esac
+  ((code == 0)) || failed=1
+  if [[ -n $archive ]]; then
+    tar -czf "$archive.part" -C "$into" . && mv "$archive.part" "$archive"
+  fi
+}
+
+# What stages run, each in a shell of its own with ORRERY, TESTS and INTO, called by name.
+# shellcheck disable=SC2317
+bench() { # BENCH FILE
+  "$1" "--out=$2"
+  "$ORRERY" calibrate cuda --measured "$2" -o "$INTO/calibrated.toml" > /dev/null
+}
+
+# shellcheck disable=SC2317
+checks() {
+  "$TESTS" > "$INTO/checks.txt" 2>&1 || { local code=$?; tail -n 40 "$INTO/checks.txt"; return "$code"; }
+  tail -n 3 "$INTO/checks.txt"
+}
+
+# shellcheck disable=SC2317
+replay() { # left|all
+  local plan=$INTO/replay-plan.json with
+  if [[ ! -s $plan ]]; then
+    "$ORRERY" plan --model deepseek-v3 --cluster h800-2048 --calibration h200 --schedule dualpipe --top 1 \
+      --fix pp=16,ep=64,tp=1,cp=1,precision=fp8,recompute=selective,comm-sms=20,zero=1 -o "$plan" > /dev/null
+    "$ORRERY" simulate "$plan" -o "$INTO/replay-predicted.json" > /dev/null
+    [[ ! -s $INTO/calibrated.toml ]] ||
+      "$ORRERY" simulate "$plan" --calibration "$INTO/calibrated.toml" -o "$INTO/replay-calibrated.json" > /dev/null
+  fi
+  # Rank 3: its two stages have four MoE layers each.
+  "$ORRERY" realrun "$plan" --mode cuda-replay --rank 3 --pairs 4 --arrivals "$INTO/replay-predicted.json" \
+    --product-sms "$1" -o "$INTO/replay-$1.json" > /dev/null
+  for with in predicted calibrated; do
+    [[ -s $INTO/replay-$with.json ]] || continue
+    "$ORRERY" compare "$INTO/replay-$with.json" "$INTO/replay-$1.json" > "$INTO/replay-$1-$with.txt"
   done
+  cat "$INTO/replay-$1-predicted.txt"
 }
 
-# virtual ORRERY FOLDER NAME FIX SCHEDULE: the ladder and the clocks of one plan of micro-moe.
-virtual() {
-  local orrery=$1 into=$2 name=virtual-$3 fix=$4 schedule=$5 passed=0
-  timeout 20 "$orrery" plan --model micro-moe --cluster h200-8 --calibration h200 --seq 256 --global-batch 16 \
-    --schedule "$schedule" --top 1 --fix "tp=1,cp=1,mbs=1,zero=1,recompute=selective,comm-sms=20,$fix" \
-    -o "$into/$name-plan.json" > /dev/null || return 2
-  timeout 20 "$orrery" simulate "$into/$name-plan.json" -o "$into/$name-predicted.json" > /dev/null || return 2
-  say "virtual run $name: $fix, $schedule"
-  timeout 240 "$orrery" realrun "$into/$name-plan.json" --mode cuda-virtual --seed 2 -o "$into/$name.json" |
-    tee "$into/$name.txt" || passed=$?
-  [[ $passed -gt 1 ]] ||
-    timeout 20 "$orrery" compare "$into/$name-predicted.json" "$into/$name.json" | tee -a "$into/$name.txt" || passed=1
+# shellcheck disable=SC2317
+virtual() { # NAME FIX SCHEDULE
+  local name=$INTO/virtual-$1 passed=0
+  "$ORRERY" plan --model micro-moe --cluster h200-8 --calibration h200 --seq 256 --global-batch 16 --schedule "$3" --top 1 \
+    --fix "tp=1,cp=1,mbs=1,zero=1,recompute=selective,comm-sms=20,$2" -o "$name-plan.json" > /dev/null
+  "$ORRERY" simulate "$name-plan.json" -o "$name-predicted.json" > /dev/null
+  "$ORRERY" realrun "$name-plan.json" --mode cuda-virtual --seed 2 -o "$name.json" | tee "$name.txt" || passed=$?
+  if ((passed <= 1)); then
+    "$ORRERY" compare "$name-predicted.json" "$name.json" | tee -a "$name.txt"
+  fi
   return "$passed"
 }
 
-# sanitize TESTS FOLDER: 1 where an access is wrong; nothing where there is no sanitizer.
-sanitize() {
-  local tests=$1 into=$2 tool found=0
+# shellcheck disable=SC2317
+sanitizer() {
+  local tool code=0
   tool=$(command -v compute-sanitizer || find /usr/local/cuda*/bin /opt -name compute-sanitizer -print -quit 2> /dev/null || true)
   if [[ -z $tool ]]; then
-    say "no compute-sanitizer here: accesses not checked"
+    echo "no compute-sanitizer here: accesses not checked"
     return 0
   fi
-  say "the checks again under compute-sanitizer's memcheck"
-  timeout 240 "$tool" --tool memcheck --error-exitcode 9 "$tests" > "$into/sanitizer.txt" 2>&1 || found=$?
-  tail -n 3 "$into/sanitizer.txt"
-  [[ $found -ne 124 ]] || say "not through after four minutes: $into/sanitizer.txt"
-  [[ $found -eq 0 || $found -eq 124 ]] && ! grep -q '^=========.*Invalid' "$into/sanitizer.txt"
+  # Checks of time fail under it: what counts is its own verdict.
+  "$tool" --tool memcheck --error-exitcode 9 "$TESTS" "~[gpu]~[time]" > "$INTO/sanitizer.txt" 2>&1 || code=$?
+  tail -n 3 "$INTO/sanitizer.txt"
+  return "$code"
 }
 
-output=build/cuda-kernels.json
-folder=
-replays=yes
-virtuals=yes
+output=build/measured/cuda-kernels.json where='' limit=480 archive='' replays=yes virtuals=yes
 while (($# > 0)); do
   case $1 in
     --pack)
@@ -102,38 +150,72 @@ while (($# > 0)); do
       output=$2
       shift
       ;;
+    --limit)
+      limit=$2
+      shift
+      ;;
+    --archive)
+      archive=$2
+      shift
+      ;;
     --no-replay) replays= ;;
     --no-virtual) virtuals= ;;
-    *) folder=$1 ;;
+    *) where=$1 ;;
   esac
   shift
 done
 
-tests=$folder/cuda_tests bench=$folder/cuda_bench orrery=$folder/orrery
-if [[ -z $folder ]]; then
+unpacked=
+trap '[[ -z $unpacked ]] || rm -rf "$unpacked"' EXIT
+if [[ -z $where ]]; then
   build
-  tests=build/release/tests/cuda_tests bench=build/release/cuda_bench orrery=build/release/orrery
+  SECONDS=0
+  TESTS=build/release/tests/cuda_tests BENCH=build/release/cuda_bench ORRERY=build/release/orrery
+else
+  if [[ -f $where ]]; then
+    unpacked=$(mktemp -d)
+    tar -xzf "$where" -C "$unpacked"
+    where=$unpacked
+  fi
+  where=$(readlink -f "$where")
+  TESTS=$where/cuda_tests BENCH=$where/cuda_bench ORRERY=$where/orrery
 fi
 
-libraries=${folder:+$(readlink -f "$folder"):}
+libraries=${where:+$where:}
 for name in libcublasLt.so.13 libcudnn.so.9 libnvrtc.so.13; do
-  found=$(find / -name "$name" -not -path '/proc/*' -print -quit 2>/dev/null || true)
+  found=$(find / -name "$name" -not -path '/proc/*' -print -quit 2> /dev/null || true)
   [[ -n $found ]] && libraries+=$(dirname "$found"):
 done
 export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:-}
 
-mkdir -p "$(dirname "$output")"
-say "checking every kernel against its twin on the host"
-"$tests"
-say "measuring; results in $output"
-"$bench" "--out=$output"
+# The programs say so with exit code 3.
+gpu=0
+"$TESTS" --list-test-names-only > /dev/null || gpu=$?
+((gpu != 3)) || exit 3
+
 into=$(dirname "$output")
-[[ -z $replays ]] || replay "$orrery" "$into"
+mkdir -p "$into"
+export TESTS ORRERY INTO=$into
+export -f bench checks replay virtual sanitizer
+run() { # SECONDS NAME FUNCTION ARGUMENTS...
+  local own=$1 name=$2
+  shift 2
+  stage "$own" "$name" bash -euo pipefail -c '"$@"' _ "$@"
+}
+
 failed=0
-if [[ -n $virtuals ]]; then
-  virtual "$orrery" "$into" bf16 pp=2,ep=2,precision=bf16 dualpipe || failed=1
-  virtual "$orrery" "$into" fp8 pp=2,ep=2,precision=fp8 dualpipe || failed=1
-  virtual "$orrery" "$into" 1f1b pp=2,ep=4,precision=fp8 1f1b || failed=1
+run 120 "bench, into $output" bench "$BENCH" "$output"
+run 90 checks checks
+if [[ -n $replays ]]; then
+  for told in left all; do
+    run 80 "replay of 4 chunk pairs, --product-sms $told" replay "$told"
+  done
 fi
-sanitize "$tests" "$into" || failed=1
+if [[ -n $virtuals ]]; then
+  run 120 "virtual run, BF16, dualpipe" virtual bf16 pp=2,ep=2,precision=bf16 dualpipe
+  run 120 "virtual run, FP8, dualpipe" virtual fp8 pp=2,ep=2,precision=fp8 dualpipe
+  run 120 "virtual run, FP8, 1f1b" virtual 1f1b pp=2,ep=4,precision=fp8 1f1b
+fi
+run 240 sanitizer sanitizer
+say "done in $SECONDS s"
 exit "$failed"

@@ -275,7 +275,7 @@ TEST_CASE("combine adds up what returns, in one order by any number of SMs") {
   }
 }
 
-TEST_CASE("an exchange keeps the pace of its link, its own rows aside") {
+TEST_CASE("an exchange keeps the pace of its link, its own rows aside", "[time]") {
   const std::int64_t tokens = 4096;
   // Of the two destinations of every token the second is this rank.
   const std::vector<std::int32_t> experts = [] {

@@ -21,7 +21,7 @@ void between(Seconds time, Seconds least, Seconds most) {
   CHECK(time.value() <= most.value());
 }
 
-TEST_CASE("a stream that holds does nothing for so long") {
+TEST_CASE("a stream that holds does nothing for so long", "[time]") {
   CudaReplayDevice device(ProductSms::kLeft, kRoom);
   device.prepare({}, {});
   device.begin(2);
@@ -33,7 +33,8 @@ TEST_CASE("a stream that holds does nothing for so long") {
   between(device.at(1) - device.at(0), 2 * kMillisecond, 2 * kMillisecond + kLate);
 }
 
-TEST_CASE("a gate opens so long after what it counts from has ended, not after it was launched") {
+TEST_CASE("a gate opens so long after what it counts from has ended, not after it was launched",
+          "[time]") {
   CudaReplayDevice device(ProductSms::kLeft, kRoom);
   device.prepare({}, {});
   device.begin(4);
@@ -52,7 +53,7 @@ TEST_CASE("a gate opens so long after what it counts from has ended, not after i
   between(device.at(3) - device.at(2), Seconds{}, kLate);
 }
 
-TEST_CASE("an exchange of a replay lasts as long as it has to, beside computation") {
+TEST_CASE("an exchange of a replay lasts as long as it has to, beside computation", "[time]") {
   CudaReplayDevice device(ProductSms::kLeft, kRoom);
   const PacedCopy copy{Bytes{100e6}, 20, 4 * kMillisecond};
   const Op op = orrery::copy("copy", 1024, 4096);

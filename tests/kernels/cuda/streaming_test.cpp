@@ -308,7 +308,7 @@ TEST_CASE("copies by few blocks and by all are whole") {
   }
 }
 
-TEST_CASE("a paced copy is whole and takes as long as its link, however little it is") {
+TEST_CASE("a paced copy is whole and takes as long as its link, however little it is", "[time]") {
   // 32 MiB and 16 bytes; a vector for three blocks of twenty; one for the first alone.
   const std::int64_t n = GENERATE(16 * 1024 * 1024 + 8, 3 * 8, 8);
   const double rate = 1e-3 * static_cast<double>(2 * n) * 1e6 / 1.7;  // for 1.7 ms
