@@ -24,7 +24,8 @@ Case gemm(const std::string& name, LtPrecision precision, std::int64_t m, std::i
   Case made;
   made.kernel = name;
   made.shape = sizes({m, n, k}) + (groups > 1 ? " x " + std::to_string(groups) : "");
-  const bool fp8 = precision != LtPrecision::kBf16, weight = precision == LtPrecision::kFp8Weight;
+  const bool fp8 = is_fp8(precision);
+  const bool weight = precision == LtPrecision::kFp8Weight || precision == LtPrecision::kBf16Weight;
   made.ceiling = fp8 ? "fp8" : "bf16";
   made.sms = sms;
   const auto count = static_cast<double>(groups);
@@ -42,15 +43,18 @@ Case gemm(const std::string& name, LtPrecision precision, std::int64_t m, std::i
     if (weight) d_float->fill(0);
     std::vector<LtOperands> operands(size(groups));
     if (!fp8) {
-      for (int group = 0; group < groups; ++group)
-        operands[size(group)] = {a->get(), b->get(), nullptr, nullptr,
-                                 d_bf16->get() + group * m * n};
+      for (int group = 0; group < groups; ++group) {
+        void* own_d = weight ? static_cast<void*>(d_float->get() + group * m * n)
+                             : static_cast<void*>(d_bf16->get() + group * m * n);
+        operands[size(group)] = {a->get(), b->get(), nullptr, nullptr, own_d};
+      }
       product->tune(operands[0], stream);
       return [=](cudaStream_t on) {
         for (const LtOperands& each_group : operands) product->run(each_group, on);
         static_cast<void>(a);
         static_cast<void>(b);
         static_cast<void>(d_bf16);
+        static_cast<void>(d_float);
       };
     }
     const std::int64_t b_scale_count =
@@ -156,11 +160,37 @@ std::vector<Case> product_cases() {
 }
 
 std::vector<Case> product_cases_in_bf16() {
-  constexpr auto kBf16 = LtPrecision::kBf16;
+  constexpr auto kBf16 = LtPrecision::kBf16, kWeight = LtPrecision::kBf16Weight;
   return {gemm("router F (BF16)", kBf16, kTokens, 256, kHidden),
           gemm("o_proj F (BF16)", kBf16, kTokens, 7168, 16384),
           gemm("head F (BF16)", kBf16, kTokens, kVocabulary, kHidden),
-          gemm("experts fc1 F (BF16)", kBf16, kRows, 2 * kInter, kHidden, kExperts)};
+          gemm("experts fc1 F (BF16)", kBf16, kRows, 2 * kInter, kHidden, kExperts),
+          gemm("kv_down F (BF16)", kBf16, kTokens, 576, kHidden),
+          gemm("kv_down I (BF16)", kBf16, kTokens, kHidden, 576),
+          gemm("router W (BF16)", kWeight, 256, kHidden, kTokens),
+          gemm("o_proj W (BF16)", kWeight, 7168, 16384, kTokens),
+          gemm("head W (BF16)", kWeight, kVocabulary, kHidden, kTokens),
+          gemm("experts fc1 W (BF16)", kWeight, 2 * kInter, kHidden, kRows, kExperts)};
+}
+
+std::vector<Case> tiny_product_cases() {
+  constexpr Layer l = kTiny;
+  constexpr auto kExpertsHere = static_cast<int>(l.experts);
+  const std::int64_t values = l.heads * 128;
+  std::vector<Case> cases;
+  for (const bool fp8 : {true, false}) {
+    const auto forward = fp8 ? LtPrecision::kFp8 : LtPrecision::kBf16;
+    const auto weight = fp8 ? LtPrecision::kFp8Weight : LtPrecision::kBf16Weight;
+    const std::string type = fp8 ? "" : " (BF16)";
+    cases.push_back(
+        gemm("experts fc1 F" + type, forward, l.rows, 2 * l.inter, l.hidden, kExpertsHere));
+    cases.push_back(
+        gemm("experts fc1 W" + type, weight, 2 * l.inter, l.hidden, l.rows, kExpertsHere));
+    cases.push_back(gemm("o_proj F" + type, forward, l.tokens, l.hidden, values));
+    cases.push_back(gemm("o_proj I" + type, forward, l.tokens, values, l.hidden));
+    cases.push_back(gemm("o_proj W" + type, weight, l.hidden, values, l.tokens));
+  }
+  return cases;
 }
 
 std::vector<Case> co_scheduled_cases() {
@@ -189,19 +219,19 @@ std::vector<Case> co_scheduled_cases() {
   return cases;
 }
 
-std::vector<Case> attention_cases(std::int64_t length) {
-  const kernels::AttentionShape shape{1, length, kHeads, 192, 128};
+std::vector<Case> attention_cases(std::int64_t length, std::int64_t heads) {
+  const kernels::AttentionShape shape{1, length, heads, 192, 128};
   const auto scale = static_cast<float>(1 / std::sqrt(kQk));
-  const std::int64_t wide = shape.tokens() * kHeads * 192, narrow = shape.tokens() * kHeads * 128;
-  const double half = static_cast<double>(kHeads) * static_cast<double>(length) *
+  const std::int64_t wide = shape.tokens() * heads * 192, narrow = shape.tokens() * heads * 128;
+  const double half = static_cast<double>(heads) * static_cast<double>(length) *
                       static_cast<double>(length);  // 2 x heads x length^2 / 2: causal
-  Case forward{"attention forward (cuDNN)", sizes({length, kHeads, 192, 128}), "bf16"};
+  Case forward{"attention forward (cuDNN)", sizes({length, heads, 192, 128}), "bf16"};
   forward.flops = half * (kQk + kV);
   forward.bytes = 2.0 * static_cast<double>(2 * wide + 2 * narrow);
   forward.make = [=](cudaStream_t) -> Launch {
     auto op = std::make_shared<AttentionForward>(cudnn(), shape, scale);
     auto q = bf16(wide), k = bf16(wide), v = bf16(narrow), out = room<Bf16>(narrow);
-    auto lse = room<float>(shape.tokens() * kHeads);
+    auto lse = room<float>(shape.tokens() * heads);
     return
         [=](cudaStream_t on) { op->run(q->get(), k->get(), v->get(), out->get(), lse->get(), on); };
   };
@@ -214,7 +244,7 @@ std::vector<Case> attention_cases(std::int64_t length) {
     auto q = bf16(wide), k = bf16(wide), v = bf16(narrow), dout = bf16(narrow);
     auto out = room<Bf16>(narrow), dq = room<Bf16>(wide), dk = room<Bf16>(wide),
          dv = room<Bf16>(narrow);
-    auto lse = room<float>(shape.tokens() * kHeads);
+    auto lse = room<float>(shape.tokens() * heads);
     op.run(q->get(), k->get(), v->get(), out->get(), lse->get(), on_setup);
     check(cudaStreamSynchronize(on_setup), "attention forward");
     return [=](cudaStream_t on) {

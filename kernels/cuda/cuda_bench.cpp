@@ -72,12 +72,21 @@ class Bench {
   Device<char> flush_;
 };
 
+std::vector<Case> tiny_cases() {
+  std::vector<Case> cases;
+  for (const auto& more : {tiny_product_cases(), attention_cases(kTiny.tokens, kTiny.heads),
+                           streaming_cases(kTiny), small_cases(kTiny)})
+    cases.insert(cases.end(), more.begin(), more.end());
+  for (Case& each : cases) each.kernel = "tiny " + each.kernel;
+  return cases;
+}
+
 // The most telling first: a run that is cut short has those.
 std::vector<Case> all_cases() {
   std::vector<Case> cases = copy_cases();
-  for (const auto& more :
-       {product_cases(), attention_cases(4096), streaming_cases(), exchange_cases(),
-        product_cases_in_bf16(), co_scheduled_cases(), attention_cases(2048)})
+  for (const auto& more : {product_cases(), attention_cases(4096), streaming_cases(kDeepSeekV3),
+                           exchange_cases(), product_cases_in_bf16(), small_cases(kDeepSeekV3),
+                           tiny_cases(), co_scheduled_cases(), attention_cases(2048)})
     cases.insert(cases.end(), more.begin(), more.end());
   if (!multiplies_fp8())
     std::erase_if(cases, [](const Case& each) { return each.ceiling == "fp8"; });

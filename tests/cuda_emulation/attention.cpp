@@ -2,9 +2,15 @@
 // as operands of products.
 #include "kernels/cuda/attention.hpp"
 
+#include <cudnn.h>
+
 #include <cmath>
 
 #include "kernels/cuda/device.cuh"
+
+std::size_t cudnnGetVersion() {
+  return 0;  // none
+}
 
 namespace orrery::cuda {
 namespace {

@@ -2,11 +2,17 @@
 // are those of its header, the sums are in double.
 #include "kernels/cuda/lt_gemm.hpp"
 
+#include <cublasLt.h>
+
 #include <array>
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/quantise.hpp"
 #include "kernels/fp8.hpp"
+
+std::size_t cublasLtGetVersion() {
+  return 0;  // none
+}
 
 namespace orrery::cuda {
 
