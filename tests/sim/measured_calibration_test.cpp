@@ -147,6 +147,19 @@ TEST_CASE("an exchange by few SMs is measured for itself: no table takes it") {
   CHECK(after.tables.tables.size() == before.tables.tables.size());
 }
 
+TEST_CASE("kernels at a small model's shapes change no calibration: it would say of them a launch") {
+  Diagnostics diagnostics;
+  KernelMeasurements all = read_kernel_measurements(kMeasuredFile, diagnostics);
+  const MeasuredCalibration before = measured_calibration(kDeviceFile, all, diagnostics);
+  std::vector<KernelMeasurement> tiny = all.results;
+  for (KernelMeasurement& each : tiny) each.kernel = "tiny " + each.kernel;
+  all.results.insert(all.results.end(), tiny.begin(), tiny.end());
+  const MeasuredCalibration after = measured_calibration(kDeviceFile, all, diagnostics);
+  CHECK(diagnostics.render().empty());
+  CHECK(after.tables.unused.size() == before.tables.unused.size() + tiny.size());
+  CHECK(after.text == before.text);
+}
+
 TEST_CASE("a device's name is that of its file") {
   CHECK(calibration_name("NVIDIA H200") == "h200");
   CHECK(calibration_name("NVIDIA A100-SXM4-80GB") == "a100-sxm4-80gb");
