@@ -71,29 +71,12 @@ class Shapes {
   const kernels::AttentionShape s_;
 };
 
-}  // namespace
-
-CudnnLibrary::CudnnLibrary() {
-  check_cudnn(cudnnCreate(&handle_), "cudnnCreate");
-}
-CudnnLibrary::~CudnnLibrary() {
-  cudnnDestroy(handle_);
-}
-
-struct AttentionForward::Graph {
-  const CudnnLibrary& library;
-  Constants constants;
-  CudnnGraph graph = {};
+struct ForwardTensors {
   Tensor q = {}, k = {}, v = {}, out = {}, lse = {}, scale = {}, masked = {};
-  std::unique_ptr<Device<char>> workspace = nullptr;
 };
-
-AttentionForward::AttentionForward(const CudnnLibrary& library,
-                                   const kernels::AttentionShape& shape, float scale)
-    : graph_(new Graph{library, {scale}}) {
-  Graph& own = *graph_;
-  CudnnGraph& g = own.graph;
+ForwardTensors describe_forward(CudnnGraph& g, const kernels::AttentionShape& shape) {
   Shapes make(g, shape);
+  ForwardTensors own;
   own.scale = make.by_value();
   own.masked = make.by_value();
   own.q = make.of_tokens(shape.qk_dim);
@@ -116,43 +99,16 @@ AttentionForward::AttentionForward(const CudnnLibrary& library,
   g.pointwise({CUDNN_POINTWISE_ADD, log}, largest, own.lse);
   g.pointwise({CUDNN_POINTWISE_DIV, sum}, exponentials, p);
   g.matmul(p, own.v, own.out);
-  g.build(library.handle());
-  own.workspace = std::make_unique<Device<char>>(static_cast<std::size_t>(g.workspace_bytes()) + 1);
+  return own;
 }
 
-AttentionForward::~AttentionForward() = default;
-
-void AttentionForward::run(const Bf16* q, const Bf16* k, const Bf16* v, Bf16* out, float* lse,
-                           cudaStream_t stream) const {
-  const Graph& own = *graph_;
-  own.graph.run(own.library.handle(),
-                {{own.q.id, q},
-                 {own.k.id, k},
-                 {own.v.id, v},
-                 {own.out.id, out},
-                 {own.lse.id, lse},
-                 {own.scale.id, &own.constants.scale},
-                 {own.masked.id, &own.constants.masked}},
-                own.workspace->get(), stream);
-}
-
-struct AttentionBackward::Graph {
-  const CudnnLibrary& library;
-  Constants constants;
-  CudnnGraph graph = {};
+struct BackwardTensors {
   Tensor q = {}, k = {}, v = {}, out = {}, dout = {}, lse = {}, dq = {}, dk = {}, dv = {};
   Tensor scale = {}, masked = {}, one = {}, delta = {}, dq_sum = {};
-  std::unique_ptr<Device<char>> workspace = nullptr;
-  std::unique_ptr<Device<float>> delta_data = nullptr, dq_sum_data = nullptr;
-  std::size_t dq_sums = 0;  // elements
 };
-
-AttentionBackward::AttentionBackward(const CudnnLibrary& library,
-                                     const kernels::AttentionShape& shape, float scale)
-    : graph_(new Graph{library, {scale}}) {
-  Graph& own = *graph_;
-  CudnnGraph& g = own.graph;
+BackwardTensors describe_backward(CudnnGraph& g, const kernels::AttentionShape& shape) {
   Shapes make(g, shape);
+  BackwardTensors own;
   own.scale = make.by_value();
   own.masked = make.by_value();
   own.one = make.by_value();
@@ -199,9 +155,71 @@ AttentionBackward::AttentionBackward(const CudnnLibrary& library,
   g.reshape(own.k, k_rows);
   g.matmul(ds, k_rows, own.dq_sum);
   g.pointwise({CUDNN_POINTWISE_IDENTITY}, own.dq_sum, own.dq);
-  g.build(library.handle());
+  return own;
+}
+
+}  // namespace
+
+CudnnLibrary::CudnnLibrary() {
+  check_cudnn(cudnnCreate(&handle_), "cudnnCreate");
+}
+CudnnLibrary::~CudnnLibrary() {
+  cudnnDestroy(handle_);
+}
+
+struct AttentionForward::Graph {
+  const CudnnLibrary& library;
+  Constants constants;
+  CudnnGraph graph = {};
+  ForwardTensors of = {};
+  std::unique_ptr<Device<char>> workspace = nullptr;
+};
+
+AttentionForward::AttentionForward(const CudnnLibrary& library,
+                                   const kernels::AttentionShape& shape, float scale)
+    : graph_(new Graph{library, {scale}}) {
+  Graph& own = *graph_;
+  own.of = describe_forward(own.graph, shape);
+  own.graph.build(library.handle());
+  own.workspace =
+      std::make_unique<Device<char>>(static_cast<std::size_t>(own.graph.workspace_bytes()) + 1);
+}
+
+AttentionForward::~AttentionForward() = default;
+
+void AttentionForward::run(const Bf16* q, const Bf16* k, const Bf16* v, Bf16* out, float* lse,
+                           cudaStream_t stream) const {
+  const Graph& own = *graph_;
+  own.graph.run(own.library.handle(),
+                {{own.of.q.id, q},
+                 {own.of.k.id, k},
+                 {own.of.v.id, v},
+                 {own.of.out.id, out},
+                 {own.of.lse.id, lse},
+                 {own.of.scale.id, &own.constants.scale},
+                 {own.of.masked.id, &own.constants.masked}},
+                own.workspace->get(), stream);
+}
+
+struct AttentionBackward::Graph {
+  const CudnnLibrary& library;
+  Constants constants;
+  CudnnGraph graph = {};
+  BackwardTensors of = {};
+  std::unique_ptr<Device<char>> workspace = nullptr;
+  std::unique_ptr<Device<float>> delta_data = nullptr, dq_sum_data = nullptr;
+  std::size_t dq_sums = 0;  // elements
+};
+
+AttentionBackward::AttentionBackward(const CudnnLibrary& library,
+                                     const kernels::AttentionShape& shape, float scale)
+    : graph_(new Graph{library, {scale}}) {
+  Graph& own = *graph_;
+  own.of = describe_backward(own.graph, shape);
+  own.graph.build(library.handle());
   const auto rows = static_cast<std::size_t>(shape.tokens() * shape.heads);
-  own.workspace = std::make_unique<Device<char>>(static_cast<std::size_t>(g.workspace_bytes()) + 1);
+  own.workspace =
+      std::make_unique<Device<char>>(static_cast<std::size_t>(own.graph.workspace_bytes()) + 1);
   own.delta_data = std::make_unique<Device<float>>(rows);
   own.dq_sums = rows * static_cast<std::size_t>(shape.qk_dim);
   own.dq_sum_data = std::make_unique<Device<float>>(own.dq_sums);
@@ -217,21 +235,32 @@ void AttentionBackward::run(const Bf16* q, const Bf16* k, const Bf16* v, const B
   check(cudaMemsetAsync(own.dq_sum_data->get(), 0, own.dq_sums * sizeof(float), stream),
         "attention backward: clearing the sum of dq");
   own.graph.run(own.library.handle(),
-                {{own.q.id, q},
-                 {own.k.id, k},
-                 {own.v.id, v},
-                 {own.out.id, out},
-                 {own.dout.id, dout},
-                 {own.lse.id, lse},
-                 {own.dq.id, dq},
-                 {own.dk.id, dk},
-                 {own.dv.id, dv},
-                 {own.delta.id, own.delta_data->get()},
-                 {own.dq_sum.id, own.dq_sum_data->get()},
-                 {own.scale.id, &own.constants.scale},
-                 {own.masked.id, &own.constants.masked},
-                 {own.one.id, &own.constants.one}},
+                {{own.of.q.id, q},
+                 {own.of.k.id, k},
+                 {own.of.v.id, v},
+                 {own.of.out.id, out},
+                 {own.of.dout.id, dout},
+                 {own.of.lse.id, lse},
+                 {own.of.dq.id, dq},
+                 {own.of.dk.id, dk},
+                 {own.of.dv.id, dv},
+                 {own.of.delta.id, own.delta_data->get()},
+                 {own.of.dq_sum.id, own.dq_sum_data->get()},
+                 {own.of.scale.id, &own.constants.scale},
+                 {own.of.masked.id, &own.constants.masked},
+                 {own.of.one.id, &own.constants.one}},
                 own.workspace->get(), stream);
+}
+
+ProposedEngines attention_engines(const kernels::AttentionShape& shape, bool backward,
+                                  const std::string& device) {
+  CudnnGraph graph;
+  if (backward) {
+    describe_backward(graph, shape);
+  } else {
+    describe_forward(graph, shape);
+  }
+  return graph.engines_for(device);
 }
 
 }  // namespace orrery::cuda

@@ -5,6 +5,7 @@
 // 192, v_dim 128.
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "kernels/attention.hpp"
 #include "kernels/cuda/types.hpp"
@@ -26,7 +27,8 @@ class CudnnLibrary {
 };
 
 // Takes a second to build (cuDNN compiles the kernel). Throws DeviceError where no engine supports
-// the shape.
+// the shape: on Ampere that is the backward of heads of more than 128
+// (tests/kernels/cuda_plans/attention_plans_test.cpp).
 class AttentionForward {
  public:
   AttentionForward(const CudnnLibrary& library, const kernels::AttentionShape& shape, float scale);
@@ -51,5 +53,15 @@ class AttentionBackward {
   struct Graph;
   std::unique_ptr<Graph> graph_;
 };
+
+// What cuDNN proposes for a device that need not be there, described by the properties that
+// CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION takes: how far a plan gets without it.
+struct ProposedEngines {
+  std::int64_t count = 0;
+  std::int64_t plans = 0;  // of them, those whose plan could be finished
+  std::string stopped;     // why others could not
+};
+ProposedEngines attention_engines(const kernels::AttentionShape& shape, bool backward,
+                                  const std::string& device);
 
 }  // namespace orrery::cuda

@@ -2,16 +2,24 @@
 
 namespace orrery::cuda {
 
-void CudnnGraph::build(cudnnHandle_t handle) {
+// Of a handle; of none where that is null.
+CudnnGraph::Descriptor CudnnGraph::made_of_operations(cudnnHandle_t handle) {
   const Descriptor graph = make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  set(graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+  if (handle != nullptr)
+    set(graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
   set(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
       static_cast<std::int64_t>(operations_.size()), operations_.data());
   finish(graph);
+  return graph;
+}
+
+// Of the graph's own device where `device` is null; the best first.
+std::vector<CudnnGraph::Descriptor> CudnnGraph::engines_of(Descriptor graph, Descriptor device) {
   const Descriptor heuristic = make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   const cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
   link(heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
   set(heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+  if (device != nullptr) link(heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device);
   finish(heuristic);
   std::int64_t count = 0;
   check_cudnn(cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
@@ -23,10 +31,16 @@ void CudnnGraph::build(cudnnHandle_t handle) {
       cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count, engines.data()),
       "cuDNN engines");
+  engines.resize(static_cast<std::size_t>(count));
+  return engines;
+}
+
+void CudnnGraph::build(cudnnHandle_t handle) {
+  const std::vector<Descriptor> engines = engines_of(made_of_operations(handle), nullptr);
   std::string refusals;
-  for (std::int64_t engine = 0; engine < count; ++engine) {
+  for (const Descriptor engine : engines) {
     const Descriptor plan = make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    link(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, engines[static_cast<std::size_t>(engine)]);
+    link(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, engine);
     set(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
     const cudnnStatus_t status = cudnnBackendFinalize(plan);
     if (status != CUDNN_STATUS_SUCCESS) {
@@ -40,8 +54,30 @@ void CudnnGraph::build(cudnnHandle_t handle) {
     plan_ = plan;
     return;
   }
-  throw DeviceError("cuDNN: none of " + std::to_string(count) +
+  throw DeviceError("cuDNN: none of " + std::to_string(engines.size()) +
                     " engines supports the graph:" + refusals);
+}
+
+ProposedEngines CudnnGraph::engines_for(const std::string& device) {
+  const Descriptor properties = make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  set(properties, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+      static_cast<std::int64_t>(device.size()), device.data());
+  finish(properties);
+  ProposedEngines found;
+  for (const Descriptor engine : engines_of(made_of_operations(nullptr), properties)) {
+    ++found.count;
+    const Descriptor plan = make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    link(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, engine);
+    link(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, properties);
+    if (cudnnBackendFinalize(plan) == CUDNN_STATUS_SUCCESS) {
+      ++found.plans;
+    } else {
+      char why[1024] = {};
+      cudnnGetLastErrorString(why, sizeof why);
+      found.stopped = why;
+    }
+  }
+  return found;
 }
 
 void CudnnGraph::run(cudnnHandle_t handle, const std::vector<Binding>& bindings, void* workspace,

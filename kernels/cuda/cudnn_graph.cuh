@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cuda/attention.hpp"
 #include "kernels/cuda/device.cuh"
 
 namespace orrery::cuda {
@@ -112,6 +113,8 @@ class CudnnGraph {
 
   // After the last operation. Takes the first engine that supports the graph.
   void build(cudnnHandle_t handle);
+  // Instead of it, without a handle, for a device that is described (kernels/cuda/attention.hpp).
+  ProposedEngines engines_for(const std::string& device);
   std::int64_t workspace_bytes() const { return workspace_bytes_; }
 
   // Data of every tensor that is not virtual; of those by value, host memory.
@@ -138,6 +141,8 @@ class CudnnGraph {
   static void finish(Descriptor descriptor) {
     check_cudnn(cudnnBackendFinalize(descriptor), "cuDNN finalize");
   }
+  Descriptor made_of_operations(cudnnHandle_t handle);
+  std::vector<Descriptor> engines_of(Descriptor graph, Descriptor device);
   void add(Descriptor op) {
     finish(op);
     operations_.push_back(op);
