@@ -199,7 +199,7 @@ VirtualRunOptions virtual_run_options(const Options& options, const CLI::Option&
 Command add_realrun(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
-      "realrun", "Carry out a plan for real: train its model on the CPU of this machine");
+      "realrun", "Carry out a plan for real: train its model on this machine, on CPUs or a GPU");
   TrainingOptions& training = options->training;
   command->add_option("PLAN", options->plan, "Plan file written by `orrery plan -o`")->required();
   command

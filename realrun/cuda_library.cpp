@@ -20,8 +20,8 @@ std::string beside_executable() {
 
 [[noreturn]] void no_gpu(const std::string& mode, const std::string& why) {
   throw EnvironmentError(
-      fmt::format("there is no GPU for --mode {}: {}\n  hint: --mode host carries the plan out on "
-                  "CPUs",
+      fmt::format("there is no GPU for --mode {}: {}\n  hint: --simulated-device h800 goes "
+                  "through it without one and measures nothing; --mode host trains on CPUs",
                   mode, why));
 }
 

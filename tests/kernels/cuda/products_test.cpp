@@ -124,6 +124,7 @@ TEST_CASE("causal attention with 192 and 128 wide heads, and its gradients") {
   kernels::attention_forward<double>(shape, scale, host_q.data(), host_k.data(), host_v.data(),
                                      host_out.data(), host_lse.data());
   CHECK(difference(doubles(out.host()), host_out) < 1e-2);
+  if (without_wide_backward()) return;
   const AttentionBackward backward(library, shape, static_cast<float>(scale));
   backward.run(dq_in.get(), dk_in.get(), dv_in.get(), out.get(), dout_in.get(), lse.get(), dq.get(),
                dk.get(), dv.get(), nullptr);

@@ -55,6 +55,13 @@ inline double difference(const std::vector<double>& a, const std::vector<double>
   return scale > 0 ? std::sqrt(error / scale) : std::sqrt(error);
 }
 
+// Says so before Hopper, for which cuDNN has no backward of heads of more than 128.
+inline bool without_wide_backward() {
+  if (multiplies_fp8()) return false;
+  WARN("not checked: cuDNN has no backward of such heads for this device");
+  return true;
+}
+
 template <class T>
 Device<T> poisoned(std::int64_t count) {
   Device<T> made(size(std::max<std::int64_t>(count, 1)));

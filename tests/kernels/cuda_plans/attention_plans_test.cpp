@@ -33,7 +33,7 @@ std::string a100() {
 }
 
 TEST_CASE("for Hopper cuDNN has engines for attention with DeepSeek-V3's heads, of any length") {
-  const std::int64_t length = GENERATE(1, 100, 127, 129, 256, 4096);
+  const std::int64_t length = GENERATE(1, 127, 4096);
   const bool backward = GENERATE(false, true);
   const ProposedEngines found = attention_engines({1, length, 128, 192, 128}, backward, h200());
   CAPTURE(length, backward, found.count, found.plans, found.stopped);
